@@ -1,0 +1,1 @@
+"""The accelerator in Amaranth: `top` puts the units together, `emit` writes Verilog."""

@@ -1,0 +1,1 @@
+"""What every part of sievit agrees on: formats, configurations, instructions, registers, files."""

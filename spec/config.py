@@ -1,0 +1,120 @@
+"""The parameters of one machine. Only the top level and the compiler see the whole of it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["Config", "ConfigError"]
+
+
+class ConfigError(ValueError):
+    """A machine that cannot be built: says which parameter, what is needed and what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A machine of `banks` x `lanes` MACs and its memories.
+
+    Sizes are in words: a row-memory or token-memory word is `lanes` bytes, a logit or probability
+    word holds `banks` values, a table holds `lanes` entries.
+    """
+
+    name: str
+    banks: int
+    """Row-memory banks: matrix rows the array takes a cycle."""
+    lanes: int
+    """Bytes of a row word: output channels the array makes at a time."""
+    vector_lanes: int
+    """Results the array's epilogue (requantize, activation, residual) takes a cycle."""
+    norm_lanes: int
+    """Channels LayerNorm takes a cycle."""
+    score_lanes: int
+    """Attention scores that softmax takes a cycle."""
+    bus_bits: int
+    """AXI4 data width."""
+    row_words: int
+    """Words of one row-memory bank."""
+    token_words: int
+    column_tables: int
+    """Column tables (requantize entries of one column block)."""
+    norm_tables: int
+    """LayerNorm tables of `lanes` entries; one LayerNorm takes embed_dim / lanes of them."""
+    score_words: int
+    """Ring of logit words between the scores and the exponentials."""
+    prob_words: int
+    """Ring of probability words between the exponentials and P.V."""
+    queue_depth: int = 8
+    """Instructions a queue holds, beside the one that executes."""
+    max_head_dim: int = 64
+
+    def __post_init__(self) -> None:
+        """Check every parameter, with messages that name it."""
+        for field in asdict(self):
+            value = getattr(self, field)
+            if field != "name" and (not isinstance(value, int) or value <= 0):
+                raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
+        for divisor, of in (
+            ("banks", "lanes"),
+            ("vector_lanes", "lanes"),
+            ("norm_lanes", "lanes"),
+            ("score_lanes", "banks"),
+        ):
+            small, large = getattr(self, divisor), getattr(self, of)
+            if large % small:
+                raise ConfigError(
+                    f"preset '{self.name}': {divisor} must divide {of} ({large}), not {small}"
+                )
+        for power in ("banks", "lanes", "bus_bits", "score_words", "prob_words"):
+            value = getattr(self, power)
+            if value & (value - 1):
+                raise ConfigError(
+                    f"preset '{self.name}': {power} must be a power of two, not {value}"
+                )
+        if not 64 <= self.bus_bits <= min(512, self.lanes * 8):
+            raise ConfigError(
+                f"preset '{self.name}': bus_bits must lie in 64..{min(512, self.lanes * 8)} "
+                f"(a token word is {self.lanes * 8} bits), not {self.bus_bits}"
+            )
+        if self.vector_lanes * 64 < self.bus_bits or self.norm_lanes * 64 < self.bus_bits:
+            raise ConfigError(
+                f"preset '{self.name}': bus_bits ({self.bus_bits}) must not exceed 64 bits for "
+                f"each of vector_lanes ({self.vector_lanes}) and norm_lanes ({self.norm_lanes})"
+            )
+        if self.token_words > 1 << 16 or self.row_words > 1 << 16:
+            raise ConfigError(
+                f"preset '{self.name}': token_words and row_words must be at most 65,536"
+            )
+
+    @property
+    def macs(self) -> int:
+        """Multipliers in the array."""
+        return self.banks * self.lanes
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes of one AXI beat."""
+        return self.bus_bits // 8
+
+    @property
+    def max_tokens(self) -> int:
+        """Keys one attention row can have: both rings must hold a whole row."""
+        return min(min(self.score_words, self.prob_words) * self.banks, 1023)
+
+    @property
+    def max_head_words(self) -> int:
+        """Words of the longest head."""
+        return -(-self.max_head_dim // self.lanes)
+
+    @property
+    def sram_bytes(self) -> int:
+        """All memories of the machine, in bytes (tables at 8 bytes an entry)."""
+        tables = (self.column_tables + self.norm_tables) * self.lanes * 8
+        rings = self.score_words * self.banks * 2 + self.prob_words * self.banks
+        queues = 4 * self.queue_depth * 32
+        rows = self.row_words * self.banks * self.lanes
+        return rows + self.token_words * self.lanes + tables + rings + queues
+
+    def digest(self) -> int:
+        """64 bits that change when any parameter changes: an image names the machine it is for."""
+        text = json.dumps({k: v for k, v in asdict(self).items() if k != "name"}, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -1,0 +1,299 @@
+"""The instruction set: 256-bit words, declared once for assembler, disassembler and RTL.
+
+Every word is a 64-bit `HEADER` and a 192-bit body whose layout depends on the opcode. Four queues
+(load, array, vector, store) execute their instructions in program order and meet only through
+`Semaphore` counters: an instruction takes one credit from every semaphore in `wait` before it
+starts and gives one to every semaphore in `signal` when its last write is done. `token_wait` and
+`token_signal` do the same for each token row, so that a consumer follows its producer row by row.
+
+Addresses: `token` addresses count token-memory words of `lanes` bytes, `row` addresses count
+words of one row-memory bank, DRAM offsets count bytes within a `Window`.
+"""
+
+from amaranth.hdl import signed, unsigned
+from amaranth.lib import data, enum
+
+__all__ = [
+    "ATTENTION",
+    "BODIES",
+    "FULLY_CONNECTED",
+    "HEADER",
+    "INSTRUCTION_BITS",
+    "INSTRUCTION_BYTES",
+    "LIVE",
+    "LOAD_NORM",
+    "LOAD_TOKENS",
+    "LOAD_WEIGHTS",
+    "NORMALIZE",
+    "QUEUE_OF",
+    "STORE_TOKENS",
+    "Activation",
+    "Destination",
+    "Opcode",
+    "Queue",
+    "Semaphore",
+    "Window",
+    "CONSUMER_OF",
+    "PRODUCER_OF",
+]
+
+INSTRUCTION_BITS = 256
+INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
+
+
+class Queue(enum.Enum, shape=2):
+    """The four decoupled instruction queues."""
+
+    LOAD = 0
+    ARRAY = 1
+    VECTOR = 2
+    STORE = 3
+
+
+class Opcode(enum.Enum, shape=8):
+    """What an instruction does; 0 is undefined so that zeroed memory stops the machine."""
+
+    LOAD_WEIGHTS = 1
+    LOAD_TOKENS = 2
+    LOAD_NORM = 3
+    FULLY_CONNECTED = 4
+    ATTENTION = 5
+    NORMALIZE = 6
+    LIVE = 7
+    STORE_TOKENS = 8
+    HALT = 9
+
+
+QUEUE_OF = {
+    Opcode.LOAD_WEIGHTS: Queue.LOAD,
+    Opcode.LOAD_TOKENS: Queue.LOAD,
+    Opcode.LOAD_NORM: Queue.LOAD,
+    Opcode.FULLY_CONNECTED: Queue.ARRAY,
+    Opcode.ATTENTION: Queue.ARRAY,
+    Opcode.NORMALIZE: Queue.VECTOR,
+    Opcode.LIVE: Queue.VECTOR,
+    Opcode.STORE_TOKENS: Queue.STORE,
+}
+"""HALT belongs to no queue: the dispatcher waits until all four have drained."""
+
+
+class Semaphore(enum.Enum, shape=4):
+    """Credit counters; each has one producing and one consuming queue."""
+
+    WEIGHTS_READY = 0
+    WEIGHTS_FREE = 1
+    TOKENS_READY = 2
+    TOKENS_FREE = 3
+    NORM_TABLE_READY = 4
+    NORM_TABLE_FREE = 5
+    NORMALIZED = 6
+    RESIDUAL_READY = 7
+    ARRAY_DONE = 8
+    RESULT_READY = 9
+    RESULT_STORED = 10
+    LIVE_READY = 11
+
+
+PRODUCER_OF = {
+    Semaphore.WEIGHTS_READY: Queue.LOAD,
+    Semaphore.WEIGHTS_FREE: Queue.ARRAY,
+    Semaphore.TOKENS_READY: Queue.LOAD,
+    Semaphore.TOKENS_FREE: Queue.ARRAY,
+    Semaphore.NORM_TABLE_READY: Queue.LOAD,
+    Semaphore.NORM_TABLE_FREE: Queue.VECTOR,
+    Semaphore.NORMALIZED: Queue.VECTOR,
+    Semaphore.RESIDUAL_READY: Queue.ARRAY,
+    Semaphore.ARRAY_DONE: Queue.ARRAY,
+    Semaphore.RESULT_READY: Queue.ARRAY,
+    Semaphore.RESULT_STORED: Queue.STORE,
+    Semaphore.LIVE_READY: Queue.VECTOR,
+}
+CONSUMER_OF = {
+    Semaphore.WEIGHTS_READY: Queue.ARRAY,
+    Semaphore.WEIGHTS_FREE: Queue.LOAD,
+    Semaphore.TOKENS_READY: Queue.ARRAY,
+    Semaphore.TOKENS_FREE: Queue.LOAD,
+    Semaphore.NORM_TABLE_READY: Queue.VECTOR,
+    Semaphore.NORM_TABLE_FREE: Queue.LOAD,
+    Semaphore.NORMALIZED: Queue.ARRAY,
+    Semaphore.RESIDUAL_READY: Queue.VECTOR,
+    Semaphore.ARRAY_DONE: Queue.ARRAY,
+    Semaphore.RESULT_READY: Queue.STORE,
+    Semaphore.RESULT_STORED: Queue.ARRAY,
+    Semaphore.LIVE_READY: Queue.ARRAY,
+}
+
+SEMAPHORE_COUNT = 16
+SEMAPHORE_BITS = 12
+"""A counter holds up to 4,095 credits; one more is an error."""
+
+
+class Window(enum.Enum, shape=3):
+    """DRAM windows, each with a base and a byte limit register. Only the last two are writable."""
+
+    PROGRAM = 0
+    WEIGHTS = 1
+    INPUT = 2
+    SCRATCH = 3
+    RESULT = 4
+
+
+class Destination(enum.Enum, shape=2):
+    """Where a FULLY_CONNECTED result row goes."""
+
+    TOKENS = 0
+    """int8, one token-memory word a row."""
+    ROWS = 1
+    """int8, one row-memory row: row t in bank t mod banks (K and V of attention)."""
+    RESIDUAL = 2
+    """added to the int16 word pair at the destination."""
+    WIDE = 3
+    """int16, two token-memory words a row (class logits)."""
+
+
+class Activation(enum.Enum, shape=2):
+    """Applied to a requantized result before it is written to `TOKENS`."""
+
+    NONE = 0
+    RELU = 1
+    GELU = 2
+
+
+_OPTIONAL_SEMAPHORE = data.StructLayout({"index": 4, "valid": 1})
+_ROWS = data.StructLayout({"count": 12, "live": 1})
+"""A number of token rows: `count`, or with `live` set the live-token register minus `count`."""
+
+HEADER = data.StructLayout(
+    {
+        "opcode": Opcode,
+        "wait": SEMAPHORE_COUNT,
+        "signal": SEMAPHORE_COUNT,
+        "token_wait": _OPTIONAL_SEMAPHORE,
+        "token_signal": _OPTIONAL_SEMAPHORE,
+        "reserved": 14,
+    }
+)
+
+LOAD_WEIGHTS = data.StructLayout(
+    {
+        "offset": 32,
+        "row": 16,
+        "depth": 16,
+        "table": 16,
+    }
+)
+"""WEIGHTS window -> column table `table` (lanes entries), then `depth` weight rows of lanes bytes.
+
+Weight row k goes to bank k mod banks, bank word `row` + k // banks.
+"""
+
+LOAD_TOKENS = data.StructLayout(
+    {
+        "offset": 32,
+        "window": Window,
+        "token": 16,
+        "words": 8,
+        "stride": 16,
+        "rows": 12,
+    }
+)
+"""`rows` rows of `words` token-memory words each, contiguous in DRAM; row t at token + t * stride."""
+
+LOAD_NORM = data.StructLayout({"offset": 32, "table": 16, "channels": 12})
+"""WEIGHTS window -> LayerNorm table entries `table * lanes` on; `channels` a multiple of lanes."""
+
+FULLY_CONNECTED = data.StructLayout(
+    {
+        "source": 16,
+        "source_stride": 8,
+        "zero_point": signed(8),
+        "depth": 16,
+        "row": 16,
+        "table": 16,
+        "columns": 8,
+        "rows": _ROWS,
+        "destination": Destination,
+        "target": 16,
+        "target_stride": 8,
+        "activation": Activation,
+        "activation_multiplier": 16,
+        "activation_shift": 6,
+        "activation_zero_point": signed(8),
+    }
+)
+"""One column block of a fully connected layer, over `rows` token rows.
+
+Row t: `depth` int8 scalars from word source + t * source_stride on (minus `zero_point`), times the
+weight rows at `row`, requantized by column table `table`, to target + t * target_stride. For
+`Destination.ROWS`, row t goes to bank t mod banks, word target + t // banks * target_stride.
+`columns` lanes are valid; the others carry zero weights and entries.
+"""
+
+ATTENTION = data.StructLayout(
+    {
+        "query": 16,
+        "query_stride": 8,
+        "key": 16,
+        "value": 16,
+        "head_words": 4,
+        "head_dim": 8,
+        "first_lane": 8,
+        "target": 16,
+        "target_stride": 8,
+        "queries": _ROWS,
+        "keys": _ROWS,
+        "score_multiplier": 16,
+        "score_shift": 6,
+        "output_multiplier": 16,
+        "output_shift": 6,
+    }
+)
+"""One head: softmax(Q K^T) V over `queries` x `keys` tokens.
+
+A head takes `head_words` words; in word w the lanes first_lane .. first_lane + min(lanes, head_dim
+- w * lanes) - 1 are its own, the others are masked out of the scores and not written.
+Key (value) row t lies in bank t mod banks, words key + t // banks * head_words + w.
+Query row t: words query + t * query_stride + w; output row likewise at target.
+"""
+
+NORMALIZE = data.StructLayout(
+    {
+        "source": 16,
+        "source_stride": 8,
+        "target": 16,
+        "target_stride": 8,
+        "channels": 12,
+        "rows": _ROWS,
+        "table": 16,
+        "epsilon": unsigned(32),
+        "fraction_bits": 4,
+    }
+)
+"""LayerNorm over `rows` residual rows: int16 word pairs at source -> int8 words at target."""
+
+LIVE = data.StructLayout({"tokens": 12})
+"""Sets the live-token register."""
+
+STORE_TOKENS = data.StructLayout(
+    {
+        "offset": 32,
+        "window": Window,
+        "token": 16,
+        "words": 8,
+        "stride": 16,
+        "rows": 12,
+    }
+)
+"""The reverse of LOAD_TOKENS, into a writable window."""
+
+BODIES = {
+    Opcode.LOAD_WEIGHTS: LOAD_WEIGHTS,
+    Opcode.LOAD_TOKENS: LOAD_TOKENS,
+    Opcode.LOAD_NORM: LOAD_NORM,
+    Opcode.FULLY_CONNECTED: FULLY_CONNECTED,
+    Opcode.ATTENTION: ATTENTION,
+    Opcode.NORMALIZE: NORMALIZE,
+    Opcode.LIVE: LIVE,
+    Opcode.STORE_TOKENS: STORE_TOKENS,
+    Opcode.HALT: data.StructLayout({}),
+}
