@@ -8,7 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SEMAPHORE_COUNT
+from spec.isa import FULLY_CONNECTED, HEADER, SEMAPHORE_COUNT, Window
 from spec.registers import Error
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "SOFTMAX_COMMAND",
     "TABLE_ENTRY",
     "WALK",
+    "WINDOWS",
     "accumulators_layout",
     "prob_row_layout",
     "row_write_layout",
@@ -53,6 +54,9 @@ GIVE_TOKEN = OPTIONAL_SEMAPHORE
 
 ISSUED = data.StructLayout({"pc": PC_BITS, "word": 256})
 """An instruction whose `wait` credits have been taken: HEADER in bits 0..63, body above."""
+
+WINDOWS = data.ArrayLayout(data.StructLayout({"base": 32, "limit": 32}), len(Window))
+"""Base address and length in bytes of each DRAM window, indexed by `Window`."""
 
 
 # Memories ---------------------------------------------------------------------------------------

@@ -46,12 +46,14 @@ class Config:
     queue_depth: int = 8
     """Instructions a queue holds, beside the one that executes."""
     max_head_dim: int = 64
+    logic_multipliers: bool = False
+    """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
 
     def __post_init__(self) -> None:
         """Check every parameter, with messages that name it."""
         for field in asdict(self):
             value = getattr(self, field)
-            if field != "name" and (not isinstance(value, int) or value <= 0):
+            if field not in ("name", "logic_multipliers") and (not isinstance(value, int) or value <= 0):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
         for divisor, of in (
             ("banks", "lanes"),

@@ -36,6 +36,7 @@ PRESETS = {
             norm_tables=16,
             score_words=32,
             prob_words=32,
+            logic_multipliers=True,
         ),
         Config(
             name="asic512",

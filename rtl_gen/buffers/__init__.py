@@ -1,0 +1,1 @@
+"""On-chip memories of the accelerator."""

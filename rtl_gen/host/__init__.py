@@ -1,0 +1,1 @@
+"""What the host sees: AXI4-Lite registers and counters."""

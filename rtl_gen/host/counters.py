@@ -1,0 +1,54 @@
+"""The machine's own counters."""
+
+from amaranth.hdl import Module, Mux
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.registers import COUNTER_BITS, COUNTERS
+
+__all__ = ["Counters", "events_layout"]
+
+
+def events_layout(*, banks: int, lanes: int, bus_bits: int) -> data.StructLayout:
+    """Return what each counter of `spec.registers.COUNTERS` can grow by in one cycle.
+
+    Bytes: scratch is read and written in one cycle, so all byte counts hold two beats.
+    """
+    most = {
+        "macs_done": banks * lanes,
+        "row_words_read": banks,
+        "residual_saturations": lanes,
+        "logit_saturations": lanes,
+    }
+    most |= {name: bus_bits // 4 for name in COUNTERS if name.endswith("_bytes")}
+    return data.StructLayout({name: range(most.get(name, 1) + 1) for name in COUNTERS})
+
+
+class Counters(wiring.Component):
+    """One counter for each name in `spec.registers.COUNTERS`.
+
+    An event shows in `values` one cycle later.
+
+    Members
+    -------
+    events : how much each counter grows in this cycle, by name (`events_layout`)
+    clear : all to 0; events of this cycle do not count
+    values : in the order of COUNTERS
+    """
+
+    def __init__(self, *, banks: int, lanes: int, bus_bits: int) -> None:
+        super().__init__(
+            {
+                "events": In(events_layout(banks=banks, lanes=lanes, bus_bits=bus_bits)),
+                "clear": In(1),
+                "values": Out(data.ArrayLayout(COUNTER_BITS, len(COUNTERS))),
+            }
+        )
+
+    def elaborate(self, platform: None) -> Module:
+        """Build the unit."""
+        m = Module()
+        for index, name in enumerate(COUNTERS):
+            value = self.values[index]
+            m.d.sync += value.eq(Mux(self.clear, 0, value + self.events[name]))
+        return m

@@ -1,0 +1,1 @@
+"""Which rows the array reads: one address stream a bank."""

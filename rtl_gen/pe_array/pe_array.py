@@ -1,0 +1,181 @@
+"""The MAC array: banks x lanes multipliers with two ways to add up their products."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from rtl_gen.interfaces import accumulators_layout, scores_layout
+from spec.formats import ACC, SCALAR, WEIGHT
+
+__all__ = ["PEArray"]
+
+PRODUCT_BITS = SCALAR.bits + WEIGHT.bits
+FAN_IN = 8
+"""Products added up between two registers."""
+
+
+def _register(bits: int, name: str) -> Signal:
+    """Return a signed data register; only the valid bits beside it need a reset."""
+    return Signal(signed(bits), name=name, reset_less=True)
+
+
+def _split(value: Value, bits: int) -> list[Value]:
+    """Return the signed fields of `bits` bits each, the lowest first."""
+    return [value[i : i + bits].as_signed() for i in range(0, len(value), bits)]
+
+
+def _add(values: list[Value]) -> Value:
+    """Return the sum of signed values, as a balanced tree of adders."""
+    while len(values) > 1:
+        odd = values[-1:] if len(values) % 2 else []
+        values = [a + b for a, b in zip(values[::2], values[1::2], strict=False)] + odd
+    return values[0]
+
+
+class PEArray(wiring.Component):
+    """One multiplier a PE, shared by two modes that add up its products differently.
+
+    Accumulate: `acc[l] (+)= sum_b scalars[b] * rows[b][l]`; a finished accumulation leaves through
+    `accumulators`. Reduce: `score[b] (+)= sum_l vector[l] * rows[b][l]`; a finished group of
+    `banks` scores leaves through `scores`. `first` starts an accumulation, `last` finishes it;
+    the modes have separate sums. 65,535 rows, the most a pass can have, cannot overflow ACC.
+
+    Golden twin: `golden_model.units.pe_array`. Latency: LATENCY cycles from a step to its result
+    (products, partial sums, result). Throughput: one step a cycle, in both modes and between them.
+    Back-pressure: a result waits in a register of its own while the next one accumulates; when
+    that one finishes too, the whole array freezes: `advance` is low, and the inputs must hold.
+
+    Members
+    -------
+    step_valid, reduce, first, last, row_last : a step and its place, taken with `advance`
+    rows : WEIGHT or ACT [banks][lanes], lane 0 lowest; banks outside `bank_valid` count as zeros
+    scalars, vector : the other operand, SCALAR [banks] to accumulate, ACT [lanes] to reduce
+    accumulators, scores : results; `scores.p.valid` is `bank_valid` of the group's last step
+    advance : the array takes its inputs in this cycle
+    blocked_accumulators, blocked_scores : it does not, because this stream's result waits
+    busy : a step or a result is in flight
+    """
+
+    LATENCY = 3
+
+    def __init__(self, *, banks: int, lanes: int) -> None:
+        if banks < 1 or lanes < 1:
+            raise ValueError(f"banks and lanes must be positive, not {banks} and {lanes}")
+        self.banks = banks
+        self.lanes = lanes
+        super().__init__(
+            {
+                "step_valid": In(1),
+                "reduce": In(1),
+                "first": In(1),
+                "last": In(1),
+                "row_last": In(1),
+                "rows": In(data.ArrayLayout(lanes * WEIGHT.bits, banks)),
+                "scalars": In(data.ArrayLayout(signed(SCALAR.bits), banks)),
+                "vector": In(data.ArrayLayout(signed(WEIGHT.bits), lanes)),
+                "bank_valid": In(banks),
+                "accumulators": Out(stream.Signature(accumulators_layout(lanes))),
+                "scores": Out(stream.Signature(scores_layout(banks))),
+                "advance": Out(1),
+                "blocked_accumulators": Out(1),
+                "blocked_scores": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: None) -> Module:
+        """Build the unit."""
+        m = Module()
+        banks, lanes = range(self.banks), range(self.lanes)
+        accumulators, scores = self.accumulators, self.scores
+        step = data.StructLayout(
+            {"reduce": 1, "first": 1, "last": 1, "row_last": 1, "banks": self.banks}
+        )
+        product_valid, partial_valid = Signal(), Signal()
+        product_step, partial_step = Signal(step), Signal(step)
+        finished = Signal()
+
+        # Stage 1: products.
+        products = [
+            [_register(PRODUCT_BITS, f"product_{bank}_{lane}") for lane in lanes] for bank in banks
+        ]
+        with m.If(self.advance & self.step_valid):
+            for bank in banks:
+                row = _split(self.rows[bank], WEIGHT.bits)
+                for lane in lanes:
+                    operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
+                    m.d.comb += operand.eq(Mux(self.reduce, self.vector[lane], self.scalars[bank]))
+                    m.d.sync += products[bank][lane].eq(
+                        Mux(self.bank_valid[bank], operand * row[lane], 0)
+                    )
+
+        # Stage 2: partial sums, over all banks or over FAN_IN lanes.
+        bank_sums = [
+            _register(PRODUCT_BITS + ceil_log2(self.banks), f"bank_sum_{lane}") for lane in lanes
+        ]
+        lane_sums = [
+            [
+                _register(PRODUCT_BITS + ceil_log2(FAN_IN), f"lane_sum_{bank}_{lane}")
+                for lane in lanes[::FAN_IN]
+            ]
+            for bank in banks
+        ]
+        with m.If(self.advance & product_valid):
+            with m.If(product_step.reduce):
+                for bank in banks:
+                    for i, lane_sum in enumerate(lane_sums[bank]):
+                        part = products[bank][i * FAN_IN : (i + 1) * FAN_IN]
+                        m.d.sync += lane_sum.eq(_add(part))
+            with m.Else():
+                for lane in lanes:
+                    m.d.sync += bank_sums[lane].eq(_add([row[lane] for row in products]))
+
+        # Stage 3: running sums, and the results that wait to be taken.
+        for name, sums, result, mode in (
+            ("accumulator", bank_sums, accumulators.payload, ~partial_step.reduce),
+            ("score", [_add(part) for part in lane_sums], scores.p.values, partial_step.reduce),
+        ):
+            totals = [Signal(signed(ACC.bits), name=f"{name}_total_{i}") for i in range(len(sums))]
+            with m.If(self.advance & partial_valid & mode):
+                for i, total in enumerate(totals):
+                    running = _register(ACC.bits, f"{name}_{i}")
+                    m.d.comb += total.eq(Mux(partial_step.first, 0, running) + sums[i])
+                    m.d.sync += running.eq(total)
+                with m.If(partial_step.last):
+                    m.d.sync += result.eq(Cat(totals))
+
+        # Control.
+        m.d.comb += [
+            finished.eq(partial_valid & partial_step.last),
+            self.blocked_accumulators.eq(
+                finished & ~partial_step.reduce & accumulators.valid & ~accumulators.ready
+            ),
+            self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
+            self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
+            self.busy.eq(product_valid | partial_valid | accumulators.valid | scores.valid),
+        ]
+        with m.If(accumulators.ready):
+            m.d.sync += accumulators.valid.eq(0)
+        with m.If(scores.ready):
+            m.d.sync += scores.valid.eq(0)
+        with m.If(self.advance):
+            m.d.sync += [
+                product_valid.eq(self.step_valid),
+                product_step.reduce.eq(self.reduce),
+                product_step.first.eq(self.first),
+                product_step.last.eq(self.last),
+                product_step.row_last.eq(self.row_last),
+                product_step.banks.eq(self.bank_valid),
+                partial_valid.eq(product_valid),
+                partial_step.eq(product_step),
+            ]
+            with m.If(finished & ~partial_step.reduce):
+                m.d.sync += accumulators.valid.eq(1)
+            with m.If(finished & partial_step.reduce):
+                m.d.sync += [
+                    scores.valid.eq(1),
+                    scores.p.valid.eq(partial_step.banks),
+                    scores.p.last.eq(partial_step.row_last),
+                ]
+        return m

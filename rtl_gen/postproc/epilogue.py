@@ -1,0 +1,298 @@
+"""What happens to the array's accumulators: requantize, activation, residual, memory."""
+
+from itertools import pairwise
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl_gen.interfaces import (
+    EPILOGUE_COMMAND,
+    ERROR,
+    GIVE,
+    GIVE_TOKEN,
+    PC_BITS,
+    ROW_SCALE,
+    ROWS_BITS,
+    accumulators_layout,
+    row_write_layout,
+    table_read_port,
+    token_read_port,
+    token_write_layout,
+)
+from rtl_gen.postproc.epilogue_lane import EpilogueLane
+from rtl_gen.postproc.residual_reader import ResidualReader
+from rtl_gen.postproc.result_writer import ResultWriter, result_layout
+from spec.formats import ACC, ACT, RESIDUAL
+from spec.isa import Activation, Destination
+from spec.registers import Error
+
+__all__ = ["Epilogue"]
+
+
+def _is_wide(command: data.View) -> Value:
+    """Whether the results are int16."""
+    destination = command.destination
+    wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
+    return ~command.attention & wide
+
+
+def _is_gelu(command: data.View) -> Value:
+    """Whether the results go through GELU: int16 results have no activation."""
+    gelu = command.activation == Activation.GELU
+    return ~command.attention & gelu & ~_is_wide(command)
+
+
+class Epilogue(wiring.Component):
+    """Takes the array's results, `vector_lanes` channels a cycle, and writes them.
+
+    Golden twins: `requantize`, `gelu_activation`, `residual_add` of `golden_model.units`.
+
+    Every result takes the same way: requantize to int16, GELU (or its identity), requantize (or
+    times one), then zero point and clip or the residual, then its word or word pair. Up to
+    `SLOTS` instructions are on this way at a time; their commands stay in slots, and a stage
+    finds what it needs by the slot number that goes with the data. A write that is refused stops
+    the whole pipeline.
+
+    Latency: `LATENCY` cycles from the transfer of a result's accumulators to its word. Throughput:
+    a result in lanes / vector_lanes cycles, also across instructions, as long as the memories take
+    the words (two cycles more where a residual follows close behind an earlier instruction).
+
+    banks, lanes, vector_lanes : of the machine
+    column_tables : tables there are; a command that names another one stops with an error
+    logic_multipliers : GELU and what follows it multiply in LUTs (the accumulators' requantizer,
+        two DSP blocks a lane, does not)
+
+    Members
+    -------
+    command : one per array instruction, in order; may come before or after its results
+    accumulators : taken in the cycle in which the last group is read
+    row_scale : one per row of an attention command: requantizer of all its words
+    table : requantizers of fully connected commands
+    residual : reads the word pairs that `Destination.RESIDUAL` adds to
+    token_write, row_write : results
+    give, give_token : credits, after the write has been taken
+    residual_saturations : lanes whose residual was clipped, in the cycle after
+    error : `TABLE_ADDRESS`; the command and all after it wait for a reset
+    pc : instruction of the `residual` reads
+    idle : no command is in work
+    """
+
+    SLOTS = 4
+    LATENCY = EpilogueLane.LAST_STAGE + 2
+
+    def __init__(
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        vector_lanes: int,
+        column_tables: int,
+        logic_multipliers: bool = False,
+    ) -> None:
+        if vector_lanes < 1 or lanes % vector_lanes:
+            raise ValueError(f"vector_lanes must divide lanes ({lanes}), not {vector_lanes}")
+        self._banks, self._lanes, self._vector_lanes = banks, lanes, vector_lanes
+        self._column_tables, self._logic = column_tables, logic_multipliers
+        super().__init__(
+            {
+                "command": In(stream.Signature(EPILOGUE_COMMAND)),
+                "accumulators": In(stream.Signature(accumulators_layout(lanes))),
+                "row_scale": In(stream.Signature(ROW_SCALE)),
+                "table": Out(table_read_port(vector_lanes)),
+                "residual": Out(token_read_port(lanes)),
+                "token_write": Out(stream.Signature(token_write_layout(lanes))),
+                "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
+                "give": Out(GIVE),
+                "give_token": Out(GIVE_TOKEN),
+                "residual_saturations": Out(range(vector_lanes + 1)),
+                "error": Out(ERROR),
+                "pc": Out(PC_BITS),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Slots, then the pipeline from accumulators to words."""
+        m = Module()
+        lanes, vector_lanes = self._lanes, self._vector_lanes
+        groups = lanes // vector_lanes
+        m.submodules.writer = writer = ResultWriter(
+            banks=self._banks, lanes=lanes, eager=groups < 3
+        )
+        m.submodules.reader = reader = ResidualReader(lanes=lanes, vector_lanes=vector_lanes)
+        connect(m, writer.token_write, flipped(self.token_write))
+        connect(m, writer.row_write, flipped(self.row_write))
+        connect(m, reader.memory, flipped(self.residual))
+
+        # Slots: commands enter at `enter`, are read at `front`, written at `back`
+        slots = Array(
+            Signal(EPILOGUE_COMMAND, name=f"slot_{number}") for number in range(self.SLOTS)
+        )
+        enter, front, back = (
+            Signal(range(self.SLOTS), name=name) for name in ("enter", "front", "back")
+        )
+        unread, used = (Signal(range(self.SLOTS + 1), name=name) for name in ("unread", "used"))
+        entered, front_done = Signal(), Signal()
+        m.d.comb += [
+            self.command.ready.eq(used < self.SLOTS),
+            entered.eq(self.command.valid & self.command.ready),
+        ]
+        with m.If(entered):
+            m.d.sync += [slots[enter].eq(self.command.payload), enter.eq(enter + 1)]
+        with m.If(front_done):
+            m.d.sync += front.eq(front + 1)
+        with m.If(writer.done):
+            m.d.sync += back.eq(back + 1)
+        m.d.sync += [
+            unread.eq(unread + entered - front_done),
+            used.eq(used + entered - writer.done),
+        ]
+        oldest = Signal(EPILOGUE_COMMAND)
+        m.d.comb += [
+            oldest.eq(slots[back]),
+            writer.command.eq(oldest),
+            reader.command.eq(oldest),
+            reader.done.eq(writer.done),
+            self.pc.eq(oldest.pc),
+            self.give.eq(writer.give),
+            self.give_token.eq(writer.give_token),
+            self.idle.eq((used == 0) & ~self.give.valid & ~self.give_token.valid),
+        ]
+
+        # Walk the results of the newest command
+        enable = Signal()
+        now = Signal(EPILOGUE_COMMAND)
+        row, word, group = Signal(ROWS_BITS), Signal(4), Signal(range(groups))
+        present, moves, bad = Signal(), Signal(), Signal()
+        last_group, last_word = Signal(), Signal()
+        group_bits = (groups - 1).bit_length()
+        m.d.comb += [
+            now.eq(slots[front]),
+            bad.eq((unread != 0) & ~now.attention & (now.table >= self._column_tables)),
+            self.error.valid.eq(bad),
+            self.error.code.eq(Error.TABLE_ADDRESS),
+            self.error.pc.eq(now.pc),
+            present.eq(
+                (unread != 0)
+                & ~bad
+                & self.accumulators.valid
+                & (~now.attention | self.row_scale.valid)
+            ),
+            moves.eq(present & enable),
+            last_group.eq(group == groups - 1),
+            last_word.eq(~now.attention | (word == now.head_words - 1)),
+            self.accumulators.ready.eq(moves & last_group),
+            self.row_scale.ready.eq(moves & last_group & last_word & now.attention),
+            front_done.eq(moves & last_group & last_word & (row == now.rows - 1)),
+            self.table.enable.eq(moves),
+            self.table.address.eq(Cat(group[:group_bits], now.table)),
+        ]
+        with m.If(moves):
+            m.d.sync += group.eq(group + 1)
+            with m.If(last_group):
+                m.d.sync += [group.eq(0), word.eq(word + 1)]
+                with m.If(last_word):
+                    m.d.sync += [word.eq(0), row.eq(row + 1)]
+                with m.If(front_done):
+                    m.d.sync += row.eq(0)
+
+        # A residual row is fetched as soon as its accumulators are there
+        walks_oldest = unread == used
+        m.d.comb += reader.permit.eq(
+            (used != 0)
+            & ~oldest.attention
+            & (oldest.destination == Destination.RESIDUAL)
+            & (reader.row != oldest.rows)
+            & (~walks_oldest | (reader.row != row) | present)
+        )
+
+        # What goes with the data: stage n holds it n cycles after its group was read
+        stage = [
+            Signal(data.StructLayout({"valid": 1, "slot": range(self.SLOTS)}), name=f"stage_{n}")
+            for n in range(EpilogueLane.LAST_STAGE + 1)
+        ]
+        m.d.comb += [stage[0].valid.eq(present), stage[0].slot.eq(front)]
+        with m.If(enable):
+            m.d.sync += [new.eq(old) for old, new in pairwise(stage)]
+
+        gelu_command, scale_command, last_command = (
+            Signal(EPILOGUE_COMMAND, name=name) for name in ("gelu", "scale", "last")
+        )
+        m.d.comb += [
+            gelu_command.eq(slots[stage[EpilogueLane.GELU_STAGE].slot]),
+            scale_command.eq(slots[stage[EpilogueLane.SCALE_STAGE].slot]),
+            last_command.eq(slots[stage[EpilogueLane.LAST_STAGE].slot]),
+        ]
+        low, zero_point = Signal(signed(ACT.bits)), Signal(signed(ACT.bits))
+        wide, adds, rescale = Signal(), Signal(), Signal(ROW_SCALE)
+        m.d.comb += [
+            wide.eq(_is_wide(last_command)),
+            adds.eq(wide & (last_command.destination == Destination.RESIDUAL)),
+            low.eq(ACT.low),
+            rescale.multiplier.eq(1),
+        ]
+        with m.If(_is_gelu(last_command)):
+            m.d.comb += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
+        with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
+            m.d.comb += low.eq(0)
+        with m.If(_is_gelu(scale_command)):
+            m.d.comb += [
+                rescale.multiplier.eq(scale_command.activation_multiplier),
+                rescale.shift.eq(scale_command.activation_shift),
+            ]
+
+        # Data path
+        from_attention, scale = Signal(), Signal(ROW_SCALE, reset_less=True)
+        with m.If(enable):
+            m.d.sync += [from_attention.eq(now.attention), scale.eq(self.row_scale.payload)]
+        units = []
+        for lane in range(vector_lanes):
+            m.submodules[f"lane_{lane}"] = unit = EpilogueLane(logic=self._logic)
+            units.append(unit)
+            x = Signal(signed(ACC.bits), name=f"x_{lane}", reset_less=True)
+            choices = Array(self.accumulators.payload[lane::vector_lanes])
+            with m.If(enable):
+                m.d.sync += x.eq(choices[group])
+            m.d.comb += [
+                unit.enable.eq(enable),
+                unit.x.eq(x),
+                unit.entry.eq(self.table.data[lane]),
+                unit.linear.eq(~_is_gelu(gelu_command)),
+                unit.scale.eq(rescale),
+                unit.zero_point.eq(zero_point),
+                unit.low.eq(low),
+                unit.wide.eq(wide),
+                unit.adds.eq(adds),
+                unit.residual.eq(reader.o.payload[lane]),
+            ]
+            with m.If(from_attention):
+                m.d.comb += unit.entry.eq(Cat(Const(0, 32), scale.multiplier, scale.shift))
+
+        # Collect the groups of a result
+        collected = Signal(result_layout(lanes))
+        count = Signal(range(groups + 1))
+        fires, room = Signal(), Signal()
+        full = count == groups
+        last = stage[EpilogueLane.LAST_STAGE]
+        m.d.comb += [
+            room.eq((~full | writer.results.ready) & (~adds | reader.o.valid)),
+            enable.eq(~last.valid | room),
+            fires.eq(last.valid & room),
+            reader.o.ready.eq(fires & adds),
+            writer.results.valid.eq(full),
+            writer.results.payload.eq(collected),
+        ]
+        with m.If(full & writer.results.ready):
+            m.d.sync += count.eq(0)
+        with m.If(fires):
+            before = Cat(collected.values)[vector_lanes * RESIDUAL.bits :]
+            m.d.sync += [
+                count.eq(Mux(full, 1, count + 1)),
+                collected.values.eq(Cat(before, (unit.result for unit in units))),
+                collected.wide.eq(wide),
+            ]
+        m.d.sync += self.residual_saturations.eq(
+            Mux(fires, sum(unit.saturated for unit in units), 0)
+        )
+        return m

@@ -1,0 +1,149 @@
+"""From raw scores to logits: requantize, find each row's maximum."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl_gen.interfaces import scores_layout
+from rtl_gen.postproc.requantize import Requantize
+from spec.formats import ACC, LOGIT, REQUANTIZE
+
+__all__ = ["Logits"]
+
+
+class Logits(wiring.Component):
+    """Requantizes `banks` scores, `lanes` a cycle, and keeps the maximum of the row.
+
+    Golden twin: `golden_model.units.requantize.requantize` to LOGIT. Latency: `LATENCY` cycles
+    from the transfer of a word to `valid`. Throughput: one word in banks / lanes cycles.
+    Back-pressure: none at the output; `scores` waits while `enable` is low.
+
+    Members
+    -------
+    enable : scores may be taken; `multiplier` and `shift` stay put from then until not `busy`
+    scores : raw scores, `last` on a row's last word
+    multiplier, shift : requantizer of the scores
+    valid, values, mask, last, maximum : a word of LOGITs, 0 in lanes not in `mask`; with `last`,
+        `maximum` is that of the whole row
+    saturations : logits that were clipped in this cycle
+    busy : words are between `scores` and `valid`
+    """
+
+    LATENCY = Requantize.LATENCY_WITHOUT_ADDEND + 2
+
+    def __init__(self, *, banks: int, lanes: int, logic_multipliers: bool = False) -> None:
+        if banks % lanes:
+            raise ValueError(f"lanes must divide banks ({banks}), not {lanes}")
+        self.banks = banks
+        self.lanes = lanes
+        self.logic_multipliers = logic_multipliers
+        super().__init__(
+            {
+                "enable": In(1),
+                "scores": In(stream.Signature(scores_layout(banks))),
+                "multiplier": In(REQUANTIZE.multiplier_bits),
+                "shift": In(REQUANTIZE.shift_bits),
+                "valid": Out(1),
+                "values": Out(data.ArrayLayout(signed(LOGIT.bits), banks)),
+                "mask": Out(banks),
+                "last": Out(1),
+                "maximum": Out(signed(LOGIT.bits)),
+                "saturations": Out(range(lanes + 1)),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the pipeline: operands, product, shift, clip, maximum; then whole words."""
+        m = Module()
+        chunks = self.banks // self.lanes
+        scores = self.scores.payload
+
+        # Stages 0..3 carry what the stage before has; 0 is the input
+        chunk = Signal(range(max(chunks, 2)))
+        taken, word_end = Signal(), Signal()
+        m.d.comb += [
+            taken.eq(self.scores.valid & self.enable),
+            word_end.eq(chunk == chunks - 1),
+            self.scores.ready.eq(self.enable & word_end),
+        ]
+        with m.If(taken):
+            m.d.sync += chunk.eq(Mux(word_end, 0, chunk + 1))
+        present = scores.valid.word_select(chunk, self.lanes)
+        valid = Signal(self.LATENCY - 1)
+        ends = Signal(self.LATENCY - 1)
+        lasts = Signal(self.LATENCY - 1)
+        masks = Signal(self.lanes * (self.LATENCY - 1))
+        m.d.sync += [
+            valid.eq(valid << 1 | taken),
+            ends.eq(ends << 1 | word_end),
+            lasts.eq(lasts << 1 | (scores.last & word_end)),
+            masks.eq(Cat(present, masks)),
+        ]
+
+        mask_3, mask_4 = masks[-2 * self.lanes : -self.lanes], masks[-self.lanes :]
+
+        # Stages 1..3 requantize to one more than a LOGIT holds, 4 clips and counts
+        clipped = Signal(self.lanes)
+        lanes = []
+        for lane in range(self.lanes):
+            wide = Requantize(
+                x_bits=ACC.bits,
+                addend_bits=0,
+                low=LOGIT.low - 1,
+                high=LOGIT.high + 1,
+                logic=self.logic_multipliers,
+            )
+            m.submodules[f"requantize_{lane}"] = wide
+            score = Value.cast(scores.values).word_select(chunk * self.lanes + lane, ACC.bits)
+            value = Signal(signed(LOGIT.bits), name=f"logit_{lane}")
+            low, high = wide.o < LOGIT.low, wide.o > LOGIT.high
+            m.d.comb += [
+                wide.enable.eq(1),
+                wide.x.eq(score),
+                wide.multiplier.eq(self.multiplier),
+                wide.shift.eq(self.shift),
+                clipped[lane].eq(valid[-2] & mask_3[lane] & (low | high)),
+            ]
+            m.d.sync += value.eq(
+                Mux(mask_3[lane], Mux(low, LOGIT.low, Mux(high, LOGIT.high, wide.o)), 0)
+            )
+            lanes.append(value)
+        m.d.sync += self.saturations.eq(sum(clipped[1:], clipped[0]))
+
+        # Stage 5: maximum of the chunk, word
+        low = LOGIT.low
+        candidates = [Mux(mask_4[lane], value, low) for lane, value in enumerate(lanes)]
+        while len(candidates) > 1:
+            candidates = [larger(*candidates[at : at + 2]) for at in range(0, len(candidates), 2)]
+        chunk_maximum = Signal(signed(LOGIT.bits), init=low)
+        so_far = Signal(signed(LOGIT.bits), init=low)
+        word = Signal(self.banks * LOGIT.bits)
+        mask = Signal(self.banks)
+        chunk_valid, last = Signal(), Signal()
+        m.d.sync += [
+            chunk_valid.eq(valid[-1]),
+            self.valid.eq(valid[-1] & ends[-1]),
+            last.eq(lasts[-1]),
+        ]
+        with m.If(valid[-1]):
+            m.d.sync += [
+                chunk_maximum.eq(candidates[0]),
+                word.eq(Cat(word, *lanes)[-len(word) :]),
+                mask.eq(Cat(mask, mask_4)[-len(mask) :]),
+            ]
+        with m.If(chunk_valid):
+            m.d.sync += so_far.eq(Mux(self.last, low, self.maximum))
+        m.d.comb += [
+            self.values.as_value().eq(word),
+            self.mask.eq(mask),
+            self.last.eq(last & self.valid),
+            self.maximum.eq(larger(so_far, chunk_maximum)),
+            self.busy.eq(valid.any() | chunk_valid),
+        ]
+        return m
+
+
+def larger(a: Value, b: Value) -> Value:
+    """The maximum of two signed values."""
+    return Mux(a > b, a, b)

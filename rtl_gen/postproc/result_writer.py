@@ -1,0 +1,130 @@
+"""Writes the epilogue's results to memory and gives the credits."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl_gen.interfaces import (
+    ADDRESS_BITS,
+    EPILOGUE_COMMAND,
+    GIVE,
+    GIVE_TOKEN,
+    ROWS_BITS,
+    row_write_layout,
+    token_write_layout,
+)
+from spec.formats import RESIDUAL
+from spec.isa import Destination
+
+__all__ = ["ResultWriter", "result_layout"]
+
+
+def result_layout(lanes: int) -> data.StructLayout:
+    """One result: `lanes` values, int16 to be written as two words if `wide`, else int8 as one."""
+    return data.StructLayout({"values": data.ArrayLayout(RESIDUAL.bits, lanes), "wide": 1})
+
+
+class ResultWriter(wiring.Component):
+    """Walks one instruction's result addresses.
+
+    Latency: a word is offered in the cycle after its result's transfer. Throughput: a word a
+    cycle, results of one word each two cycles. Back-pressure: one result is kept.
+
+    eager : takes the next result while the last word leaves (a path from the memories' `ready` to
+        the results' `ready`), so that results of one word go at one a cycle
+
+    Members
+    -------
+    command : the instruction whose results come; the next one in the cycle after `done`
+    results : in order
+    token_write, row_write : to the memories
+    give, give_token : credits, in the cycle after the write has been taken
+    done : the last word of the instruction is taken in this cycle
+    """
+
+    def __init__(self, *, banks: int, lanes: int, eager: bool) -> None:
+        self._banks, self._lanes, self._eager = banks, lanes, eager
+        super().__init__(
+            {
+                "command": In(EPILOGUE_COMMAND),
+                "results": In(stream.Signature(result_layout(lanes))),
+                "token_write": Out(stream.Signature(token_write_layout(lanes))),
+                "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
+                "give": Out(GIVE),
+                "give_token": Out(GIVE_TOKEN),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Keep one result, write its words, step the address."""
+        m = Module()
+        command, lanes = self.command, self._lanes
+        word_bits = lanes * 8
+
+        held, left = Signal(2 * word_bits), Signal(range(3))
+        to_rows, taken = Signal(), Signal()
+        result = self.results.payload
+        narrow = Cat(value[:8] for value in result.values)
+        m.d.comb += [
+            to_rows.eq(~command.attention & (command.destination == Destination.ROWS)),
+            self.token_write.valid.eq((left != 0) & ~to_rows),
+            self.row_write.valid.eq((left != 0) & to_rows),
+            taken.eq((left != 0) & Mux(to_rows, self.row_write.ready, self.token_write.ready)),
+            self.results.ready.eq((left == 0) | (taken & (left == 1) if self._eager else 0)),
+        ]
+        with m.If(taken):
+            m.d.sync += [left.eq(left - 1), held.eq(held >> word_bits)]
+        with m.If(self.results.valid & self.results.ready):
+            m.d.sync += [
+                left.eq(1 + result.wide),
+                held.eq(Mux(result.wide, result.values.as_value(), narrow)),
+            ]
+
+        offset, bank = Signal(ADDRESS_BITS), Signal(range(self._banks))
+        row, word = Signal(ROWS_BITS), Signal(4)
+        skipped, own_end = Signal(4 + len(range(lanes)).bit_length()), Signal(9)
+        """Channels of the head that lie in the words before; the lane after the head's last."""
+        address = Signal(ADDRESS_BITS)
+        m.d.comb += [
+            own_end.eq(command.first_lane + command.head_dim),
+            address.eq(command.target + offset + word),
+            self.token_write.payload.address.eq(address),
+            self.token_write.payload.data.eq(held[:word_bits]),
+            self.token_write.payload.pc.eq(command.pc),
+            self.row_write.payload.bank.eq(bank),
+            self.row_write.payload.address.eq(address),
+            self.row_write.payload.data.eq(held[:word_bits]),
+            self.row_write.payload.pc.eq(command.pc),
+        ]
+        for lane in range(lanes):
+            own = (lane >= command.first_lane) & (lane + skipped < own_end)
+            m.d.comb += self.token_write.payload.mask[lane].eq(~command.attention | own)
+
+        last_word = Signal(4)
+        row_end = Signal()
+        destination = command.destination
+        wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
+        m.d.comb += [
+            last_word.eq(Mux(command.attention, command.head_words - 1, wide)),
+            row_end.eq(taken & (word == last_word)),
+            self.done.eq(row_end & (row == command.rows - 1)),
+        ]
+        with m.If(taken):
+            m.d.sync += [word.eq(word + 1), skipped.eq(skipped + lanes)]
+        with m.If(row_end):
+            m.d.sync += [word.eq(0), skipped.eq(0), row.eq(row + 1)]
+            with m.If(to_rows & (bank != self._banks - 1)):
+                m.d.sync += bank.eq(bank + 1)
+            with m.Else():
+                m.d.sync += [bank.eq(0), offset.eq(offset + command.target_stride)]
+        with m.If(self.done):
+            m.d.sync += [row.eq(0), bank.eq(0), offset.eq(0)]
+
+        m.d.sync += [
+            self.give.valid.eq(self.done),
+            self.give.mask.eq(command.signal),
+            self.give_token.valid.eq(row_end & command.token_signal.valid),
+            self.give_token.index.eq(command.token_signal.index),
+        ]
+        return m

@@ -1,0 +1,27 @@
+"""Products, from multipliers or from shifted adds."""
+
+from amaranth.hdl import Mux, Value
+
+__all__ = ["multiply"]
+
+
+def multiply(a: Value, b: Value, *, logic: bool = False) -> Value:
+    """Multiply exactly: `len(a) + len(b)` bits, signed when an operand is.
+
+    a, b : signed or unsigned
+    logic : sum shifted copies instead, so that FPGA tools take LUTs and leave the DSP blocks to
+        others
+    """
+    if not logic:
+        return a * b
+    if len(a) < len(b):
+        a, b = b, a
+    is_signed = a.shape().signed or b.shape().signed
+    terms = [Mux(b[index], a, 0).shift_left(index) for index in range(len(b))]
+    if b.shape().signed:
+        terms[-1] = -terms[-1]
+    while len(terms) > 1:
+        pairs = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    product = terms[0][: len(a) + len(b)]
+    return product.as_signed() if is_signed else product

@@ -1,0 +1,103 @@
+"""Reciprocal of a normalised 16-bit number: a pipelined restoring divider."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.formats import SOFTMAX
+
+__all__ = ["Reciprocal"]
+
+BITS = SOFTMAX.reciprocal_bits
+
+
+class Reciprocal(wiring.Component):
+    """`min(floor(2**31 / n), 65535)` for n in 2**15 .. 2**16 - 1.
+
+    Golden twin: `golden_model.units.reciprocal.reciprocal`. Latency: `LATENCY` cycles, which is
+    `Reciprocal.latency(digits_per_stage)`. Throughput: one a cycle. No back-pressure: what enters
+    comes out.
+
+    The first quotient digit is always 1. The others follow by doubling the remainder; n = 2**15
+    leaves a remainder of n, so that all its digits are 1 and the quotient saturates by itself.
+
+    Parameters
+    ----------
+    tag_bits : width of `tag`, which travels with the number
+    digits_per_stage : quotient digits made in one cycle
+
+    Members
+    -------
+    valid, divisor, tag : the number, unsigned, in a cycle with `valid`
+    result_valid, result, result_tag : its reciprocal, `LATENCY` cycles later
+
+    """
+
+    def __init__(self, *, tag_bits: int = 0, digits_per_stage: int = 2) -> None:
+        if not 1 <= digits_per_stage < BITS:
+            raise ValueError(f"digits_per_stage must lie in 1..{BITS - 1}, not {digits_per_stage}")
+        self.digits_per_stage = digits_per_stage
+        self.LATENCY = self.latency(digits_per_stage)
+        super().__init__(
+            {
+                "valid": In(1),
+                "divisor": In(BITS),
+                "tag": In(tag_bits),
+                "result_valid": Out(1),
+                "result": Out(BITS),
+                "result_tag": Out(tag_bits),
+            }
+        )
+
+    @staticmethod
+    def latency(digits_per_stage: int = 2) -> int:
+        """Cycles from `valid` to `result_valid`: the digits after the first."""
+        return -(-(BITS - 1) // digits_per_stage)
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the pipeline."""
+        m = Module()
+        valid, divisor, tag = self.valid, self.divisor, self.tag
+        # remainder <= divisor: 2**16 - divisor after the first digit, 1
+        remainder = Signal(BITS, name="remainder_0")
+        m.d.comb += remainder.eq(-divisor)
+        quotient, made = None, 0
+        for stage in range(1, self.LATENCY + 1):
+            rest, digits = remainder, quotient
+            for _ in range(min(self.digits_per_stage, BITS - 1 - made)):
+                made += 1
+                trial = Signal(BITS + 2, name=f"trial_{made}")
+                doubled = Signal(BITS + 1, name=f"doubled_{made}")
+                partial = Signal(made, name=f"digits_{made}")
+                left = Signal(BITS, name=f"rest_{made}")
+                m.d.comb += [
+                    doubled.eq(rest << 1),
+                    trial.eq(doubled - divisor),
+                    left.eq(Mux(trial[-1], doubled, trial)),
+                    partial[0].eq(~trial[-1]),
+                ]
+                if digits is not None:
+                    m.d.comb += partial[1:].eq(digits)
+                rest, digits = left, partial
+            assert digits is not None
+            stage_valid = Signal(name=f"valid_{stage}")
+            stage_divisor = Signal(BITS, name=f"divisor_{stage}")
+            stage_tag = Signal(len(self.tag), name=f"tag_{stage}")
+            remainder = Signal(BITS, name=f"remainder_{stage}")
+            quotient = Signal(made, name=f"quotient_{stage}")
+            m.d.sync += [
+                stage_valid.eq(valid),
+                stage_divisor.eq(divisor),
+                stage_tag.eq(tag),
+                remainder.eq(rest),
+                quotient.eq(digits),
+            ]
+            valid, divisor, tag = stage_valid, stage_divisor, stage_tag
+        assert quotient is not None
+        m.d.comb += [
+            self.result_valid.eq(valid),
+            self.result[:-1].eq(quotient),
+            self.result[-1].eq(1),
+            self.result_tag.eq(tag),
+        ]
+        return m

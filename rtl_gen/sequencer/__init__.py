@@ -1,0 +1,1 @@
+"""Control: dispatch into four queues, semaphores, and the walks of the MAC array."""

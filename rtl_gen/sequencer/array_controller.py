@@ -1,0 +1,317 @@
+"""Walks FULLY_CONNECTED and ATTENTION instructions: which rows meet which scalars, and when."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.data import View
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from rtl_gen.interfaces import (
+    EPILOGUE_COMMAND,
+    ERROR,
+    ISSUED,
+    PC_BITS,
+    ROWS_BITS,
+    SOFTMAX_COMMAND,
+    WALK,
+    prob_row_layout,
+    step_layout,
+    token_read_port,
+)
+from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
+from rtl_gen.sequencer.operand_reader import OperandReader
+from rtl_gen.sequencer.query_buffer import QueryBuffer
+from rtl_gen.sequencer.vector_issue import resolve_rows
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER, Opcode
+from spec.registers import Error
+
+__all__ = ["ArrayController"]
+
+
+class ArrayController(wiring.Component):
+    """Turns one instruction after another into passes, and passes into array steps.
+
+    Golden twin: FULLY_CONNECTED and ATTENTION of `golden_model.machine`. A fully connected
+    instruction is one accumulate pass a token row. Attention interleaves score passes (reduce)
+    with P.V passes (accumulate): a finished probability row goes first, otherwise the next query
+    is scored as long as the logit ring has room, so scores run ahead by as many rows as fit.
+
+    Members
+    -------
+    issued, live : instructions of the array queue, and the live-token register.
+    take_token, read : row credits and the operand port of token memory.
+    epilogue_command, softmax_command : what those units need to know of the instruction.
+    reserve : stream of ring words a score row will take; prob_rows : finished rows.
+    release, release_words : a P.V row is finished.
+    prob_enable, prob_address : read port of the probability ring.
+    walk, step : to and from the index engine.
+    array : control of the PE array and the row memory, see `ArrayStep`.
+    state fields (active .. wait_rows) : for the stall monitor; fired, macs : counter events.
+    """
+
+    def __init__(self, *, banks: int, lanes: int, prob_words: int, max_head_words: int) -> None:
+        self._banks = banks
+        self._lanes = lanes
+        self._prob_words = prob_words
+        self._max_head_words = max_head_words
+        self._step = ArrayStep(banks=banks, lanes=lanes, prob_words=prob_words)
+        super().__init__(
+            {
+                "issued": In(stream.Signature(ISSUED)),
+                "live": In(ROWS_BITS),
+                "take_token": Out(stream.Signature(4)),
+                "read": Out(token_read_port(lanes)),
+                "epilogue_command": Out(stream.Signature(EPILOGUE_COMMAND)),
+                "softmax_command": Out(stream.Signature(SOFTMAX_COMMAND)),
+                "reserve": Out(stream.Signature(16)),
+                "prob_rows": In(stream.Signature(prob_row_layout(prob_words))),
+                "release": Out(1),
+                "release_words": Out(16),
+                "prob_enable": Out(1),
+                "prob_address": Out(range(prob_words)),
+                "walk": Out(stream.Signature(WALK)),
+                "step": In(stream.Signature(step_layout(banks))),
+                "array": Out(self._step.array_signature),
+                "error": Out(ERROR),
+                "pc": Out(PC_BITS),
+                "active": Out(1),
+                "fired": Out(1),
+                "macs": Out(range(banks * lanes + 1)),
+                "wait_epilogue": Out(1),
+                "wait_softmax": Out(1),
+                "wait_token": Out(1),
+                "wait_token_index": Out(4),
+                "wait_port": Out(1),
+                "wait_operand": Out(1),
+                "wait_rows": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        banks, lanes = self._banks, self._lanes
+        m.submodules.operands = operands = OperandReader(lanes=lanes)
+        m.submodules.queries = queries = QueryBuffer(
+            lanes=lanes, max_head_words=self._max_head_words
+        )
+        m.submodules.step_stage = step_stage = self._step
+        layout = pass_layout(self._prob_words)
+        m.submodules.passes = passes = fifo.SyncFIFO(width=layout.size, depth=4)
+
+        # The instruction in hand, and the one that would be next.
+        word = self.issued.p.word
+        next_header = View(HEADER, word[: HEADER.size])
+        next_fc = View(FULLY_CONNECTED, word[HEADER.size :][: FULLY_CONNECTED.size])
+        next_attention = View(ATTENTION, word[HEADER.size :][: ATTENTION.size])
+        next_is_attention = next_header.opcode == Opcode.ATTENTION
+        fc_rows = resolve_rows(m, next_fc.rows, self.live, "fc_rows")
+        query_rows = resolve_rows(m, next_attention.queries, self.live, "query_rows")
+        key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
+        rows = Mux(next_is_attention, query_rows, fc_rows)
+        empty = (rows == 0) | (next_is_attention & (key_rows == 0))
+
+        is_attention = Signal()
+        fc = Signal(FULLY_CONNECTED)
+        attention = Signal(ATTENTION)
+        keys = Signal(ROWS_BITS)
+        key_words = Signal(ROWS_BITS)
+        rows_left = Signal(ROWS_BITS)
+        values_left = Signal(ROWS_BITS)
+        value_word = Signal(4)
+        outstanding = Signal(3)
+
+        accept = Signal()
+        finished = Signal()
+        can_start = ~self.active & ~empty & ~operands.active
+        softmax_ready = ~next_is_attention | self.softmax_command.ready
+        m.d.comb += [
+            accept.eq(self.issued.valid & self.issued.ready & ~empty),
+            self.issued.ready.eq(can_start & self.epilogue_command.ready & softmax_ready),
+            self.epilogue_command.valid.eq(self.issued.valid & can_start & softmax_ready),
+            self.softmax_command.valid.eq(
+                self.issued.valid & can_start & next_is_attention & self.epilogue_command.ready
+            ),
+            self.wait_epilogue.eq(self.issued.valid & can_start & ~self.epilogue_command.ready),
+            self.wait_softmax.eq(self.issued.valid & can_start & ~softmax_ready),
+            self.error.valid.eq(self.issued.valid & ~self.active & empty),
+            self.error.code.eq(Error.OPERAND),
+            self.error.pc.eq(self.issued.p.pc),
+        ]
+        self._commands(m, next_header, next_fc, next_attention, next_is_attention, rows)
+        m.d.comb += [
+            operands.start.eq(accept),
+            operands.command.address.eq(
+                Mux(next_is_attention, next_attention.query, next_fc.source)
+            ),
+            operands.command.stride.eq(
+                Mux(next_is_attention, next_attention.query_stride, next_fc.source_stride)
+            ),
+            operands.command.words.eq(
+                Mux(next_is_attention, next_attention.head_words, (next_fc.depth + lanes - 1) // lanes)
+            ),
+            operands.command.rows.eq(rows),
+            operands.command.token_wait.eq(next_header.token_wait),
+        ]
+        with m.If(accept):
+            m.d.sync += [
+                self.active.eq(1),
+                self.pc.eq(self.issued.p.pc),
+                is_attention.eq(next_is_attention),
+                fc.eq(next_fc),
+                attention.eq(next_attention),
+                keys.eq(key_rows),
+                key_words.eq((key_rows + banks - 1) // banks),
+                rows_left.eq(rows),
+                values_left.eq(Mux(next_is_attention, rows, 0)),
+                value_word.eq(0),
+            ]
+
+        # Which pass next: P.V of a finished row, else the next row's scores (or the FC row).
+        choose_value = Signal()
+        choose_row = Signal()
+        row_possible = Signal()
+        chosen = Signal(layout)
+        last_word = value_word == attention.head_words - 1
+        pushed = self.walk.valid & self.walk.ready
+        m.d.comb += [
+            choose_value.eq(self.active & (values_left != 0) & self.prob_rows.valid),
+            row_possible.eq(
+                self.active & (rows_left != 0) & ~choose_value & (~is_attention | queries.loaded)
+            ),
+            choose_row.eq(row_possible & (~is_attention | self.reserve.ready)),
+            self.reserve.payload.eq(key_words),
+            self.reserve.valid.eq(
+                row_possible & is_attention & passes.w_rdy & self.walk.ready
+            ),
+            self.walk.valid.eq((choose_value | choose_row) & passes.w_rdy),
+            self.walk.p.base.eq(
+                Mux(
+                    choose_value,
+                    attention.value,
+                    Mux(is_attention, attention.key, fc.row),
+                )
+            ),
+            self.walk.p.count.eq(Mux(is_attention, keys, fc.depth)),
+            self.walk.p.stride.eq(Mux(is_attention, attention.head_words, 1)),
+            self.walk.p.words.eq(
+                Mux(is_attention & ~choose_value, attention.head_words, 1)
+            ),
+            self.walk.p.offset.eq(Mux(choose_value, value_word, 0)),
+            chosen.value.eq(choose_value),
+            chosen.reduce.eq(is_attention & ~choose_value),
+            chosen.word.eq(value_word),
+            chosen.final.eq(choose_value & last_word),
+            chosen.prob_row.eq(self.prob_rows.payload),
+            passes.w_data.eq(chosen),
+            passes.w_en.eq(pushed),
+            queries.schedule.eq(pushed & is_attention & ~choose_value),
+            self.prob_rows.ready.eq(pushed & choose_value & last_word),
+        ]
+        with m.If(pushed & choose_value):
+            m.d.sync += value_word.eq(value_word + 1)
+            with m.If(last_word):
+                m.d.sync += [value_word.eq(0), values_left.eq(values_left - 1)]
+        with m.Elif(pushed):
+            m.d.sync += rows_left.eq(rows_left - 1)
+
+        # The pass in hand and its steps.
+        current = View(layout, passes.r_data)
+        pass_done = step_stage.fired & self.step.p.last
+        m.d.sync += outstanding.eq(outstanding + pushed - pass_done)
+        m.d.comb += [
+            passes.r_en.eq(pass_done),
+            step_stage.current.eq(current),
+            step_stage.zero_point.eq(fc.zero_point),
+            step_stage.lanes_valid.eq(fc.columns),
+            step_stage.attention.eq(is_attention),
+            step_stage.head_dim.eq(attention.head_dim),
+            step_stage.vector.eq(queries.vector),
+            queries.word.eq(self.step.p.word),
+            queries.done.eq(pass_done & current.reduce),
+            queries.accept.eq(is_attention),
+            queries.head_dim.eq(attention.head_dim),
+            queries.first_lane.eq(attention.first_lane),
+            self.release.eq(pass_done & current.value & current.final),
+            self.release_words.eq(current.prob_row.words),
+            self.prob_enable.eq(step_stage.prob_enable),
+            self.prob_address.eq(step_stage.prob_address),
+            self.fired.eq(step_stage.fired),
+            self.macs.eq(step_stage.macs),
+        ]
+        connect(m, step_stage.step, flipped(self.step))
+        connect(m, flipped(self.array), step_stage.array)
+        connect(m, flipped(self.read), operands.read)
+        connect(m, flipped(self.take_token), operands.take_token)
+        # The operand words go to the query buffer (attention) or to the step stage.
+        m.d.comb += [
+            queries.words.payload.eq(operands.words.payload),
+            step_stage.words.payload.eq(operands.words.payload),
+            queries.words.valid.eq(operands.words.valid & is_attention),
+            step_stage.words.valid.eq(operands.words.valid & ~is_attention),
+            operands.words.ready.eq(
+                Mux(is_attention, queries.words.ready, step_stage.words.ready)
+            ),
+        ]
+        all_pushed = (rows_left == 0) & (values_left == 0)
+        m.d.comb += finished.eq(
+            self.active & all_pushed & ((outstanding == 0) | ((outstanding == 1) & pass_done))
+        )
+        with m.If(finished):
+            m.d.sync += self.active.eq(0)
+
+        # Why nothing moves, for the stall monitor.
+        no_pass = outstanding == 0
+        needs_operand = Signal()
+        m.d.comb += [
+            needs_operand.eq(
+                Mux(is_attention, (rows_left != 0) & ~queries.loaded & no_pass, ~operands.words.valid)
+            ),
+            self.wait_token.eq(
+                needs_operand & operands.take_token.valid & ~operands.take_token.ready
+            ),
+            self.wait_token_index.eq(operands.take_token.payload),
+            self.wait_port.eq(needs_operand & operands.denied),
+            self.wait_rows.eq(is_attention & no_pass & ~needs_operand & ~pushed & ~all_pushed),
+            self.wait_operand.eq(~self.step.valid | ~operands.words.valid),
+        ]
+        return m
+
+    def _commands(
+        self,
+        m: Module,
+        header: data.View,
+        fc: data.View,
+        attention: data.View,
+        is_attention: Signal,
+        rows: Signal,
+    ) -> None:
+        """Fill the epilogue's and the softmax's command from the instruction's fields."""
+        epilogue = self.epilogue_command.p
+        softmax = self.softmax_command.p
+        for name in (
+            "destination",
+            "table",
+            "activation",
+            "activation_multiplier",
+            "activation_shift",
+            "activation_zero_point",
+        ):
+            m.d.comb += epilogue[name].eq(fc[name])
+        for name in ("head_words", "head_dim", "first_lane"):
+            m.d.comb += epilogue[name].eq(attention[name])
+        m.d.comb += [
+            epilogue.pc.eq(self.issued.p.pc),
+            epilogue.attention.eq(is_attention),
+            epilogue.rows.eq(rows),
+            epilogue.target.eq(Mux(is_attention, attention.target, fc.target)),
+            epilogue.target_stride.eq(
+                Mux(is_attention, attention.target_stride, fc.target_stride)
+            ),
+            epilogue.token_signal.eq(header.token_signal),
+            epilogue.signal.eq(header.signal),
+            softmax.pc.eq(self.issued.p.pc),
+            softmax.rows.eq(rows),
+            softmax.score_multiplier.eq(attention.score_multiplier),
+            softmax.score_shift.eq(attention.score_shift),
+            softmax.output_multiplier.eq(attention.output_multiplier),
+            softmax.output_shift.eq(attention.output_shift),
+        ]

@@ -1,0 +1,150 @@
+"""The issue stage of the array: a step fires when its operands are there and the array advances."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl_gen.interfaces import ADDRESS_BITS, prob_row_layout, step_layout
+from rtl_gen.sequencer.operand_reader import operand_layout
+
+__all__ = ["ArrayStep", "pass_layout"]
+
+
+def pass_layout(prob_words: int) -> data.StructLayout:
+    """What the step stage must know of a pass.
+
+    reduce: scores, otherwise accumulate; value: P.V, of output word `word`; final: the last pass
+    over `prob_row`.
+    """
+    return data.StructLayout(
+        {
+            "reduce": 1,
+            "value": 1,
+            "final": 1,
+            "word": 4,
+            "prob_row": prob_row_layout(prob_words),
+        }
+    )
+
+
+class ArrayStep(wiring.Component):
+    """Row address now, scalars one cycle later together with the row: one step a cycle.
+
+    The scalars of fully connected passes come from the operand words (word w of a token holds
+    lanes / banks groups of `banks` channels); those of P.V come from the probability ring, whose
+    read takes as long as the row memory's.
+
+    Members
+    -------
+    step : from the index engine; fired : a step is taken in this cycle; macs : its MACs.
+    current : the pass the step belongs to; words : operand words of fully connected passes.
+    vector : the query word of the step (reduce).
+    zero_point, lanes_valid, attention, head_dim : of the instruction.
+    prob_enable, prob_address : read port of the probability ring.
+    array : to the row memory (row_*) and, one cycle later, to the PE array.
+    """
+
+    def __init__(self, *, banks: int, lanes: int, prob_words: int) -> None:
+        self._banks = banks
+        self._lanes = lanes
+        self._prob_words = prob_words
+        self.array_signature = wiring.Signature(
+            {
+                "advance": In(1),
+                "prob_data": In(data.ArrayLayout(8, banks)),
+                "row_enable": Out(1),
+                "row_address": Out(data.ArrayLayout(ADDRESS_BITS, banks)),
+                "row_valid": Out(banks),
+                "step_valid": Out(1),
+                "reduce": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "row_last": Out(1),
+                "bank_valid": Out(banks),
+                "scalars": Out(data.ArrayLayout(signed(9), banks)),
+                "vector": Out(data.ArrayLayout(signed(8), lanes)),
+            }
+        )
+        super().__init__(
+            {
+                "step": In(stream.Signature(step_layout(banks))),
+                "current": In(pass_layout(prob_words)),
+                "words": In(stream.Signature(operand_layout(lanes))),
+                "vector": In(data.ArrayLayout(8, lanes)),
+                "zero_point": In(signed(8)),
+                "lanes_valid": In(8),
+                "attention": In(1),
+                "head_dim": In(8),
+                "prob_enable": Out(1),
+                "prob_address": Out(range(prob_words)),
+                "array": Out(self.array_signature),
+                "fired": Out(1),
+                "macs": Out(range(banks * lanes + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        banks, lanes = self._banks, self._lanes
+        slices = lanes // banks
+        step, array, current = self.step.p, self.array, self.current
+
+        fully_connected = ~self.attention
+        last_slice = step.scalar[0] & (slices - 1) == slices - 1
+        m.d.comb += [
+            self.step.ready.eq(array.advance & (self.attention | self.words.valid)),
+            self.fired.eq(self.step.valid & self.step.ready),
+            self.words.ready.eq(self.fired & fully_connected & (last_slice | step.last)),
+            array.row_enable.eq(array.advance & self.fired),
+            array.row_address.eq(step.address),
+            array.row_valid.eq(step.valid),
+            self.prob_enable.eq(self.fired & current.value),
+            self.prob_address.eq(current.prob_row.address + step.scalar[0]),
+        ]
+
+        # One cycle later, beside the rows.
+        from_ring = Signal()
+        scalars = Signal(data.ArrayLayout(signed(9), banks))
+        with m.If(array.advance):
+            m.d.sync += array.step_valid.eq(self.fired)
+        with m.If(self.fired):
+            m.d.sync += [
+                array.reduce.eq(current.reduce),
+                array.first.eq(Mux(current.reduce, step.group_first, step.first)),
+                array.last.eq(Mux(current.reduce, step.group_last, step.last)),
+                array.row_last.eq(step.last),
+                array.bank_valid.eq(step.valid),
+                from_ring.eq(current.value),
+            ]
+            with m.If(current.reduce):
+                m.d.sync += array.vector.eq(self.vector)
+            with m.If(fully_connected):
+                for bank in range(banks):
+                    group = step.scalar[bank] & (slices - 1)
+                    code = Signal(signed(8), name=f"code_{bank}")
+                    with m.Switch(group):
+                        for index in range(slices):
+                            with m.Case(index):
+                                lane = index * banks + bank
+                                m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
+                    m.d.sync += scalars[bank].eq(code - self.zero_point)
+        for bank in range(banks):
+            m.d.comb += array.scalars[bank].eq(
+                Mux(from_ring, array.prob_data[bank], scalars[bank])
+            )
+
+        # MACs of the step: banks that take part times lanes that mean something.
+        word = Mux(current.reduce, step.word, current.word)
+        rest = Signal(signed(12))
+        lanes_valid = Signal(8)
+        m.d.comb += [
+            rest.eq(self.head_dim - word * lanes),
+            lanes_valid.eq(
+                Mux(self.attention, Mux(rest > lanes, Const(lanes, 8), rest[:8]), self.lanes_valid)
+            ),
+        ]
+        with m.If(self.fired):
+            m.d.comb += self.macs.eq(
+                sum(Mux(step.valid[bank], lanes_valid, 0) for bank in range(banks))
+            )
+        return m

@@ -1,0 +1,164 @@
+"""Checks each instruction and hands it to its queue, in program order."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.data import View
+from amaranth.lib.wiring import In, Out
+
+from rtl_gen.interfaces import ERROR, ISSUED
+from spec.isa import (
+    ATTENTION,
+    CONSUMER_OF,
+    FULLY_CONNECTED,
+    HEADER,
+    LIVE,
+    NORMALIZE,
+    PRODUCER_OF,
+    QUEUE_OF,
+    Opcode,
+    Queue,
+    Semaphore,
+)
+from spec.registers import Error
+
+__all__ = ["Dispatcher"]
+
+
+def _mask(of: dict[Semaphore, Queue], queue: Queue) -> int:
+    """The semaphores that `queue` produces (or consumes), as a bit mask."""
+    return sum(1 << semaphore.value for semaphore, owner in of.items() if owner is queue)
+
+
+class Dispatcher(wiring.Component):
+    """One instruction a cycle into the queues; stops at HALT or at the first bad instruction.
+
+    Golden twin: the dispatch and the checks of `golden_model.machine`.
+
+    Members
+    -------
+    instruction : stream of ISSUED from the fetcher.
+    queues : one stream of ISSUED a queue.
+    halted : HALT has been reached; stays high.
+    error : OPCODE, OPERAND or SEMAPHORE with the instruction's pc; stays valid.
+    """
+
+    def __init__(self, *, lanes: int, max_tokens: int, max_head_words: int) -> None:
+        self._lanes = lanes
+        self._max_tokens = max_tokens
+        self._max_head_words = max_head_words
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(ISSUED)),
+                "queues": Out(stream.Signature(ISSUED)).array(len(Queue)),
+                "halted": Out(1),
+                "error": Out(ERROR),
+            }
+        )
+
+    def _bad_rows(self, rows: data.View) -> Value:
+        return ~rows.live & ((rows.count == 0) | (rows.count > self._max_tokens))
+
+    def _bad_operands(self, m: Module, word: Value, opcode: Value) -> Signal:
+        """High when a field holds what no instruction can have."""
+        body = word[HEADER.size :]
+        fc = View(FULLY_CONNECTED, body[: FULLY_CONNECTED.size])
+        attention = View(ATTENTION, body[: ATTENTION.size])
+        norm = View(NORMALIZE, body[: NORMALIZE.size])
+        live = View(LIVE, body[: LIVE.size])
+        lanes = self._lanes
+        bad = Signal()
+        with m.Switch(opcode):
+            with m.Case(Opcode.FULLY_CONNECTED):
+                m.d.comb += bad.eq(
+                    self._bad_rows(fc.rows)
+                    | (fc.depth == 0)
+                    | (fc.columns == 0)
+                    | (fc.columns > lanes)
+                    | (fc.activation.as_value() == 3)
+                )
+            with m.Case(Opcode.ATTENTION):
+                last_lanes = attention.head_dim - ((attention.head_words - 1) * lanes)[:16]
+                m.d.comb += bad.eq(
+                    self._bad_rows(attention.queries)
+                    | self._bad_rows(attention.keys)
+                    | (attention.head_words == 0)
+                    | (attention.head_words > self._max_head_words)
+                    | (last_lanes <= 0)
+                    | (last_lanes > lanes)
+                    | (
+                        attention.first_lane
+                        + Mux(attention.head_words == 1, attention.head_dim, Const(lanes, 8))
+                        > lanes
+                    )
+                )
+            with m.Case(Opcode.NORMALIZE):
+                m.d.comb += bad.eq(self._bad_rows(norm.rows) | (norm.channels == 0))
+            with m.Case(Opcode.LIVE):
+                m.d.comb += bad.eq((live.tokens == 0) | (live.tokens > self._max_tokens))
+        return bad
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        word = self.instruction.p.word
+        header = View(HEADER, word[: HEADER.size])
+        opcode = header.opcode.as_value()
+
+        queue = Signal(Queue)
+        known = Signal()
+        halt = Signal()
+        bad_semaphore = Signal()
+        with m.Switch(opcode):
+            for code, target in QUEUE_OF.items():
+                with m.Case(code.value):
+                    m.d.comb += [known.eq(1), queue.eq(target)]
+            with m.Case(Opcode.HALT.value):
+                m.d.comb += [known.eq(1), halt.eq(1)]
+
+        def one_hot(semaphore: data.View) -> Value:
+            return (Const(1, 1) << semaphore.index)[:16] & semaphore.valid.replicate(16)
+
+        gives = header.signal | one_hot(header.token_signal)
+        takes = header.wait | one_hot(header.token_wait)
+        with m.Switch(queue):
+            for each in Queue:
+                with m.Case(each):
+                    m.d.comb += bad_semaphore.eq(
+                        ((gives & ~Const(_mask(PRODUCER_OF, each), 16)) != 0)
+                        | ((takes & ~Const(_mask(CONSUMER_OF, each), 16)) != 0)
+                    )
+
+        bad_operand = self._bad_operands(m, word, opcode)
+        error = self.error
+        good = Signal()
+        ready = Signal()
+        m.d.comb += [
+            good.eq(
+                known
+                & (header.reserved == 0)
+                & ~bad_operand
+                & (halt | ~bad_semaphore)
+                & ~self.halted
+                & ~error.valid
+            ),
+            self.instruction.ready.eq(ready | self.halted | error.valid),
+        ]
+        for index, target in enumerate(self.queues):
+            mine = queue.as_value() == index
+            m.d.comb += [
+                target.payload.eq(self.instruction.payload),
+                target.valid.eq(self.instruction.valid & good & ~halt & mine),
+            ]
+            with m.If(mine & ~halt):
+                m.d.comb += ready.eq(good & target.ready)
+        with m.If(self.instruction.valid & ~self.halted & ~error.valid):
+            with m.If(good & halt):
+                m.d.sync += self.halted.eq(1)
+            with m.Elif(~good):
+                m.d.sync += [error.valid.eq(1), error.pc.eq(self.instruction.p.pc)]
+                with m.If(~known | (header.reserved != 0)):
+                    m.d.sync += error.code.eq(Error.OPCODE)
+                with m.Elif(bad_operand):
+                    m.d.sync += error.code.eq(Error.OPERAND)
+                with m.Else():
+                    m.d.sync += error.code.eq(Error.SEMAPHORE)
+        return m

@@ -1,0 +1,115 @@
+"""The whole accelerator: core, bus channels, host registers and counters, with plain port names."""
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from rtl_gen.core import FETCH, LOAD, Core, trace_layout
+from rtl_gen.dma.axi import axi4, axi4_lite
+from rtl_gen.dma.read_channel import ReadChannel
+from rtl_gen.dma.write_channel import WriteChannel
+from rtl_gen.host.counters import Counters
+from rtl_gen.host.registers import Registers
+from rtl_gen.host.run_control import RunControl
+from rtl_gen.interfaces import ROWS_BITS
+from spec.config import Config
+from spec.registers import COUNTERS, Error
+
+__all__ = ["Top"]
+
+
+class Top(wiring.Component):
+    """AXI4 master `m_axi_*`, AXI4-Lite slave `s_axil_*`, `interrupt`, and trace ports `trace_*`.
+
+    The trace ports report every write of a result, so that a test can compare tensors that never
+    leave the chip; they change no timing, and synthesis drops them when left unconnected.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        master = axi4(config.bus_bits).members
+        slave = axi4_lite(12).flip().members
+        members = {f"m_axi_{name}": member for name, member in master.items()}
+        members |= {f"s_axil_{name}": member for name, member in slave.items()}
+        members["interrupt"] = Out(1)
+        for kind, layout in trace_layout(config).items():
+            members |= {
+                f"trace_{kind}_{field}": Out(shape) for field, shape in layout.members.items()
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        core = Core(config)
+        m.submodules.run = run = RunControl()
+        m.submodules.core = ResetInserter(~run.running)(core)
+        m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
+        m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
+        m.submodules.registers = registers = Registers(config_digest=config.digest())
+        m.submodules.counters = counters = Counters(core.event_shapes)
+
+        for client in (FETCH, LOAD):
+            connect(m, core.read_request[client], reads.request[client])
+            connect(m, reads.data[client], core.read_data[client])
+        connect(m, core.write_request, writes.request)
+        connect(m, core.write_data, writes.data)
+        for bus, prefixes in ((reads.bus, "r"), (writes.bus, "w")):
+            self._expose(m, "m_axi_", bus, axi4(config.bus_bits).members, prefixes)
+        self._expose(m, "s_axil_", registers.bus, axi4_lite(12).flip().members, "")
+
+        m.d.comb += [
+            core.begin.eq(run.begin),
+            core.running.eq(run.running),
+            core.windows.eq(registers.windows),
+            core.written.eq(writes.done),
+            reads.abort.eq(~run.running),
+            writes.abort.eq(~run.running),
+            run.start.eq(registers.start),
+            run.clear.eq(registers.clear),
+            run.finished.eq(core.finished),
+            run.progress.eq(core.progress),
+            run.watchdog.eq(registers.watchdog),
+            run.pc.eq(core.pc),
+            run.draining.eq(reads.draining | writes.draining),
+            registers.busy.eq(run.running),
+            registers.done.eq(run.done),
+            registers.error.eq(run.error),
+            registers.draining.eq(run.draining),
+            self.interrupt.eq(registers.interrupt),
+            counters.clear.eq(run.begin),
+            counters.events.eq(core.events),
+            registers.counters.eq(counters.values),
+        ]
+        # The core forgets its live-token register at the end; the host may want to read it.
+        with m.If(run.running):
+            m.d.sync += registers.live_tokens.eq(core.live)
+
+        m.d.comb += run.failure.eq(core.error)
+        with m.If(reads.bus_error):
+            m.d.comb += [
+                run.failure.valid.eq(1),
+                run.failure.code.eq(Error.BUS_READ),
+                run.failure.pc.eq(core.load_pc),
+            ]
+            with m.If(reads.bus_error_client == FETCH):
+                m.d.comb += run.failure.pc.eq(core.fetch_pc)
+        with m.Elif(writes.bus_error):
+            m.d.comb += [
+                run.failure.valid.eq(1),
+                run.failure.code.eq(Error.BUS_WRITE),
+                run.failure.pc.eq(core.store_pc),
+            ]
+        for kind, layout in trace_layout(config).items():
+            for field in layout.members:
+                port = getattr(self, f"trace_{kind}_{field}")
+                m.d.comb += port.eq(getattr(core, f"trace_{kind}")[field])
+        return m
+
+    def _expose(self, m: Module, prefix: str, bus: object, members: dict, channels: str) -> None:
+        """Connect the members of `bus` to the ports of the same name behind `prefix`."""
+        for name, member in members.items():
+            if not hasattr(bus, name):
+                continue
+            port, inner = getattr(self, prefix + name), getattr(bus, name)
+            m.d.comb += port.eq(inner) if member.flow == Out else inner.eq(port)
