@@ -12,6 +12,7 @@ from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
 from rtl_gen.dma.storer import Storer
 from rtl_gen.error_collector import ErrorCollector
+from rtl_gen.host.counters import events_layout
 from rtl_gen.index_engine.index_engine import IndexEngine
 from rtl_gen.interfaces import ERROR, PC_BITS, ROWS_BITS, WINDOWS
 from rtl_gen.pe_array.pe_array import PEArray
@@ -65,7 +66,9 @@ class Core(wiring.Component):
     read_request, read_data : the fetcher's and the loader's side of the read channel.
     write_request, write_data, written : the storer's side of the write channel.
     finished : HALT has been reached and all is done.
-    error, pc : the first error found; the instruction the array is at.
+    error : the first error found.
+    pc, fetch_pc, load_pc, store_pc : the instructions the array, the fetcher, the loader and the
+        storer are at.
     progress : something moved in this cycle.
     live : the live-token register.
     events : increments of the counters of `spec.registers.COUNTERS`.
@@ -75,21 +78,7 @@ class Core(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._config = config
         bus_bits = config.bus_bits
-        byte_count = range(bus_bits // 8 + 1)
-        self.event_shapes = {
-            "cycles": 1,
-            "array_busy_cycles": 1,
-            **{f"stall_{cause}_cycles": 1 for cause in STALLS},
-            "macs_done": range(config.macs + 1),
-            "row_words_read": range(config.banks + 1),
-            **{
-                f"dram_{kind}_bytes": byte_count
-                for kind in ("program", "weights", "input", "scratch", "result")
-            },
-            "residual_saturations": range(config.vector_lanes + 1),
-            "logit_saturations": range(config.score_lanes + 1),
-            "instructions": 1,
-        }
+        events = events_layout(banks=config.banks, lanes=config.lanes, bus_bits=bus_bits)
         super().__init__(
             {
                 "begin": In(1),
@@ -104,9 +93,11 @@ class Core(wiring.Component):
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
                 "fetch_pc": Out(PC_BITS),
+                "load_pc": Out(PC_BITS),
+                "store_pc": Out(PC_BITS),
                 "progress": Out(1),
                 "live": Out(ROWS_BITS),
-                "events": Out(data.StructLayout(self.event_shapes)),
+                "events": Out(events),
                 **{f"trace_{kind}": Out(layout) for kind, layout in trace_layout(config).items()},
             }
         )
@@ -179,7 +170,9 @@ class Core(wiring.Component):
             column_tables=c.column_tables,
             norm_tables=c.norm_tables,
         )
-        m.submodules.storer = self.storer = Storer(lanes=c.lanes, bus_bits=c.bus_bits)
+        m.submodules.storer = self.storer = Storer(
+            lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words
+        )
 
     def _connect_control(self, m: Module) -> None:
         """Program -> queues -> executors, and the credits between them."""
@@ -231,7 +224,11 @@ class Core(wiring.Component):
             self.live.eq(self.vector_issue.live),
             self.pc.eq(self.controller.pc),
             self.fetch_pc.eq(fetcher.instruction.p.pc),
+            self.load_pc.eq(self.loader.pc),
         ]
+
+        with m.If(self.storer.instruction.valid & self.storer.instruction.ready):
+            m.d.sync += self.store_pc.eq(self.storer.instruction.p.pc)
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
@@ -242,7 +239,7 @@ class Core(wiring.Component):
         connect(m, flipped(self.read_data[LOAD]), self.loader.data)
         connect(m, flipped(self.write_request), self.storer.request)
         connect(m, flipped(self.write_data), self.storer.data)
-        m.d.comb += self.storer.written.eq(self.written)
+        m.d.comb += self.storer.done.eq(self.written)
 
         connect(m, controller.walk, self.index_engine.walk)
         connect(m, self.index_engine.step, controller.step)
@@ -274,7 +271,7 @@ class Core(wiring.Component):
         connect(m, self.epilogue.residual, tokens.read[_RESIDUAL])
         connect(m, controller.read, tokens.read[_OPERAND])
         connect(m, self.layer_norm.read, tokens.read[_NORM])
-        connect(m, self.storer.read, tokens.read[_STORE])
+        connect(m, self.storer.token_read, tokens.read[_STORE])
         connect(m, self.epilogue.token_write, tokens.write[_EPILOGUE])
         connect(m, self.layer_norm.write, tokens.write[_NORMALIZED])
         connect(m, self.loader.token_write, tokens.write[_LOADED])
@@ -306,7 +303,6 @@ class Core(wiring.Component):
             (tokens.read_error[_OPERAND], token, array_pc),
             (tokens.read_error[_RESIDUAL], token, epilogue_pc),
             (tokens.read_error[_NORM], token, norm_pc),
-            (tokens.read_error[_STORE], token, self.storer.pc),
             (tokens.write_error[_EPILOGUE], token, tokens.write[_EPILOGUE].p.pc),
             (tokens.write_error[_NORMALIZED], token, tokens.write[_NORMALIZED].p.pc),
             (tokens.write_error[_LOADED], token, tokens.write[_LOADED].p.pc),
@@ -376,7 +372,7 @@ class Core(wiring.Component):
             events.dram_program_bytes.eq(self.fetcher.program_bytes),
             events.dram_weights_bytes.eq(loader.weights_bytes),
             events.dram_input_bytes.eq(loader.input_bytes),
-            events.dram_scratch_bytes.eq(loader.scratch_bytes | storer.scratch_bytes),
+            events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
             events.dram_result_bytes.eq(storer.result_bytes),
             events.residual_saturations.eq(self.epilogue.residual_saturations),
             events.logit_saturations.eq(self.softmax.logit_saturations),

@@ -13,7 +13,7 @@ from rtl_gen.host.registers import Registers
 from rtl_gen.host.run_control import RunControl
 from rtl_gen.interfaces import ROWS_BITS
 from spec.config import Config
-from spec.registers import COUNTERS, Error
+from spec.registers import Error
 
 __all__ = ["Top"]
 
@@ -47,16 +47,18 @@ class Top(wiring.Component):
         m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
-        m.submodules.counters = counters = Counters(core.event_shapes)
+        m.submodules.counters = counters = Counters(
+            banks=config.banks, lanes=config.lanes, bus_bits=config.bus_bits
+        )
 
         for client in (FETCH, LOAD):
             connect(m, core.read_request[client], reads.request[client])
             connect(m, reads.data[client], core.read_data[client])
         connect(m, core.write_request, writes.request)
         connect(m, core.write_data, writes.data)
-        for bus, prefixes in ((reads.bus, "r"), (writes.bus, "w")):
-            self._expose(m, "m_axi_", bus, axi4(config.bus_bits).members, prefixes)
-        self._expose(m, "s_axil_", registers.bus, axi4_lite(12).flip().members, "")
+        for bus in (reads.bus, writes.bus):
+            self._expose(m, "m_axi_", bus, axi4(config.bus_bits).members)
+        self._expose(m, "s_axil_", registers.bus, axi4_lite(12).flip().members)
 
         m.d.comb += [
             core.begin.eq(run.begin),
@@ -74,7 +76,9 @@ class Top(wiring.Component):
             run.draining.eq(reads.draining | writes.draining),
             registers.busy.eq(run.running),
             registers.done.eq(run.done),
-            registers.error.eq(run.error),
+            registers.error_valid.eq(run.error.valid),
+            registers.error_code.eq(run.error.code),
+            registers.error_pc.eq(run.error.pc),
             registers.draining.eq(run.draining),
             self.interrupt.eq(registers.interrupt),
             counters.clear.eq(run.begin),
@@ -106,7 +110,7 @@ class Top(wiring.Component):
                 m.d.comb += port.eq(getattr(core, f"trace_{kind}")[field])
         return m
 
-    def _expose(self, m: Module, prefix: str, bus: object, members: dict, channels: str) -> None:
+    def _expose(self, m: Module, prefix: str, bus: object, members: dict) -> None:
         """Connect the members of `bus` to the ports of the same name behind `prefix`."""
         for name, member in members.items():
             if not hasattr(bus, name):

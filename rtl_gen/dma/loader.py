@@ -16,6 +16,7 @@ from rtl_gen.interfaces import (
     GIVE,
     GIVE_TOKEN,
     ISSUED,
+    PC_BITS,
     WINDOWS,
     row_write_layout,
     table_write_layout,
@@ -49,6 +50,7 @@ class Loader(wiring.Component):
     give : with an instruction's last write
     give_token : LOAD_TOKENS: with the last write of each row
     error : holds
+    pc : the instruction whose data are being written
     weights_bytes, input_bytes, scratch_bytes : bytes accepted in this cycle from this window
     program_bytes, result_bytes : likewise; no sensible program reads these
     idle : nothing to do
@@ -93,6 +95,7 @@ class Loader(wiring.Component):
                 "give": Out(GIVE),
                 "give_token": Out(GIVE_TOKEN),
                 "error": Out(ERROR),
+                "pc": Out(PC_BITS),
                 "program_bytes": Out(byte_count),
                 "weights_bytes": Out(byte_count),
                 "input_bytes": Out(byte_count),
@@ -201,6 +204,7 @@ class Loader(wiring.Component):
             writer.load.valid.eq(loads.r_rdy),
             writer.load.payload.eq(loads.r_data),
             loads.r_en.eq(writer.load.ready),
+            self.pc.eq(writer.load.p.pc),
             self.give.eq(writer.give),
             self.give_token.eq(writer.give_token),
         ]

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from rtl_gen.dma.axi import TRANSFER, axi4_read, read_data_layout
-from rtl_gen.dma.burst import BURST, BurstSplitter
+from rtl_gen.dma.burst_splitter import BURST, BurstSplitter
 
 __all__ = ["ReadChannel"]
 

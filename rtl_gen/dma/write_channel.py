@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from rtl_gen.dma.axi import BURST_BEATS, TRANSFER, axi4_write
-from rtl_gen.dma.burst import BurstSplitter
+from rtl_gen.dma.burst_splitter import BurstSplitter
 
 __all__ = ["WriteChannel"]
 

@@ -14,7 +14,7 @@ class ResidualReader(wiring.Component):
     """Reads the word pairs of one instruction's rows and hands them out group by group.
 
     Latency: a group is there four cycles after its row is permitted, when memory is free.
-    Throughput: a row in max(lanes / vector_lanes, 2) cycles. Back-pressure: two pairs are kept.
+    Throughput: a row in max(lanes / vector_lanes, 2) cycles. Back-pressure: a few pairs are kept.
 
     Members
     -------
@@ -27,10 +27,9 @@ class ResidualReader(wiring.Component):
     o : the next `vector_lanes` residuals
     """
 
-    WORDS = 4
-
     def __init__(self, *, lanes: int, vector_lanes: int) -> None:
         self._lanes, self._vector_lanes = lanes, vector_lanes
+        self._words = 4 if lanes >= 3 * vector_lanes else 8
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
@@ -48,12 +47,12 @@ class ResidualReader(wiring.Component):
         groups = self._lanes // self._vector_lanes
         group_bits = self._vector_lanes * RESIDUAL.bits
 
-        words = [Signal(self._lanes * 8, name=f"word_{n}") for n in range(self.WORDS)]
-        write, read_pair = Signal(range(self.WORDS)), Signal(range(self.WORDS // 2))
-        received, claimed = Signal(range(self.WORDS + 1)), Signal(range(self.WORDS + 1))
+        words = [Signal(self._lanes * 8, name=f"word_{n}") for n in range(self._words)]
+        write, read_pair = Signal(range(self._words)), Signal(range(self._words // 2))
+        received, claimed = Signal(range(self._words + 1)), Signal(range(self._words + 1))
         """Words in the queue; and those plus the ones asked for."""
         group = Signal(range(groups))
-        pair = Array(Cat(words[n], words[n + 1]) for n in range(0, self.WORDS, 2))[read_pair]
+        pair = Array(Cat(words[n], words[n + 1]) for n in range(0, self._words, 2))[read_pair]
         choices = Array(pair[n * group_bits : (n + 1) * group_bits] for n in range(groups))
         m.d.comb += [
             self.o.valid.eq(received >= 2),
@@ -73,7 +72,7 @@ class ResidualReader(wiring.Component):
         request = self.memory.request
         asked = Signal()
         m.d.comb += [
-            request.valid.eq(self.permit & (claimed < self.WORDS)),
+            request.valid.eq(self.permit & (claimed < self._words)),
             request.payload.eq(self.command.target + offset + second),
             asked.eq(request.valid & request.ready),
         ]

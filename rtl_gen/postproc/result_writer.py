@@ -123,8 +123,11 @@ class ResultWriter(wiring.Component):
 
         m.d.sync += [
             self.give.valid.eq(self.done),
-            self.give.mask.eq(command.signal),
             self.give_token.valid.eq(row_end & command.token_signal.valid),
-            self.give_token.index.eq(command.token_signal.index),
         ]
+        with m.If(taken):
+            m.d.sync += [
+                self.give.mask.eq(command.signal),
+                self.give_token.index.eq(command.token_signal.index),
+            ]
         return m

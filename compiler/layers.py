@@ -1,0 +1,146 @@
+"""What lowering makes of a network: layers of column blocks, without addresses."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.packing import HeadPacking
+from spec.image import TensorPart
+from spec.isa import Activation, Destination
+from spec.model_file import Model
+
+__all__ = ["Attention", "Block", "Head", "Layer", "Linear", "Lowered", "Norm", "Role", "View"]
+
+View = tuple[str, TensorPart]
+"""Tensor name and the piece an instruction makes of it (its pc is set by the scheduler)."""
+
+
+class Role(Enum):
+    """What a fully connected layer is to its neighbours; scheduling follows from it."""
+
+    PATCH = "patch"
+    QUERY = "query"
+    KEY = "key"
+    VALUE = "value"
+    PROJ = "proj"
+    FC1 = "fc1"
+    FC2 = "fc2"
+    HEAD = "head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One column block: `lanes` output channels; unused lanes carry zeros.
+
+    weight : int8 [depth, lanes]; addend, multiplier, shift : int64 [lanes]
+    """
+
+    weight: NDArray[np.int8]
+    addend: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    columns: int
+    word: int
+    """Where the block's word (or word pair) lies in a target row."""
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """A fully connected layer."""
+
+    name: str
+    role: Role
+    source: str
+    target: str
+    destination: Destination
+    blocks: tuple[Block, ...]
+    zero_point: int = 0
+    activation: Activation = Activation.NONE
+    activation_multiplier: int = 0
+    activation_shift: int = 0
+    activation_zero_point: int = 0
+    first_reader: bool = False
+    """The first layer that reads what the last LayerNorm wrote."""
+    last_writer: bool = False
+    """The last layer that writes the residual stream."""
+
+    @property
+    def depth(self) -> int:
+        """Inputs of each output."""
+        return len(self.blocks[0].weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """One attention head."""
+
+    first_lane: int
+    word: int
+    """Its first word in a context row."""
+    score_multiplier: int
+    score_shift: int
+    output_multiplier: int
+    output_shift: int
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """The heads of one group."""
+
+    name: str
+    heads: tuple[Head, ...]
+    last_group: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norm:
+    """A LayerNorm; the last one normalises the CLS row only.
+
+    gain, offset, shift : int64 [words * lanes], zero beyond the model's channels
+    """
+
+    name: str
+    cls_only: bool
+    gain: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    epsilon: int
+    views: tuple[View, ...]
+
+
+Layer = Linear | Attention | Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """The whole network."""
+
+    model: Model
+    lanes: int
+    packing: HeadPacking
+    position: NDArray[np.int16]
+    """Position embedding, int16 [tokens, residual channels padded to words]."""
+    position_views: tuple[View, ...]
+    layers: tuple[Layer, ...]
+
+    def describe(self) -> str:
+        """One line a layer."""
+        lines = []
+        for layer in self.layers:
+            if isinstance(layer, Linear):
+                lines.append(
+                    f"{layer.name:<24} {layer.role.value:<6} {layer.source}->{layer.target} "
+                    f"depth {layer.depth}, {len(layer.blocks)} blocks, "
+                    f"{sum(block.columns for block in layer.blocks)} columns"
+                )
+            elif isinstance(layer, Attention):
+                lines.append(f"{layer.name:<24} attention, {len(layer.heads)} heads")
+            else:
+                lines.append(f"{layer.name:<24} norm{', CLS row' if layer.cls_only else ''}")
+        return "\n".join(lines)
+
+

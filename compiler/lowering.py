@@ -1,0 +1,284 @@
+"""First step: the network as layers of column blocks, in the hardware's packing; no addresses."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm, Role, View
+from compiler.packing import HeadPacking, words
+from spec.config import Config
+from spec.image import TensorPart
+from spec.isa import Activation, Destination
+from spec.model_file import Model
+
+__all__ = ["lower"]
+
+
+def lower(model: Model, config: Config) -> Lowered:
+    """Split every layer into column blocks and bring heads into the hardware's packing."""
+    shape = model.config
+    lanes = config.lanes
+    packing = HeadPacking(lanes=lanes, heads=shape.heads, head_dim=shape.head_dim)
+    source = _Lowering(model, config, packing)
+    dim_words = words(shape.embed_dim, lanes)
+    position = np.zeros((shape.tokens, dim_words * lanes), np.int16)
+    position[:, : shape.embed_dim] = model["embed.position"]
+    layers: list[Layer] = [
+        source.linear("patch_embed", Role.PATCH, "patches", "residual", Destination.RESIDUAL)
+    ]
+    for n in range(shape.depth):
+        block = f"blocks.{n}"
+        layers.append(source.norm(f"{block}.norm1"))
+        layers += source.attention(f"{block}.attn")
+        layers.append(source.proj(f"{block}.attn.proj"))
+        layers.append(source.norm(f"{block}.norm2"))
+        layers += source.mlp(f"{block}.mlp", last=n == shape.depth - 1)
+    layers.append(source.norm("norm", cls_only=True))
+    layers.append(source.linear("head", Role.HEAD, "norm", "result", Destination.WIDE))
+    part = TensorPart(
+        pc=0, memory="token", words=2 * dim_words, bits=16, rows=1, count=shape.embed_dim
+    )
+    return Lowered(
+        model=model,
+        lanes=lanes,
+        packing=packing,
+        position=position,
+        position_views=(("patch_embed", part),),
+        layers=tuple(layers),
+    )
+
+
+class _Lowering:
+    """The model, and the few operations that make layers of it."""
+
+    def __init__(self, model: Model, config: Config, packing: HeadPacking) -> None:
+        self.model, self.packing = model, packing
+        self.banks, self.lanes = config.banks, config.lanes
+        self.shape = model.config
+
+    def block(
+        self,
+        name: str,
+        channels: NDArray[np.int64],
+        word: int,
+        views: tuple[View, ...],
+        weight: NDArray[np.int8] | None = None,
+    ) -> Block:
+        """The outputs `channels` (-1: an unused lane) of layer `name` as a block."""
+        used = channels >= 0
+
+        def pick(values: NDArray[np.generic]) -> NDArray[np.int64]:
+            return np.where(used, values[..., channels], 0)
+
+        weight = self.model[f"{name}.weight"] if weight is None else weight
+        return Block(
+            weight=pick(weight).astype(np.int8),
+            addend=pick(self.model[f"{name}.bias"]).astype(np.int64),
+            multiplier=pick(self.model[f"{name}.mult"]).astype(np.int64),
+            shift=pick(self.model[f"{name}.shift"]).astype(np.int64),
+            columns=int(used.sum()),
+            word=word,
+            views=views,
+        )
+
+    def blocks(
+        self,
+        name: str,
+        outputs: int,
+        rows: int,
+        row: int = 0,
+        wide: bool = False,
+        weight: NDArray[np.int8] | None = None,
+    ) -> tuple[Block, ...]:
+        """All outputs of a layer in their own order, `lanes` a block."""
+        out = []
+        for number, start in enumerate(range(0, outputs, self.lanes)):
+            channels = np.arange(start, start + self.lanes)
+            channels = np.where(channels < outputs, channels, -1)
+            part = TensorPart(
+                pc=0,
+                memory="token",
+                words=2 if wide else 1,
+                bits=16 if wide else 8,
+                row=row,
+                rows=rows,
+                channel=start,
+                count=min(self.lanes, outputs - start),
+            )
+            word = number * (2 if wide else 1)
+            out.append(self.block(name, channels, word, ((name, part),), weight))
+        return tuple(out)
+
+    def linear(
+        self, name: str, role: Role, source: str, target: str, destination: Destination
+    ) -> Linear:
+        """A layer whose inputs and outputs keep their order; the patch layer skips the CLS row."""
+        rows = {Role.PATCH: self.shape.patches, Role.HEAD: 1}.get(role, self.shape.tokens)
+        outputs = self.shape.classes if role == Role.HEAD else self.shape.embed_dim
+        wide = destination in (Destination.RESIDUAL, Destination.WIDE)
+        return Linear(
+            name=name,
+            role=role,
+            source=source,
+            target=target,
+            destination=destination,
+            blocks=self.blocks(name, outputs, rows, int(role == Role.PATCH), wide),
+            first_reader=role == Role.HEAD,
+        )
+
+    def norm(self, name: str, cls_only: bool = False) -> Norm:
+        """A LayerNorm with its tables padded to whole words."""
+        dim_words = words(self.shape.embed_dim, self.lanes)
+        pad = (0, dim_words * self.lanes - self.shape.embed_dim)
+        gain = self.model[f"{name}.gain"].astype(np.int64)
+        shift = np.full_like(gain, int(self.model[f"{name}.shift"][0]))
+        part = TensorPart(
+            pc=0,
+            memory="token",
+            words=dim_words,
+            rows=1 if cls_only else self.shape.tokens,
+            count=self.shape.embed_dim,
+        )
+        return Norm(
+            name=name,
+            cls_only=cls_only,
+            gain=np.pad(gain, pad),
+            offset=np.pad(self.model[f"{name}.offset"].astype(np.int64), pad),
+            shift=np.pad(shift, pad),
+            epsilon=int(self.model[f"{name}.epsilon"][0]),
+            views=((name, part),),
+        )
+
+    def attention(self, name: str) -> list[Layer]:
+        """Q, K, V and the heads, group by group."""
+        layers: list[Layer] = []
+        for group in range(self.packing.groups):
+            for index, (role, target) in enumerate(
+                ((Role.QUERY, "query"), (Role.KEY, "key"), (Role.VALUE, "value"))
+            ):
+                on_chip = role != Role.QUERY
+                layers.append(
+                    Linear(
+                        name=f"{name}.qkv",
+                        role=role,
+                        source="norm",
+                        target=target,
+                        destination=Destination.ROWS if on_chip else Destination.TOKENS,
+                        blocks=tuple(
+                            self.projection(name, index, group, word)
+                            for word in range(self.packing.head_words)
+                        ),
+                        first_reader=role == Role.QUERY and group == 0,
+                    )
+                )
+            layers.append(
+                Attention(
+                    name=name,
+                    heads=tuple(self.head(name, h) for h in self.packing.heads_of(group)),
+                    last_group=group == self.packing.groups - 1,
+                )
+            )
+        return layers
+
+    def projection(self, name: str, index: int, group: int, word: int) -> Block:
+        """Word `word` of a group's Q (index 0), K (1) or V (2)."""
+        channels = self.packing.channels(group, word)
+        views = []
+        for head in self.packing.heads_of(group):
+            start = word * self.lanes
+            part = TensorPart(
+                pc=0,
+                memory="row" if index else "token",
+                rows=self.shape.tokens,
+                lane=self.packing.first_lane(head),
+                channel=head * self.shape.head_dim + start,
+                count=min(self.lanes, self.shape.head_dim - start),
+            )
+            views.append((f"{name}.{'qkv'[index]}", part))
+        moved = np.where(channels >= 0, channels + index * self.shape.attention_dim, -1)
+        return self.block(f"{name}.qkv", moved, word, tuple(views))
+
+    def head(self, name: str, head: int) -> Head:
+        """One head's scales and what it makes."""
+        tokens, packing = self.shape.tokens, self.packing
+        word = head // packing.heads_per_group * packing.head_words
+        views: list[View] = []
+        for tensor, memory, bits in (("logits", "score", 16), ("probs", "prob", 8)):
+            part = TensorPart(
+                pc=0,
+                memory=memory,
+                words=words(tokens, self.banks),
+                bits=bits,
+                rows=tokens,
+                plane=head,
+                count=tokens,
+            )
+            views.append((f"{name}.{tensor}", part))
+        context = TensorPart(
+            pc=0,
+            memory="token",
+            words=packing.head_words,
+            rows=tokens,
+            lane=packing.first_lane(head),
+            channel=head * self.shape.head_dim,
+            count=self.shape.head_dim,
+        )
+        views.append((f"{name}.context", context))
+        return Head(
+            first_lane=packing.first_lane(head),
+            word=word,
+            score_multiplier=int(self.model[f"{name}.score_mult"][head]),
+            score_shift=int(self.model[f"{name}.score_shift"][head]),
+            output_multiplier=int(self.model[f"{name}.out_mult"][head]),
+            output_shift=int(self.model[f"{name}.out_shift"][head]),
+            views=tuple(views),
+        )
+
+    def proj(self, name: str) -> Linear:
+        """The output projection; its weight rows follow the packing of the context."""
+        channels = self.packing.context_channels()
+        weight = self.model[f"{name}.weight"]
+        packed = np.where((channels >= 0)[:, None], weight[channels], 0).astype(np.int8)
+        return Linear(
+            name=name,
+            role=Role.PROJ,
+            source="context",
+            target="residual",
+            destination=Destination.RESIDUAL,
+            blocks=self.blocks(
+                name, self.shape.embed_dim, self.shape.tokens, wide=True, weight=packed
+            ),
+        )
+
+    def mlp(self, name: str, last: bool) -> list[Layer]:
+        """fc1 with the activation in its epilogue, and fc2."""
+        activation = Activation[self.shape.activation.upper()]
+        is_gelu = activation == Activation.GELU
+        multiplier, shift, zero_point = (
+            int(self.model[f"{name}.act.{field}"][0]) for field in ("mult", "shift", "zero_point")
+        )
+        fc1 = Linear(
+            name=f"{name}.fc1",
+            role=Role.FC1,
+            source="norm",
+            target="hidden",
+            destination=Destination.TOKENS,
+            blocks=self.blocks(f"{name}.fc1", self.shape.mlp_dim, self.shape.tokens),
+            activation=activation,
+            activation_multiplier=multiplier if is_gelu else 0,
+            activation_shift=shift if is_gelu else 0,
+            activation_zero_point=zero_point if is_gelu else 0,
+            first_reader=True,
+        )
+        fc2 = Linear(
+            name=f"{name}.fc2",
+            role=Role.FC2,
+            source="hidden",
+            target="residual",
+            destination=Destination.RESIDUAL,
+            blocks=self.blocks(
+                f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True
+            ),
+            zero_point=zero_point,
+            last_writer=last,
+        )
+        return [fc1, fc2]

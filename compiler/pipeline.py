@@ -1,0 +1,86 @@
+"""The compiler as a whole: a model and a machine in, an image out."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from compiler.allocation import Allocation, allocate
+from compiler.encoding import encode_program, encode_weights
+from compiler.errors import need
+from compiler.layers import Lowered
+from compiler.lowering import lower
+from compiler.scheduling import Schedule, schedule
+from compiler.tensors import intermediate_tensors
+from compiler.verification import verify
+from spec.config import Config
+from spec.image import MAX_INSTRUCTIONS, Image, InputGeometry, ResultGeometry, TensorMap
+from spec.model_file import FLOAT_PREFIX, Model
+
+__all__ = ["Compilation", "compile", "compile_steps", "model_digest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """The result of each step."""
+
+    lowered: Lowered
+    allocation: Allocation
+    schedule: Schedule
+    image: Image
+
+    def describe(self) -> str:
+        """All steps as text."""
+        steps = (self.lowered, self.allocation, self.schedule)
+        return "\n\n".join(step.describe() for step in steps)
+
+
+def compile(model: Model, config: Config) -> Image:
+    """Compile a model for a machine; `CompileError` says what does not fit."""
+    return compile_steps(model, config).image
+
+
+def compile_steps(model: Model, config: Config) -> Compilation:
+    """Compile, and keep what each step made."""
+    lowered = lower(model, config)
+    allocation = allocate(lowered, config)
+    program = schedule(lowered, allocation)
+    count = len(program.instructions)
+    need("program", count, "instructions", MAX_INSTRUCTIONS, "width of the program counter")
+    verify(program.instructions, config)
+    shape, regions = model.config, allocation.regions
+    image = Image(
+        program=encode_program(program),
+        weights=encode_weights(lowered, allocation),
+        config_name=config.name,
+        config_digest=config.digest(),
+        model_digest=model_digest(model),
+        model=asdict(shape),
+        input=InputGeometry(
+            rows=shape.patches,
+            columns=shape.patch_dim,
+            row_bytes=regions["patches"].stride * config.lanes,
+        ),
+        result=ResultGeometry(
+            classes=shape.classes, words=regions["result"].stride, word_bytes=config.lanes
+        ),
+        scratch_bytes=0,
+        tensors={
+            name: TensorMap(shape=size, dtype=dtype, parts=tuple(program.parts[name]))
+            for name, (size, dtype) in intermediate_tensors(shape).items()
+        },
+        names=tuple(program.names),
+    )
+    return Compilation(lowered=lowered, allocation=allocation, schedule=program, image=image)
+
+
+def model_digest(model: Model) -> str:
+    """SHA-256 over the configuration and the integer tensors of a model, in hex."""
+    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+    for name in sorted(model.tensors):
+        if not name.startswith(FLOAT_PREFIX):
+            tensor = np.ascontiguousarray(model.tensors[name])
+            digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+            digest.update(tensor.tobytes())
+    return digest.hexdigest()

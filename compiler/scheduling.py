@@ -1,0 +1,337 @@
+"""Third step: the program, with the credits that order its four queues.
+
+An instruction waits only for instructions before it in the program, so with queues in order no
+queue depth can make it stop. Why every access is ordered (t is a token row):
+
+- Read after write within the array queue: ARRAY_DONE. V's last block -> a group's first head (Q
+  and K retired before V, in order); the last head, row by row -> proj; fc1's last block, row by
+  row -> fc2. Blocks before the one that gives the credit have retired by then, in order.
+- Write after read within the array queue needs nothing: an instruction's operands are read before
+  its own results, and results are written in program order. So one Q, K and V region serve all
+  groups, and the hidden region may lie over Q and the context.
+- The residual row t: proj and fc2 give RESIDUAL_READY with their last block's row t, LayerNorm
+  takes it. fc2 writes row t only after fc1's row t (ARRAY_DONE), which needs norm2's row t
+  (NORMALIZED), which LayerNorm gives when it has read and written all of row t; proj likewise
+  through Q, K, V and attention, all rows of which it follows.
+- The normalised tokens have one region. norm2 overwrites norm1's row t after proj's last block of
+  row t: Q, K and V have read all rows by then. The next norm1 comes after fc2's last block of row
+  t: all of fc1 has retired. The first norm1 follows the whole patch layer (RESIDUAL_READY for the
+  instruction: the CLS row has no patch), so the patches may lie under it. The last LayerNorm
+  takes one row, and one credit for all of fc2.
+- A block's weights and table: WEIGHTS_READY one a load; WEIGHTS_FREE as `ring` plans it.
+- LayerNorm tables: NORM_TABLE_READY one a load; with S slots load i takes the NORM_TABLE_FREE that
+  LayerNorm i - S gives.
+
+No credit is left over at HALT; `verification` counts them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compiler.allocation import MAX_LOAD_WORDS, Allocation, Region
+from compiler.layers import Attention, Block, Linear, Lowered, Norm, Role, View
+from compiler.packing import words
+from spec.assembler import Instruction, live_rows, rows
+from spec.formats import NORM
+from spec.image import TensorPart
+from spec.isa import Activation, Destination, Opcode, Semaphore, Window
+
+__all__ = ["Schedule", "schedule"]
+
+S = Semaphore
+
+
+@dataclass(kw_only=True)
+class Schedule:
+    """The program before encoding."""
+
+    instructions: list[Instruction] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    parts: dict[str, list[TensorPart]] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Disassembly with names."""
+        lines = zip(self.instructions, self.names, strict=True)
+        return "\n".join(f"{pc:5} {op}  ; {name}" for pc, (op, name) in enumerate(lines))
+
+    def add(
+        self,
+        name: str,
+        opcode: Opcode,
+        fields: dict[str, Any],
+        *,
+        wait: Iterable[Semaphore] = (),
+        signal: Iterable[Semaphore] = (),
+        token_wait: Semaphore | None = None,
+        token_signal: Semaphore | None = None,
+        views: Iterable[View] = (),
+    ) -> None:
+        """Append an instruction; its views become parts of their tensors."""
+        pc = len(self.instructions)
+        self.instructions.append(
+            Instruction(
+                opcode=opcode,
+                fields=fields,
+                wait=frozenset(wait),
+                signal=frozenset(signal),
+                token_wait=token_wait,
+                token_signal=token_signal,
+            )
+        )
+        self.names.append(name)
+        for tensor, part in views:
+            self.parts.setdefault(tensor, []).append(replace(part, pc=pc))
+
+
+def schedule(lowered: Lowered, allocation: Allocation) -> Schedule:
+    """Write the program of one picture."""
+    return _Scheduler(lowered, allocation).run()
+
+
+class _Scheduler:
+    """The program so far, and how many blocks and LayerNorms it holds."""
+
+    def __init__(self, lowered: Lowered, allocation: Allocation) -> None:
+        self.lowered, self.plan = lowered, allocation
+        self.shape = lowered.model.config
+        self.out = Schedule()
+        self.block_count = 0
+        self.norm_count = 0
+        self.loaded_norms = 0
+        self.norms = [layer for layer in lowered.layers if isinstance(layer, Norm)]
+
+    def run(self) -> Schedule:
+        """The whole program."""
+        self.prologue()
+        for layer in self.lowered.layers:
+            if isinstance(layer, Linear):
+                for block in layer.blocks:
+                    self.linear(layer, block)
+            elif isinstance(layer, Attention):
+                self.attention(layer)
+            else:
+                self.normalize(layer)
+        self.store_result()
+        self.out.add("halt", Opcode.HALT, {})
+        return self.out
+
+    def prologue(self) -> None:
+        """Live tokens, position embedding, patches and the first LayerNorm table."""
+        regions = self.plan.regions
+        self.out.add(
+            "live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY]
+        )
+        self.out.add(
+            "embed.position",
+            Opcode.LOAD_TOKENS,
+            _transfer(regions["residual"], Window.WEIGHTS, self.plan.position_offset),
+            views=self.lowered.position_views,
+        )
+        self.out.add(
+            "input",
+            Opcode.LOAD_TOKENS,
+            _transfer(regions["patches"], Window.INPUT, 0),
+            signal=[S.TOKENS_READY],
+        )
+        self.load_norm()
+
+    def load_norm(self) -> None:
+        """The next LayerNorm's table, if there is one more."""
+        number = self.loaded_norms
+        if number == len(self.norms):
+            return
+        self.loaded_norms += 1
+        slots = self.plan.norm_slots
+        self.out.add(
+            self.norms[number].name,
+            Opcode.LOAD_NORM,
+            {
+                "offset": self.plan.norm_offsets[number],
+                "table": number % slots * self.plan.norm_tables,
+                "channels": len(self.norms[number].gain),
+            },
+            wait=[S.NORM_TABLE_FREE] if number >= slots else [],
+            signal=[S.NORM_TABLE_READY],
+        )
+
+    def normalize(self, layer: Norm) -> None:
+        """One LayerNorm; the table of the next follows at once, to be there in time."""
+        regions, number = self.plan.regions, self.norm_count
+        self.norm_count += 1
+        whole = number == 0 or layer.cls_only
+        frees = number + self.plan.norm_slots < len(self.norms)
+        self.out.add(
+            layer.name,
+            Opcode.NORMALIZE,
+            {
+                "source": regions["residual"].base,
+                "source_stride": regions["residual"].stride,
+                "target": regions["norm"].base,
+                "target_stride": regions["norm"].stride,
+                "channels": self.shape.embed_dim,
+                "rows": rows(1) if layer.cls_only else live_rows(),
+                "table": number % self.plan.norm_slots * self.plan.norm_tables,
+                "epsilon": layer.epsilon,
+                "fraction_bits": NORM.fraction_bits(self.shape.embed_dim),
+            },
+            wait=[S.NORM_TABLE_READY, *([S.RESIDUAL_READY] if whole else [])],
+            signal=[S.NORM_TABLE_FREE] if frees else [],
+            token_wait=None if whole else S.RESIDUAL_READY,
+            token_signal=S.NORMALIZED,
+            views=layer.views,
+        )
+        self.load_norm()
+
+    def linear(self, layer: Linear, block: Block) -> None:
+        """A column block: load and use."""
+        number = self.block_count
+        self.block_count += 1
+        place = self.plan.ring[number]
+        self.out.add(
+            layer.name,
+            Opcode.LOAD_WEIGHTS,
+            {
+                "offset": self.plan.block_offsets[number],
+                "row": place.row,
+                "depth": layer.depth,
+                "table": place.table,
+            },
+            wait=[S.WEIGHTS_FREE] if place.waits else [],
+            signal=[S.WEIGHTS_READY],
+        )
+        wait, signal = {S.WEIGHTS_READY}, {S.WEIGHTS_FREE} if place.frees else set()
+        token_wait = token_signal = None
+        if block is layer.blocks[0]:
+            token_wait = _first_takes(layer)
+            if layer.role == Role.PATCH:
+                wait |= {S.LIVE_READY, S.TOKENS_READY}
+        if block is layer.blocks[-1]:
+            credit, row_by_row = _last_gives(layer)
+            if row_by_row:
+                token_signal = credit
+            elif credit is not None:
+                signal.add(credit)
+        self.out.add(
+            layer.name,
+            Opcode.FULLY_CONNECTED,
+            {
+                **self.operands(layer, block),
+                "depth": layer.depth,
+                "row": place.row,
+                "table": place.table,
+                "columns": block.columns,
+                "zero_point": layer.zero_point,
+                "destination": layer.destination,
+                "activation": layer.activation if block else Activation.NONE,
+                "activation_multiplier": layer.activation_multiplier,
+                "activation_shift": layer.activation_shift,
+                "activation_zero_point": layer.activation_zero_point,
+            },
+            wait=wait,
+            signal=signal,
+            token_wait=token_wait,
+            token_signal=token_signal,
+            views=block.views,
+        )
+
+    def operands(self, layer: Linear, block: Block) -> dict[str, Any]:
+        """Source, target and rows of a column block."""
+        source = self.plan.regions[layer.source]
+        if layer.destination == Destination.ROWS:
+            base = self.plan.key_row if layer.role == Role.KEY else self.plan.value_row
+            target, stride = base + block.word, self.lowered.packing.head_words
+        else:
+            region = self.plan.regions[layer.target]
+            target, stride = region.base + block.word, region.stride
+        count = live_rows()
+        if layer.role == Role.PATCH:
+            target, count = target + stride, live_rows(1)
+        elif layer.role == Role.HEAD:
+            count = rows(1)
+        return {
+            "source": source.base,
+            "source_stride": source.stride,
+            "rows": count,
+            "target": target,
+            "target_stride": stride,
+        }
+
+    def attention(self, layer: Attention) -> None:
+        """The heads of a group, one behind the other."""
+        query, context = self.plan.regions["query"], self.plan.regions["context"]
+        for head in layer.heads:
+            final = layer.last_group and head is layer.heads[-1]
+            self.out.add(
+                layer.name,
+                Opcode.ATTENTION,
+                {
+                    "query": query.base,
+                    "query_stride": query.stride,
+                    "key": self.plan.key_row,
+                    "value": self.plan.value_row,
+                    "head_words": self.lowered.packing.head_words,
+                    "head_dim": self.shape.head_dim,
+                    "first_lane": head.first_lane,
+                    "target": context.base + head.word,
+                    "target_stride": context.stride,
+                    "queries": live_rows(),
+                    "keys": live_rows(),
+                    "score_multiplier": head.score_multiplier,
+                    "score_shift": head.score_shift,
+                    "output_multiplier": head.output_multiplier,
+                    "output_shift": head.output_shift,
+                },
+                wait=[S.ARRAY_DONE] if head is layer.heads[0] else [],
+                token_signal=S.ARRAY_DONE if final else None,
+                views=head.views,
+            )
+
+    def store_result(self) -> None:
+        """The logits to the RESULT window."""
+        self.out.add(
+            "head",
+            Opcode.STORE_TOKENS,
+            _transfer(self.plan.regions["result"], Window.RESULT, 0),
+            wait=[S.RESULT_READY],
+        )
+
+
+def _first_takes(layer: Linear) -> Semaphore | None:
+    """What a layer's first block takes for each row."""
+    if layer.first_reader:
+        return S.NORMALIZED
+    return S.ARRAY_DONE if layer.role in (Role.PROJ, Role.FC2) else None
+
+
+def _last_gives(layer: Linear) -> tuple[Semaphore | None, bool]:
+    """What a layer's last block gives, and whether it does so for each row."""
+    match layer.role:
+        case Role.PATCH:
+            return S.RESIDUAL_READY, False
+        case Role.VALUE:
+            return S.ARRAY_DONE, False
+        case Role.PROJ:
+            return S.RESIDUAL_READY, True
+        case Role.FC1:
+            return S.ARRAY_DONE, True
+        case Role.FC2:
+            return S.RESIDUAL_READY, not layer.last_writer
+        case Role.HEAD:
+            return S.RESULT_READY, False
+    return None, False
+
+
+def _transfer(region: Region, window: Window, offset: int) -> dict[str, Any]:
+    """A whole region from or to DRAM; a single long row as many rows of a word pair."""
+    count, length = region.rows, region.stride
+    if length > MAX_LOAD_WORDS and count == 1:
+        count, length = words(length, 2), 2
+    return {
+        "offset": offset,
+        "window": window,
+        "token": region.base,
+        "words": length,
+        "stride": length,
+        "rows": count,
+    }

@@ -1,0 +1,248 @@
+"""The golden machine: executes a compiled image as the hardware does, instruction by instruction.
+
+An in-order dispatcter fills four bounded queues. A queue's head takes its `wait` credits and
+becomes the executing instruction; it executes in one go when the credits of all its rows are
+there too. That is never more parallel than the hardware, so a program that ends here ends there.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden_model.errors import GoldenError
+from golden_model.machine_execute import execute
+from golden_model.machine_memory import MachineError, Memories
+from golden_model.trace import Writes, assemble_tensors
+from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
+from spec.config import Config
+from spec.image import Image
+from spec.isa import (
+    CONSUMER_OF,
+    PRODUCER_OF,
+    SEMAPHORE_BITS,
+    Opcode,
+    Queue,
+    Semaphore,
+    Window,
+)
+from spec.registers import Error
+
+__all__ = ["Execution", "MachineError", "Run", "machine", "run_program"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What a program did."""
+
+    writes: dict[int, Writes]
+    """By program counter."""
+    order: tuple[int, ...]
+    """Program counters in the order of execution."""
+    windows: dict[Window, bytes]
+    """DRAM after the run."""
+    credits: dict[Semaphore, int]
+    """Credits left at HALT, which clears them; a compiled program leaves none."""
+    macs: dict[int, int]
+    """Multiplications with valid operands, by program counter of the array's instructions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One picture through a compiled image."""
+
+    logits: NDArray[np.int16]
+    """int16 [classes]"""
+    tensors: dict[str, NDArray[np.integer]]
+    """Every intermediate tensor, as `golden_model.vit` collects them, for one image."""
+    execution: Execution
+
+
+def machine(image: Image, config: Config, patches: NDArray[np.int8], seed: int | None = None) -> Run:
+    """Execute a compiled image on one picture.
+
+    patches : int8 [patches, patch_dim]
+    seed : content of uninitialised memory; no result depends on it
+
+    Raises `ImageError` for a picture or machine that does not match, `MachineError` for a program
+    that the hardware would stop.
+    """
+    image.check_config(config)
+    windows = {
+        Window.WEIGHTS: image.weights.tobytes(),
+        Window.INPUT: image.pack_input(patches),
+        Window.SCRATCH: bytes(image.scratch_bytes),
+        Window.RESULT: bytes(image.result_bytes),
+    }
+    execution = run_program(config, image.program, windows, seed)
+    return Run(
+        logits=image.unpack_result(execution.windows[Window.RESULT]),
+        tensors=assemble_tensors(image, execution.writes),
+        execution=execution,
+    )
+
+
+def run_program(
+    config: Config,
+    program: NDArray[np.uint8],
+    windows: Mapping[Window, bytes],
+    seed: int | None = None,
+) -> Execution:
+    """Execute instruction words.
+
+    program : uint8 [instructions, 32]
+    windows : content of the DRAM windows; their lengths are their limits
+    """
+    return _Machine(config, program, windows, seed).run()
+
+
+class _Machine:
+    """State of a run."""
+
+    def __init__(
+        self,
+        config: Config,
+        program: NDArray[np.uint8],
+        windows: Mapping[Window, bytes],
+        seed: int | None,
+    ) -> None:
+        self.config, self.program = config, program
+        self.memory = Memories(config, windows, seed)
+        self.queues: dict[Queue, deque[tuple[int, Instruction]]] = {q: deque() for q in Queue}
+        self.executing: dict[Queue, tuple[int, Instruction] | None] = dict.fromkeys(Queue)
+        self.credits: Counter[Semaphore] = Counter()
+        self.pc = 0
+        self.writes: dict[int, Writes] = {}
+        self.macs: dict[int, int] = {}
+
+    def run(self) -> Execution:
+        """Run until HALT."""
+        halted = False
+        while not halted:
+            moved, halted = self.dispatch()
+            for queue in Queue:
+                moved |= self.issue(queue) | self.execute(queue)
+            if not moved and not halted:
+                raise MachineError(self.deadlock(), Error.WATCHDOG, self.pc)
+        return Execution(
+            writes=self.writes,
+            order=tuple(self.writes),
+            windows={window: data.tobytes() for window, data in self.memory.window.items()},
+            credits={semaphore: count for semaphore, count in self.credits.items() if count},
+            macs=self.macs,
+        )
+
+    def dispatch(self) -> tuple[bool, bool]:
+        """Fill the queues in program order; True if any moved, and True at HALT."""
+        moved = False
+        while True:
+            if self.pc >= len(self.program):
+                raise self.fault("the program ends without HALT", Error.WINDOW, self.pc)
+            try:
+                instruction = decode(self.program[self.pc].tobytes())
+            except AssemblerError as error:
+                raise self.fault(str(error), error.code, self.pc) from None
+            queue = instruction.queue
+            if queue is None:
+                return moved, not any(self.queues.values()) and not any(self.executing.values())
+            if len(self.queues[queue]) == self.config.queue_depth:
+                return moved, False
+            self.check_semaphores(instruction)
+            self.queues[queue].append((self.pc, instruction))
+            self.pc += 1
+            moved = True
+
+    def check_semaphores(self, instruction: Instruction) -> None:
+        """Only a semaphore's producer gives it, only its consumer takes it."""
+        for verb, allowed, single, several in (
+            ("take", CONSUMER_OF, instruction.token_wait, instruction.wait),
+            ("give", PRODUCER_OF, instruction.token_signal, instruction.signal),
+        ):
+            for semaphore in sorted(several | {single} - {None}, key=lambda s: s.value):
+                if allowed[semaphore] != instruction.queue:
+                    raise self.fault(
+                        f"the {instruction.queue.name.lower()} queue cannot {verb} "
+                        f"{semaphore.name}",
+                        Error.SEMAPHORE,
+                        self.pc,
+                    )
+
+    def issue(self, queue: Queue) -> bool:
+        """Let the head of a queue take its credits and execute next."""
+        if self.executing[queue] or not self.queues[queue]:
+            return False
+        if any(not self.credits[semaphore] for semaphore in self.queues[queue][0][1].wait):
+            return False
+        self.executing[queue] = self.queues[queue].popleft()
+        self.credits.subtract(self.executing[queue][1].wait)
+        return True
+
+    def execute(self, queue: Queue) -> bool:
+        """Execute the instruction at hand if its rows' credits are there."""
+        if not self.executing[queue]:
+            return False
+        pc, instruction = self.executing[queue]
+        count = self.rows(instruction)
+        if instruction.token_wait is not None:
+            if self.credits[instruction.token_wait] < count:
+                return False
+            self.credits[instruction.token_wait] -= count
+        try:
+            self.writes[pc] = execute(self.memory, instruction)
+        except MachineError as error:
+            raise self.fault(str(error), error.code, pc) from None
+        except GoldenError as error:
+            raise self.fault(str(error), Error.OPERAND, pc) from None
+        if instruction.token_signal is not None:
+            self.give(pc, instruction.token_signal, count)
+        for semaphore in instruction.signal:
+            self.give(pc, semaphore, 1)
+        if queue == Queue.ARRAY:
+            self.macs[pc] = self.mac_count(instruction)
+        self.executing[queue] = None
+        return True
+
+    def give(self, pc: int, semaphore: Semaphore, count: int) -> None:
+        """Add credits."""
+        self.credits[semaphore] += count
+        if self.credits[semaphore] >= 1 << SEMAPHORE_BITS:
+            raise self.fault(f"{semaphore.name} overflows", Error.SEMAPHORE, pc)
+
+    def rows(self, instruction: Instruction) -> int:
+        """Token rows of an instruction."""
+        field = "queries" if instruction.opcode == Opcode.ATTENTION else "rows"
+        value = instruction.fields.get(field, 0)
+        return value if isinstance(value, int) else resolve_rows(value, self.memory.live)
+
+    def mac_count(self, instruction: Instruction) -> int:
+        """Multiplications of an array instruction."""
+        fields, count = instruction.fields, self.rows(instruction)
+        if instruction.opcode == Opcode.FULLY_CONNECTED:
+            return count * fields["depth"] * fields["columns"]
+        return 2 * count * resolve_rows(fields["keys"], self.memory.live) * fields["head_dim"]
+
+    def fault(self, text: str, code: Error, pc: int) -> MachineError:
+        """Build the exception for an instruction."""
+        return MachineError(f"pc {pc}: {text}", code, pc)
+
+    def deadlock(self) -> str:
+        """Say for each queue what it waits for."""
+        parts = []
+        for queue in Queue:
+            name = queue.name.lower()
+            if self.executing[queue]:
+                pc, instruction = self.executing[queue]
+                semaphore = instruction.token_wait
+                parts.append(
+                    f"{name} queue: pc {pc} waits for {self.rows(instruction)} {semaphore.name} "
+                    f"and has {self.credits[semaphore]}"
+                )
+            elif self.queues[queue]:
+                pc, instruction = self.queues[queue][0]
+                missing = sorted(s.name for s in instruction.wait if not self.credits[s])
+                parts.append(f"{name} queue: pc {pc} waits for {', '.join(missing)}")
+            else:
+                parts.append(f"{name} queue: empty")
+        return f"the program stops at pc {self.pc}: {'; '.join(parts)}"

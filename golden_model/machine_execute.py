@@ -1,0 +1,222 @@
+"""What each instruction does to the memories, by the functions of `golden_model.units`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden_model.machine_memory import MachineError, Memories
+from golden_model.trace import Writes
+from golden_model.units.gelu import gelu_activation
+from golden_model.units.layer_norm import normalize as normalize_rows
+from golden_model.units.layer_norm import row_statistics
+from golden_model.units.matmul import matmul_exact
+from golden_model.units.requantize import requantize
+from golden_model.units.residual_add import residual_add
+from golden_model.units.softmax import probabilities, row_scale
+from spec.assembler import Instruction, resolve_rows
+from spec.formats import ACT, LOGIT, NORM, REQUANTIZE, RESIDUAL
+from spec.isa import Activation, Destination, Opcode, Window
+from spec.registers import Error
+
+__all__ = ["execute"]
+
+Fields = Mapping[str, Any]
+
+
+def execute(memory: Memories, instruction: Instruction) -> Writes:
+    """Execute one instruction; `MachineError` when an operand or address makes no sense."""
+    return EXECUTE[instruction.opcode](memory, instruction.fields)
+
+
+def _no_writes(memory: Memories) -> Writes:
+    return Writes.empty(memory.config.banks, memory.config.lanes)
+
+
+def _write_tokens(
+    memory: Memories,
+    address: NDArray[np.int64],
+    data: NDArray[np.integer],
+    mask: NDArray[np.bool_] | None = None,
+) -> Writes:
+    """Write token words in order; address [n], data [n, lanes] as bytes, mask [n, lanes]."""
+    address = address.reshape(-1)
+    content = np.ascontiguousarray(data).view(np.uint8).reshape(len(address), -1)
+    if mask is None:
+        mask = np.ones(content.shape, np.bool_)
+    content = np.where(mask, content, 0).astype(np.uint8)
+    memory.token[address] = np.where(mask, content, memory.token[address])
+    return replace(
+        _no_writes(memory), token_address=address, token_data=content, token_mask=mask
+    )
+
+
+def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.integer]) -> Writes:
+    """Write matrix rows in order; address [n], data [n, lanes]."""
+    address = address.reshape(-1)
+    bank = np.arange(len(address)) % memory.config.banks
+    content = np.ascontiguousarray(data).view(np.uint8)
+    memory.row[bank, address] = content
+    return replace(_no_writes(memory), row_bank=bank, row_address=address, row_data=content)
+
+
+def _load_weights(memory: Memories, f: Fields) -> Writes:
+    config = memory.config
+    address = memory.row_addresses(f["row"], 1, f["depth"])
+    memory.check_table(f["table"], 1, config.column_tables, "column")
+    table_bytes = config.lanes * REQUANTIZE.entry_bytes
+    size = table_bytes + f["depth"] * config.lanes
+    content = memory.window[Window.WEIGHTS][memory.dram(Window.WEIGHTS, f["offset"], size)]
+    memory.column_table[f["table"]] = memory.entries(content[:table_bytes], signed=False)
+    return _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
+
+
+def _load_tokens(memory: Memories, f: Fields) -> Writes:
+    address = memory.token_addresses(f["token"], f["stride"], f["rows"], f["words"])
+    span = memory.dram(f["window"], f["offset"], address.size * memory.config.lanes)
+    return _write_tokens(memory, address, memory.window[f["window"]][span])
+
+
+def _load_norm(memory: Memories, f: Fields) -> Writes:
+    lanes, channels = memory.config.lanes, f["channels"]
+    if channels < 1 or channels % lanes:
+        raise MachineError(f"{channels} LayerNorm channels, not whole words", Error.OPERAND)
+    first = f["table"] * lanes
+    memory.check_table(first, channels, len(memory.norm_table), "LayerNorm")
+    span = memory.dram(Window.WEIGHTS, f["offset"], channels * REQUANTIZE.entry_bytes)
+    memory.norm_table[first : first + channels] = memory.entries(
+        memory.window[Window.WEIGHTS][span], signed=True
+    )
+    return _no_writes(memory)
+
+
+def _fully_connected(memory: Memories, f: Fields) -> Writes:
+    config = memory.config
+    lanes, depth = config.lanes, f["depth"]
+    rows = resolve_rows(f["rows"], memory.live)
+    if not 1 <= f["columns"] <= lanes:
+        raise MachineError(f"{f['columns']} columns of {lanes} lanes", Error.OPERAND)
+    source = memory.tokens(f["source"], f["source_stride"], rows, -(-depth // lanes))
+    scalars = source.view(np.int8)[:, :depth].astype(np.int16) - f["zero_point"]
+    weight = memory.matrix(f["row"], 1, depth)
+    memory.check_table(f["table"], 1, config.column_tables, "column")
+    addend, multiplier, shift = memory.column_table[f["table"]].T
+    acc = matmul_exact(scalars, weight)
+
+    def scaled(low: int, high: int) -> NDArray[np.int64]:
+        return requantize(acc, addend, multiplier, shift, low, high)
+
+    if f["destination"] in (Destination.RESIDUAL, Destination.WIDE):
+        address = memory.token_addresses(f["target"], f["target_stride"], rows, 2)
+        out = scaled(RESIDUAL.low, RESIDUAL.high)
+        if f["destination"] == Destination.RESIDUAL:
+            before = memory.tokens(f["target"], f["target_stride"], rows, 2).view("<i2")
+            out = residual_add(before, out)
+        return _write_tokens(memory, address, out.astype("<i2"))
+    if f["activation"] == Activation.GELU:
+        out = gelu_activation(
+            scaled(RESIDUAL.low, RESIDUAL.high),
+            f["activation_multiplier"],
+            f["activation_shift"],
+            f["activation_zero_point"],
+        )
+    else:
+        out = scaled(0 if f["activation"] == Activation.RELU else ACT.low, ACT.high)
+    out = out.astype(np.int8)
+    if f["destination"] == Destination.ROWS:
+        return _write_rows(memory, memory.row_addresses(f["target"], f["target_stride"], rows), out)
+    return _write_tokens(
+        memory, memory.token_addresses(f["target"], f["target_stride"], rows, 1), out
+    )
+
+
+def _attention(memory: Memories, f: Fields) -> Writes:
+    config = memory.config
+    banks, lanes = config.banks, config.lanes
+    rows, keys = (resolve_rows(f[name], memory.live) for name in ("queries", "keys"))
+    words, head_dim, first = f["head_words"], f["head_dim"], f["first_lane"]
+    if not 1 <= keys <= config.max_tokens:
+        raise MachineError(f"{keys} keys, at most {config.max_tokens} fit", Error.OPERAND)
+    if not 1 <= head_dim <= config.max_head_dim or words != -(-head_dim // lanes):
+        raise MachineError(f"a head of {head_dim} channels in {words} words", Error.OPERAND)
+    if first + min(head_dim, lanes) > lanes:
+        raise MachineError(f"a head of {head_dim} channels from lane {first} on", Error.OPERAND)
+    own = np.zeros((words, lanes), np.bool_)
+    for word in range(words):
+        own[word, first : first + min(lanes, head_dim - word * lanes)] = True
+
+    query = memory.tokens(f["query"], f["query_stride"], rows, words).view(np.int8)
+    key = memory.matrix(f["key"], words, keys, words)
+    value = memory.matrix(f["value"], words, keys, words)
+    address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
+    scores = matmul_exact(query * own.reshape(-1), key.T)
+    logits = requantize(
+        scores, 0, f["score_multiplier"], f["score_shift"], LOGIT.low, LOGIT.high
+    )
+    probs = probabilities(logits)
+    multiplier, shift = row_scale(
+        probs.sum(axis=1, keepdims=True), f["output_multiplier"], f["output_shift"]
+    )
+    context = requantize(matmul_exact(probs, value), 0, multiplier, shift, ACT.low, ACT.high)
+    tokens = _write_tokens(
+        memory, address, context.astype(np.int8), np.tile(own, (rows, 1))
+    )
+
+    def by_groups(array: NDArray[np.int64], dtype: type) -> NDArray[Any]:
+        return np.pad(array, ((0, 0), (0, -keys % banks))).reshape(-1, banks).astype(dtype)
+
+    return replace(
+        tokens,
+        scores=by_groups(logits, np.int16),
+        score_valid=by_groups(np.ones_like(logits), np.bool_),
+        probs=by_groups(probs, np.uint8),
+    )
+
+
+def _normalize(memory: Memories, f: Fields) -> Writes:
+    lanes, channels = memory.config.lanes, f["channels"]
+    rows = resolve_rows(f["rows"], memory.live)
+    if not 1 <= channels <= NORM.max_channels:
+        raise MachineError(
+            f"{channels} LayerNorm channels, must be 1..{NORM.max_channels}", Error.OPERAND
+        )
+    words = -(-channels // lanes)
+    source = memory.tokens(f["source"], f["source_stride"], rows, 2 * words)
+    x = source.view("<i2")[:, :channels].astype(np.int64)
+    address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
+    first = f["table"] * lanes
+    memory.check_table(first, words * lanes, len(memory.norm_table), "LayerNorm")
+    offset, gain, shift = memory.norm_table[first : first + channels].T
+    total = x.sum(axis=1)
+    half, rcp = row_statistics(total, (x * x).sum(axis=1), channels, f["epsilon"])
+    y = normalize_rows(x, total, half, rcp, f["fraction_bits"])
+    out = np.zeros((rows, words * lanes), np.int8)
+    rounding = (np.int64(1) << shift) >> 1
+    out[:, :channels] = np.clip((y * gain + offset + rounding) >> shift, ACT.low, ACT.high)
+    return _write_tokens(memory, address, out)
+
+
+def _live(memory: Memories, f: Fields) -> Writes:
+    memory.live = f["tokens"]
+    return _no_writes(memory)
+
+
+def _store_tokens(memory: Memories, f: Fields) -> Writes:
+    content = memory.tokens(f["token"], f["stride"], f["rows"], f["words"]).reshape(-1)
+    span = memory.dram(f["window"], f["offset"], content.size, write=True)
+    memory.window[f["window"]][span] = content
+    return _no_writes(memory)
+
+
+EXECUTE: dict[Opcode, Callable[[Memories, Fields], Writes]] = {
+    Opcode.LOAD_WEIGHTS: _load_weights,
+    Opcode.LOAD_TOKENS: _load_tokens,
+    Opcode.LOAD_NORM: _load_norm,
+    Opcode.FULLY_CONNECTED: _fully_connected,
+    Opcode.ATTENTION: _attention,
+    Opcode.NORMALIZE: _normalize,
+    Opcode.LIVE: _live,
+    Opcode.STORE_TOKENS: _store_tokens,
+}

@@ -1,0 +1,117 @@
+"""The machine's memories, in bytes, with every access checked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden_model.errors import GoldenError
+from spec.config import Config
+from spec.formats import REQUANTIZE
+from spec.isa import Window
+from spec.registers import Error
+
+__all__ = ["MachineError", "Memories"]
+
+
+class MachineError(GoldenError):
+    """A program that the machine stops: `code` and `pc` are those of its error registers."""
+
+    def __init__(self, message: str, code: Error, pc: int = -1) -> None:
+        super().__init__(message)
+        self.code, self.pc = code, pc
+
+
+class Memories:
+    """Token memory, banked row memory, tables, DRAM windows and the live-token register.
+
+    With `seed`, on-chip memories start with random content: no result may depend on it.
+    """
+
+    def __init__(
+        self, config: Config, windows: Mapping[Window, bytes], seed: int | None = None
+    ) -> None:
+        self.config = config
+        banks, lanes = config.banks, config.lanes
+        self.token = np.zeros((config.token_words, lanes), np.uint8)
+        """[token_words, lanes]"""
+        self.row = np.zeros((banks, config.row_words, lanes), np.uint8)
+        """[banks, row_words, lanes]"""
+        self.column_table = np.zeros((config.column_tables, lanes, 3), np.int64)
+        """addend, multiplier and shift; LayerNorm: offset, gain (signed) and shift"""
+        self.norm_table = np.zeros((config.norm_tables * lanes, 3), np.int64)
+        self.window = {key: np.frombuffer(value, np.uint8).copy() for key, value in windows.items()}
+        self.live = 0
+        if seed is not None:
+            rng = np.random.default_rng(seed)
+            self.token[:] = rng.integers(0, 256, self.token.shape)
+            self.row[:] = rng.integers(0, 256, self.row.shape)
+
+    def dram(self, window: Window, offset: int, size: int, write: bool = False) -> slice:
+        """A checked range of a DRAM window."""
+        limit = len(self.window.get(window, b""))
+        if offset + size > limit:
+            raise MachineError(
+                f"bytes {offset}..{offset + size - 1} lie beyond window {window.name} "
+                f"of {limit} bytes",
+                Error.WINDOW,
+            )
+        if offset % self.config.bus_bytes:
+            raise MachineError(
+                f"offset {offset} is not a multiple of the bus's {self.config.bus_bytes} bytes",
+                Error.WINDOW,
+            )
+        if write and window not in (Window.SCRATCH, Window.RESULT):
+            raise MachineError(f"store to window {window.name}, which is read-only", Error.WINDOW)
+        return slice(offset, offset + size)
+
+    def token_addresses(self, base: int, stride: int, rows: int, words: int) -> NDArray[np.int64]:
+        """Checked addresses of `words` words in each of `rows` rows, int64 [rows, words]."""
+        if rows < 1 or words < 1:
+            raise MachineError(f"{rows} rows of {words} words", Error.OPERAND)
+        last = base + (rows - 1) * stride + words - 1
+        if last >= self.config.token_words:
+            raise MachineError(
+                f"token word {last} lies beyond the {self.config.token_words} there are",
+                Error.TOKEN_ADDRESS,
+            )
+        return base + np.arange(rows)[:, None] * stride + np.arange(words)
+
+    def row_addresses(self, base: int, stride: int, rows: int, words: int = 1) -> NDArray[np.int64]:
+        """Checked bank words of matrix rows in bank r mod banks, int64 [rows, words]."""
+        if rows < 1:
+            raise MachineError(f"{rows} rows", Error.OPERAND)
+        last = base + (rows - 1) // self.config.banks * stride + words - 1
+        if last >= self.config.row_words:
+            raise MachineError(
+                f"row word {last} lies beyond the {self.config.row_words} of a bank",
+                Error.ROW_ADDRESS,
+            )
+        return base + np.arange(rows)[:, None] // self.config.banks * stride + np.arange(words)
+
+    def matrix(self, base: int, stride: int, rows: int, words: int = 1) -> NDArray[np.int8]:
+        """Matrix rows from row memory, int8 [rows, words * lanes]."""
+        address = self.row_addresses(base, stride, rows, words)
+        bank = np.arange(rows)[:, None] % self.config.banks
+        return self.row[bank, address].reshape(rows, -1).view(np.int8)
+
+    def tokens(self, base: int, stride: int, rows: int, words: int) -> NDArray[np.uint8]:
+        """Token rows, uint8 [rows, words * lanes]."""
+        return self.token[self.token_addresses(base, stride, rows, words)].reshape(rows, -1)
+
+    def check_table(self, table: int, size: int, limit: int, kind: str) -> None:
+        """Refuse table entries that are not there."""
+        if table + size > limit:
+            raise MachineError(
+                f"{kind} table entry {table + size - 1} lies beyond the {limit} there are",
+                Error.TABLE_ADDRESS,
+            )
+
+    def entries(self, content: NDArray[np.uint8], signed: bool) -> NDArray[np.int64]:
+        """Table entries, int64 [n, 3], from their bytes in DRAM."""
+        raw = content.reshape(-1, REQUANTIZE.entry_bytes)
+        out = np.zeros((len(raw), 3), np.int64)
+        out[:, 0] = np.ascontiguousarray(raw[:, :4]).view("<i4")[:, 0]
+        out[:, 1] = np.ascontiguousarray(raw[:, 4:6]).view("<i2" if signed else "<u2")[:, 0]
+        out[:, 2] = raw[:, 6] & ((1 << REQUANTIZE.shift_bits) - 1)
+        return out

@@ -1,0 +1,116 @@
+"""Labelled images for calibration and evaluation: Fashion-MNIST and the bundled sample."""
+
+import gzip
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantize.errors import QuantizeError
+from spec.model_file import ModelFileError, read_tensors, write_tensors
+
+__all__ = ["CLASS_NAMES", "Labelled", "fashion_mnist", "resized", "sample", "write_sample"]
+
+PACKAGE_DIR = Path("/usr/share/datasets/fashion-mnist")
+INSTALL = "apt-get install dataset-fashion-mnist"
+SPLITS = {"train": "train", "test": "t10k"}
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Images uint8 [n, height, width] and their classes uint8 [n]."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> "Labelled":
+        """Take the first `count` images."""
+        return Labelled(images=self.images[:count], labels=self.labels[:count])
+
+
+def fashion_mnist(split: str, image_size: int = 28, folder: Path = PACKAGE_DIR) -> Labelled:
+    """Read a split (`train`: 60,000 images, `test`: 10,000) from the Debian package."""
+    if split not in SPLITS:
+        raise QuantizeError(f"split must be one of {', '.join(SPLITS)}, not '{split}'")
+    images = _read_idx(folder / f"{SPLITS[split]}-images-idx3-ubyte.gz", 3)
+    labels = _read_idx(folder / f"{SPLITS[split]}-labels-idx1-ubyte.gz", 1)
+    if len(images) != len(labels):
+        raise QuantizeError(f"{folder}: {len(images):,} images but {len(labels):,} labels")
+    return Labelled(images=resized(images, image_size), labels=labels)
+
+
+def sample(path: str | os.PathLike[str], image_size: int = 28) -> Labelled:
+    """Read a sample file: safetensors with `images` uint8 [n, 28, 28] and `labels` uint8 [n]."""
+    try:
+        _, tensors = read_tensors(Path(path))
+    except ModelFileError as error:
+        raise QuantizeError(str(error)) from None
+    images, labels = tensors.get("images"), tensors.get("labels")
+    if images is None or labels is None:
+        raise QuantizeError(f"{path}: must hold the tensors images and labels")
+    if images.dtype != np.uint8 or labels.dtype != np.uint8 or images.ndim != 3:
+        raise QuantizeError(f"{path}: images must be uint8 [n, height, width], labels uint8 [n]")
+    if labels.shape != images.shape[:1]:
+        raise QuantizeError(f"{path}: {len(images)} images but labels {list(labels.shape)}")
+    return Labelled(images=resized(images, image_size), labels=labels)
+
+
+def write_sample(path: str | os.PathLike[str], data: Labelled) -> None:
+    """Write a sample of Fashion-MNIST test images."""
+    metadata = {
+        "format": "sievit-sample",
+        "version": "1",
+        "source": f"Fashion-MNIST test images 0..{len(data) - 1}, Zalando SE",
+        "licence": "MIT",
+    }
+    write_tensors(Path(path), {"images": data.images, "labels": data.labels}, metadata)
+
+
+def resized(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
+    """Bring 28 x 28 images to a model's size: 28, or 12 by averaging 2 x 2 boxes.
+
+    images : uint8 [n, 28, 28]
+    result : uint8 [n, 12, 12] from the central 24 x 24 pixels, (a + b + c + d + 2) >> 2
+    """
+    if images.shape[1:] == (image_size, image_size):
+        return images
+    if images.shape[1:] != (28, 28) or image_size != 12:
+        raise QuantizeError(
+            f"cannot bring images of {images.shape[1]} x {images.shape[2]} to "
+            f"{image_size} x {image_size}; Fashion-MNIST serves models of 28 or 12"
+        )
+    boxes = images[:, 2:26, 2:26].reshape(-1, 12, 2, 12, 2).astype(np.uint16)
+    return ((boxes.sum(axis=(2, 4), dtype=np.uint16) + 2) >> 2).astype(np.uint8)
+
+
+def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise QuantizeError(f"{path}: not found; install it with: {INSTALL}") from None
+    except (OSError, EOFError) as error:
+        raise QuantizeError(f"{path}: not a gzip file: {error}") from None
+    header_bytes = 4 + 4 * dimensions
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header_bytes:
+        raise QuantizeError(f"{path}: not an idx file of bytes in {dimensions} dimensions")
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
+    if len(content) - header_bytes != int(np.prod(shape)):
+        raise QuantizeError(f"{path}: the file's length does not match its header {shape}")
+    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)

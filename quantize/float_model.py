@@ -1,0 +1,151 @@
+"""Float vision transformers: safetensors by timm's parameter names."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantize.errors import QuantizeError
+from spec.model_file import (
+    FLOAT_PREFIX,
+    Model,
+    ModelConfig,
+    ModelFileError,
+    float_shapes,
+    read_tensors,
+)
+
+__all__ = ["FloatModel", "float_model_of", "load_float", "rounded_to_half"]
+
+NORM_EPSILON = 1e-6
+"""timm's default for vision transformers."""
+KEPT_METADATA = ("recipe", "seed", "epochs", "top1_test", "top1_held_back", "licence", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatModel:
+    """A float ViT: parameters float32 by timm's names, and the normalisation of its pixels."""
+
+    config: ModelConfig
+    parameters: Mapping[str, NDArray[np.float32]]
+    mean: tuple[float, ...]
+    """Per channel, of pixels in 0..1."""
+    std: tuple[float, ...]
+    norm_epsilon: float = NORM_EPSILON
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check names, shapes and values."""
+        shapes = float_shapes(self.config)
+        for kind, names in (
+            ("missing", shapes.keys() - self.parameters.keys()),
+            ("unknown", self.parameters.keys() - shapes.keys()),
+        ):
+            if names:
+                raise QuantizeError(f"{kind} parameter {min(names)}")
+        for name, shape in shapes.items():
+            value = self.parameters[name]
+            if value.shape != shape:
+                raise QuantizeError(
+                    f"{name}: must have shape {list(shape)}, not {list(value.shape)}"
+                )
+            if not np.isfinite(value).all():
+                raise QuantizeError(f"{name}: holds values that are not finite (NaN or inf)")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != self.config.channels or not all(map(math.isfinite, values)):
+                raise QuantizeError(
+                    f"{name} must be {self.config.channels} finite numbers, not {values}"
+                )
+        if min(self.std) <= 0 or not 0 < self.norm_epsilon < 1:
+            raise QuantizeError("std and norm_epsilon must be positive")
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        """Return the parameter of that name."""
+        return self.parameters[name]
+
+
+def load_float(path: str | os.PathLike[str]) -> FloatModel:
+    """Read a float model as training writes it.
+
+    The metadata holds `config` (JSON), `mean` and `std` (a number or a JSON list, one a channel)
+    and optionally `norm_epsilon`.
+    """
+    path = Path(path)
+    try:
+        metadata, tensors = read_tensors(path)
+        if metadata.get("format") is not None and "config" not in metadata:
+            raise ModelFileError(f"{path}: metadata 'config' is missing")
+        config = ModelConfig.from_json(metadata.get("config"), where=str(path))
+        for name, tensor in tensors.items():
+            if tensor.dtype.kind != "f":
+                raise ModelFileError(f"{path}: {name}: must be floats, not {tensor.dtype}")
+        return FloatModel(
+            config=config,
+            parameters={name: tensor.astype(np.float32) for name, tensor in tensors.items()},
+            mean=_numbers(metadata, "mean", config.channels),
+            std=_numbers(metadata, "std", config.channels),
+            norm_epsilon=_numbers(metadata, "norm_epsilon", 1, str(NORM_EPSILON))[0],
+            provenance={key: metadata[key] for key in KEPT_METADATA if key in metadata},
+        )
+    except ModelFileError as error:
+        raise QuantizeError(str(error)) from None
+    except QuantizeError as error:
+        raise QuantizeError(f"{path}: {error}") from None
+
+
+def rounded_to_half(model: FloatModel) -> FloatModel:
+    """Round the parameters to float16: what a model file carries, and the float reference."""
+    parameters = {}
+    for name, value in model.parameters.items():
+        with np.errstate(over="ignore"):
+            parameters[name] = value.astype(np.float16).astype(np.float32)
+        if not np.isfinite(parameters[name]).all():
+            raise QuantizeError(f"{name}: holds values beyond float16 (65,504)")
+    return FloatModel(
+        config=model.config,
+        parameters=parameters,
+        mean=model.mean,
+        std=model.std,
+        norm_epsilon=model.norm_epsilon,
+        provenance=model.provenance,
+    )
+
+
+def float_model_of(model: Model) -> FloatModel:
+    """Take the float reference out of a quantised model."""
+    try:
+        return FloatModel(
+            config=model.config,
+            parameters={
+                name: model[FLOAT_PREFIX + name].astype(np.float32)
+                for name in float_shapes(model.config)
+            },
+            mean=tuple(map(float, model.provenance["mean"])),
+            std=tuple(map(float, model.provenance["std"])),
+            norm_epsilon=float(model.provenance["norm_epsilon"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise QuantizeError(
+            f"model's provenance lacks mean, std or norm_epsilon: {error}"
+        ) from None
+
+
+def _numbers(
+    metadata: Mapping[str, str], key: str, count: int, default: str = ""
+) -> tuple[float, ...]:
+    text = metadata.get(key, default)
+    try:
+        value = json.loads(text)
+        values = value if isinstance(value, list) else [value] * count
+        return tuple(float(item) for item in values)
+    except (ValueError, TypeError, RecursionError):
+        raise QuantizeError(
+            f"metadata '{key}' must be a number or a JSON list of numbers, not {text[:40]!r}"
+        ) from None

@@ -1,0 +1,182 @@
+"""A float model and calibration images to a quantised model."""
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantize.calibrate import BlockRanges, Ranges, calibrate
+from quantize.errors import QuantizeError
+from quantize.float_model import FloatModel, load_float, rounded_to_half
+from quantize.tables import Tensors, linear_tensors, multiplier_shift, norm_tensors, scale_of
+from spec.formats import GELU, NORM, RESIDUAL, SOFTMAX
+from spec.model_file import FLOAT_PREFIX, Model, ModelFileError, save
+from spec.pixels import PIXEL_OFFSET, PixelError
+
+__all__ = ["quantize_file", "quantize_model"]
+
+RESIDUAL_HEADROOM = 1.25
+LOGITS_HEADROOM = 2.0
+
+Vector = NDArray[np.float64]
+
+
+def quantize_file(
+    float_path: str | os.PathLike[str],
+    out_path: str | os.PathLike[str],
+    images: NDArray[np.uint8],
+) -> Model:
+    """Quantise a float model file over calibration images, and write the model file."""
+    try:
+        model = quantize_model(load_float(float_path), images)
+        save(model, out_path)
+    except PixelError as error:
+        raise QuantizeError(f"{float_path}: calibration images: {error}") from None
+    except ModelFileError as error:
+        raise QuantizeError(str(error)) from None
+    return model
+
+
+def quantize_model(model: FloatModel, images: NDArray[np.uint8]) -> Model:
+    """Quantise the model's parameters, rounded to float16, with ranges over `images`.
+
+    images : uint8 [n, height, width] or [n, channels, height, width], 8 to 64 typical ones
+    """
+    model = rounded_to_half(model)
+    ranges = calibrate(model, images)
+    config = model.config
+    residual = _residual_scale(model, ranges)
+    tensors: Tensors = {}
+    scales: dict[str, Any] = {"residual": residual}
+    tensors |= _embedding(model, residual)
+    for n, block in enumerate(ranges.blocks):
+        _attention(model, f"blocks.{n}", block, residual, tensors, scales)
+        _mlp(model, f"blocks.{n}", block, residual, tensors, scales)
+    logits = float(scale_of(LOGITS_HEADROOM * ranges.logits, RESIDUAL.high))
+    fold = _folded_norm(model, "norm", ranges.norm, model["head.weight"], residual, tensors)
+    tensors |= linear_tensors("head", model["head.weight"], model["head.bias"], fold, logits)
+    scales |= {"norm": fold.tolist(), "head": logits}
+    for name, value in model.parameters.items():
+        tensors[FLOAT_PREFIX + name] = value.astype(np.float16)
+    provenance = {
+        **model.provenance,
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "norm_epsilon": model.norm_epsilon,
+        "calibration_images": ranges.images,
+        "attention_octaves": [round(block.octaves, 2) for block in ranges.blocks],
+    }
+    return Model(config=config, tensors=tensors, scales=scales, provenance=provenance)
+
+
+def _residual_scale(model: FloatModel, ranges: Ranges) -> float:
+    scale = float(scale_of(RESIDUAL_HEADROOM * ranges.residual, RESIDUAL.high))
+    # LayerNorm's epsilon must fit its 32 bits: a coarser scale makes it smaller.
+    finest = model.config.embed_dim * math.sqrt(model.norm_epsilon / 2**NORM.epsilon_bits)
+    return max(scale, finest * (1 + 2**-20))
+
+
+def _embedding(model: FloatModel, residual: float) -> Tensors:
+    """Patch embedding with the pixels' normalisation folded in, and the initial residual."""
+    config = model.config
+    area = config.patch_size**2
+    mean, std = (np.repeat(np.array(v, np.float64), area) for v in (model.mean, model.std))
+    kernel = model["patch_embed.proj.weight"].reshape(config.embed_dim, -1).astype(np.float64)
+    bias = model["patch_embed.proj.bias"] + kernel @ ((PIXEL_OFFSET / 255 - mean) / std)
+    tensors = linear_tensors("patch_embed", kernel, bias, 1 / (255 * std), residual)
+    position = model["pos_embed"][0].astype(np.float64)
+    position[0] += model["cls_token"][0, 0]
+    codes = np.clip(np.rint(position / residual), RESIDUAL.low, RESIDUAL.high)
+    return tensors | {"embed.position": codes.astype(np.int16)}
+
+
+def _attention(
+    model: FloatModel,
+    block: str,
+    ranges: BlockRanges,
+    residual: float,
+    tensors: Tensors,
+    scales: dict[str, Any],
+) -> None:
+    config, name = model.config, f"{block}.attn"
+    weight = model[f"{name}.qkv.weight"]
+    fold = _folded_norm(model, f"{block}.norm1", ranges.norm1, weight, residual, tensors)
+    q, k, v, context = (scale_of(x) for x in (ranges.q, ranges.k, ranges.v, ranges.context))
+    # A constant added to every key adds the same to all logits of a row: softmax is unchanged.
+    bias = model[f"{name}.qkv.bias"].astype(np.float64)
+    bias[config.attention_dim : 2 * config.attention_dim] -= ranges.k_mean
+    outputs = np.repeat(np.concatenate([q, k, v]), config.head_dim)
+    tensors |= linear_tensors(f"{name}.qkv", weight, bias, fold, outputs)
+    unit = math.log2(math.e) / math.sqrt(config.head_dim) * 2**SOFTMAX.fraction_bits
+    for kind, factor, limit in (("score", q * k * unit, 48), ("out", v / context, 31)):
+        multiplier, shift = multiplier_shift(factor, f"{name}.{kind}", limit)
+        tensors |= {f"{name}.{kind}_mult": multiplier, f"{name}.{kind}_shift": shift}
+    tensors |= linear_tensors(
+        f"{name}.proj",
+        model[f"{name}.proj.weight"],
+        model[f"{name}.proj.bias"],
+        np.repeat(context, config.head_dim),
+        residual,
+    )
+    scales[f"{block}.norm1"] = fold.tolist()
+    for kind, scale in zip(("q", "k", "v", "context"), (q, k, v, context), strict=True):
+        scales[f"{name}.{kind}"] = scale.tolist()
+
+
+def _mlp(
+    model: FloatModel,
+    block: str,
+    ranges: BlockRanges,
+    residual: float,
+    tensors: Tensors,
+    scales: dict[str, Any],
+) -> None:
+    name = f"{block}.mlp"
+    weight, bias = model[f"{name}.fc1.weight"], model[f"{name}.fc1.bias"]
+    fold = _folded_norm(model, f"{block}.norm2", ranges.norm2, weight, residual, tensors)
+    if model.config.activation == "gelu":
+        span = ranges.activation_high - ranges.activation_low
+        output = float(scale_of(span, 255))
+        zero_point = round(-ranges.activation_low / output) - 128
+        linear_scale = GELU.input_unit
+        gelu_unit = GELU.input_unit / (1 << GELU.fourth_bits - GELU.output_shift)
+        multiplier, shift = multiplier_shift(gelu_unit / output, f"{name}.act")
+    else:
+        output = linear_scale = float(scale_of(ranges.activation_high))
+        zero_point, multiplier, shift = 0, np.zeros(1, np.uint16), np.zeros(1, np.uint8)
+    tensors |= linear_tensors(f"{name}.fc1", weight, bias, fold, linear_scale)
+    tensors |= {
+        f"{name}.act.mult": multiplier,
+        f"{name}.act.shift": shift,
+        f"{name}.act.zero_point": np.array([zero_point], np.int8),
+    }
+    tensors |= linear_tensors(
+        f"{name}.fc2", model[f"{name}.fc2.weight"], model[f"{name}.fc2.bias"], output, residual
+    )
+    scales[f"{block}.norm2"] = fold.tolist()
+    scales[f"{name}.fc1"] = output
+
+
+def _folded_norm(
+    model: FloatModel,
+    name: str,
+    channel_max: Vector,
+    weight: NDArray[np.float32],
+    residual: float,
+    tensors: Tensors,
+) -> Vector:
+    """Add a LayerNorm's tensors; return its output scale of each channel.
+
+    Half of the spread between channels moves into the rows of the next weight (alpha = 0.5), so
+    that one code range serves channels of very different size.
+    """
+    rows = np.abs(weight).max(axis=0).astype(np.float64)
+    ratio = np.sqrt(np.where((channel_max > 0) & (rows > 0), channel_max, 1))
+    ratio /= np.sqrt(np.where((channel_max > 0) & (rows > 0), rows, 1))
+    ratio /= np.exp(np.log(ratio).mean())
+    scale = scale_of((channel_max / ratio).max()) * ratio
+    gain, offset = model[f"{name}.weight"], model[f"{name}.bias"]
+    tensors |= norm_tensors(name, gain, offset, scale, residual, model.norm_epsilon)
+    return scale

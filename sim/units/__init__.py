@@ -1,0 +1,1 @@
+"""One cocotb bench for each RTL unit; `sim.bench` says what a bench module declares."""

@@ -1,0 +1,210 @@
+"""The array against its golden twin: both modes mixed, corners, freezes in every phase."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import cocotb
+import numpy as np
+from amaranth.hdl import signed
+from amaranth.lib import data, wiring
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from golden_model.units.pe_array import accumulate, reduce
+from rtl_gen.interfaces import accumulators_layout, scores_layout
+from rtl_gen.pe_array.pe_array import PEArray
+from sim.bench import cycles, parameters, start
+from sim.streams import Sink, check, check_all, write
+from spec.formats import SCALAR
+
+PARAMETERS = [
+    {"banks": 4, "lanes": 8},
+    {"banks": 8, "lanes": 16},
+    {"banks": 1, "lanes": 1},
+    {"banks": 3, "lanes": 12},
+]
+BYTE = range(-128, 128)
+WIDE = range(SCALAR.low, SCALAR.high + 1)
+
+
+def component(**sizes: int) -> wiring.Component:
+    """The component under test."""
+    return PEArray(**sizes)
+
+
+class Stimulus:
+    """Steps of random passes, and the results they must give."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.numpy = np.random.default_rng(seed)
+        self.banks, self.lanes = parameters()["banks"], parameters()["lanes"]
+        self.steps: list[dict[str, Any]] = []
+        self.accumulated: list[list[int]] = []
+        self.scores: list[dict[str, Any]] = []
+
+    def values(self, among: range, *shape: int) -> np.ndarray:
+        """Return random values: the whole range, its ends, or one end."""
+        ends = (among[0], among[-1], -1, 0, 1)
+        choice = self.random.choice((None, None, ends, ends[:2], ends[:1], ends[1:2]))
+        if choice is None:
+            return self.numpy.integers(among[0], among[-1] + 1, shape)
+        return self.numpy.choice(choice, shape)
+
+    def mask(self) -> int:
+        """Return which banks take part, mostly all."""
+        everyone = (1 << self.banks) - 1
+        return self.random.choice((everyone, everyone, self.random.getrandbits(self.banks)))
+
+    def step(self, reducing: int, index: int, of: int, mask: int) -> dict[str, Any]:
+        """Return one step of a pass, all operands random."""
+        return {
+            "reduce": reducing,
+            "first": int(index == 0),
+            "last": int(index == of - 1),
+            "row_last": self.random.getrandbits(1),
+            "rows": self.values(BYTE, self.banks, self.lanes),
+            "scalars": self.values(WIDE, self.banks),
+            "vector": self.values(BYTE, self.lanes),
+            "bank_valid": mask,
+        }
+
+    def _present(self, step: dict[str, Any]) -> np.ndarray:
+        return np.array([step["bank_valid"] >> b & 1 for b in range(self.banks)])
+
+    def accumulation(self, length: int) -> None:
+        """Add a pass over `length` groups of rows."""
+        steps = [self.step(0, i, length, self.mask()) for i in range(length)]
+        scalars = np.concatenate([s["scalars"] * self._present(s) for s in steps])
+        rows = np.concatenate([s["rows"] for s in steps])
+        self.steps += steps
+        self.accumulated.append(accumulate(scalars, rows).tolist())
+
+    def reduction(self, words: int) -> None:
+        """Add one group of scores over `words` inner words."""
+        mask = self.mask()
+        steps = [self.step(1, i, words, mask) for i in range(words)]
+        vector = np.concatenate([s["vector"] for s in steps])
+        rows = np.concatenate([s["rows"] for s in steps], axis=1)
+        values = reduce(vector, rows) * self._present(steps[0])
+        self.steps += steps
+        self.scores.append(
+            {"values": values.tolist(), "valid": mask, "last": steps[-1]["row_last"]}
+        )
+
+
+def _drive(dut: Any, step: dict[str, Any], banks: int, lanes: int) -> None:
+    for name in ("reduce", "first", "last", "row_last", "bank_valid"):
+        getattr(dut, name).value = step[name]
+    rows = data.ArrayLayout(data.ArrayLayout(signed(8), lanes), banks)
+    write(dut, "rows", rows, step["rows"])
+    write(dut, "scalars", data.ArrayLayout(signed(9), banks), step["scalars"])
+    write(dut, "vector", data.ArrayLayout(signed(8), lanes), step["vector"])
+
+
+async def _run(
+    dut: Any,
+    seed: int,
+    make: Callable[[Stimulus], None],
+    *,
+    bubble: float = 0.0,
+    stall: tuple[float, float] = (0.0, 0.0),
+    passes: int = 60,
+) -> dict[str, int]:
+    """Run random passes; return how many cycles each output that explains a stop was high."""
+    banks, lanes = parameters()["banks"], parameters()["lanes"]
+    await start(dut)
+    stimulus = Stimulus(seed)
+    for _ in range(passes):
+        make(stimulus)
+    sinks = [
+        Sink(dut, name, layout, seed=seed, stall=chance)
+        for name, layout, chance in (
+            ("accumulators", accumulators_layout(lanes), stall[0]),
+            ("scores", scores_layout(banks), stall[1]),
+        )
+    ]
+    counts = {"cycles": 0, "blocked_accumulators": 0, "blocked_scores": 0}
+    todo = list(reversed(stimulus.steps))
+    offered: dict[str, Any] | None = None
+    held = False
+    while todo or held:
+        if not held:
+            real = stimulus.random.random() >= bubble
+            offered = todo.pop() if real else None
+            _drive(dut, offered or stimulus.step(seed % 2, 0, 1, stimulus.mask()), banks, lanes)
+            dut.step_valid.value = int(offered is not None)
+        await ReadOnly()
+        held = not int(dut.advance.value)
+        blocked = [int(dut.blocked_accumulators.value), int(dut.blocked_scores.value)]
+        check("pe_array.blocked", sum(blocked), int(held), seed=seed, index=counts["cycles"])
+        counts["cycles"] += 1
+        counts["blocked_accumulators"] += blocked[0]
+        counts["blocked_scores"] += blocked[1]
+        await FallingEdge(dut.clk)
+    dut.step_valid.value = 0
+    while int(dut.busy.value):
+        await cycles(dut)
+    check_all("pe_array.accumulators", sinks[0].received, stimulus.accumulated, seed=seed)
+    check_all("pe_array.scores", sinks[1].received, stimulus.scores, seed=seed)
+    counts["steps"] = len(stimulus.steps)
+    return counts
+
+
+def _mixed(stimulus: Stimulus) -> None:
+    if stimulus.random.getrandbits(1):
+        stimulus.accumulation(stimulus.random.choice((1, 1, 2, 3, 6)))
+    else:
+        stimulus.reduction(stimulus.random.choice((1, 1, 2, 3)))
+
+
+@cocotb.test()
+async def full_speed(dut: Any) -> None:
+    """One step a cycle in and between both modes."""
+    counts = await _run(dut, 1, _mixed)
+    check("pe_array.cycles", counts["cycles"], counts["steps"])
+
+
+@cocotb.test()
+async def bubbles_and_stalls(dut: Any) -> None:
+    """Everything at random."""
+    await _run(dut, 2, _mixed, bubble=0.4, stall=(0.5, 0.5))
+
+
+@cocotb.test()
+async def results_wait(dut: Any) -> None:
+    """Both streams are slow: the array freezes for each of them."""
+    counts = await _run(dut, 3, _mixed, stall=(0.8, 0.8))
+    assert counts["blocked_accumulators"] > 10
+    assert counts["blocked_scores"] > 10
+
+
+@cocotb.test()
+async def scores_every_cycle(dut: Any) -> None:
+    """One group of scores a cycle when they are taken, and when they are not."""
+    counts = await _run(dut, 4, lambda stimulus: stimulus.reduction(1))
+    check("pe_array.cycles", counts["cycles"], counts["steps"])
+    await _run(dut, 5, lambda stimulus: stimulus.reduction(1), stall=(0.0, 0.5))
+
+
+@cocotb.test()
+async def doubled_results(dut: Any) -> None:
+    """A result that waits costs nothing until the next one is finished."""
+    counts = await _run(dut, 6, lambda stimulus: stimulus.accumulation(40), stall=(0.7, 0.0))
+    assert counts["blocked_accumulators"] <= 2
+
+
+@cocotb.test()
+async def latency(dut: Any) -> None:
+    """`LATENCY` cycles from a step to its result."""
+    await start(dut)
+    for reducing, stream in ((0, "accumulators"), (1, "scores")):
+        step = Stimulus(7).step(reducing, 0, 1, 1)
+        _drive(dut, step, parameters()["banks"], parameters()["lanes"])
+        dut.step_valid.value = 1
+        waited = 0
+        while not int(getattr(dut, f"{stream}__valid").value):
+            await cycles(dut)
+            dut.step_valid.value = 0
+            waited += 1
+        check(f"pe_array.LATENCY ({stream})", waited, PEArray.LATENCY)
