@@ -1,9 +1,9 @@
-"""Second step: where everything lies, in token memory, row memory, tables and the WEIGHTS window."""
+"""Second step: where everything lies: token and row memory, tables, the WEIGHTS window."""
 
 from dataclasses import dataclass
 
 from compiler.errors import CompileError, need
-from compiler.layers import Attention, Linear, Lowered, Norm, Role
+from compiler.layers import Linear, Lowered, Norm
 from compiler.packing import words
 from compiler.ring import RingBlock, place_ring
 from spec.config import Config
@@ -156,9 +156,7 @@ def _check_limits(lowered: Lowered, config: Config) -> None:
     )
     attention = BODIES[Opcode.ATTENTION]
     for field, value in (("head_dim", shape.head_dim), ("head_words", lowered.packing.head_words)):
-        need(
-            "blocks.0.attn", value, field, (1 << attention[field].width) - 1, "width of the field"
-        )
+        need("blocks.0.attn", value, field, (1 << attention[field].width) - 1, "width of the field")
     need("blocks.0.norm1", shape.embed_dim, "channels", NORM.max_channels, "LayerNorm's widths")
     need(
         "blocks.0.norm1",
@@ -191,9 +189,7 @@ def _token_regions(lowered: Lowered, config: Config) -> dict[str, Region]:
     regions = [
         Region(name="residual", rows=shape.tokens, stride=2 * dim_words, phases=everywhere),
         Region(name="norm", rows=shape.tokens, stride=dim_words, phases=everywhere - {"embed"}),
-        Region(
-            name="patches", rows=shape.patches, stride=patch_words, phases=frozenset({"embed"})
-        ),
+        Region(name="patches", rows=shape.patches, stride=patch_words, phases=frozenset({"embed"})),
         Region(
             name="query",
             rows=shape.tokens,
@@ -232,7 +228,11 @@ def _token_regions(lowered: Lowered, config: Config) -> dict[str, Region]:
     for region in regions:
         base = 0
         for other in sorted(placed.values(), key=lambda item: item.base):
-            if region.phases & other.phases and base < other.end and other.base < base + region.size:
+            if (
+                region.phases & other.phases
+                and base < other.end
+                and other.base < base + region.size
+            ):
                 base = other.end
         placed[region.name] = Region(**{**vars(region), "base": base})
         need(

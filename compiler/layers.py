@@ -142,5 +142,3 @@ class Lowered:
             else:
                 lines.append(f"{layer.name:<24} norm{', CLS row' if layer.cls_only else ''}")
         return "\n".join(lines)
-
-

@@ -275,9 +275,7 @@ class _Lowering:
             source="hidden",
             target="residual",
             destination=Destination.RESIDUAL,
-            blocks=self.blocks(
-                f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True
-            ),
+            blocks=self.blocks(f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True),
             zero_point=zero_point,
             last_writer=last,
         )

@@ -35,7 +35,7 @@ from compiler.packing import words
 from spec.assembler import Instruction, live_rows, rows
 from spec.formats import NORM
 from spec.image import TensorPart
-from spec.isa import Activation, Destination, Opcode, Semaphore, Window
+from spec.isa import Destination, Opcode, Semaphore, Window
 
 __all__ = ["Schedule", "schedule"]
 
@@ -119,9 +119,7 @@ class _Scheduler:
     def prologue(self) -> None:
         """Live tokens, position embedding, patches and the first LayerNorm table."""
         regions = self.plan.regions
-        self.out.add(
-            "live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY]
-        )
+        self.out.add("live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY])
         self.out.add(
             "embed.position",
             Opcode.LOAD_TOKENS,
@@ -223,7 +221,7 @@ class _Scheduler:
                 "columns": block.columns,
                 "zero_point": layer.zero_point,
                 "destination": layer.destination,
-                "activation": layer.activation if block else Activation.NONE,
+                "activation": layer.activation,
                 "activation_multiplier": layer.activation_multiplier,
                 "activation_shift": layer.activation_shift,
                 "activation_zero_point": layer.activation_zero_point,

@@ -5,13 +5,16 @@ from spec.model_file import ModelConfig
 __all__ = ["intermediate_tensors"]
 
 
-def intermediate_tensors(shape: ModelConfig) -> dict[str, tuple[tuple[int, ...], str]]:
+Entry = tuple[tuple[int, ...], str]
+
+
+def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
     """Shape and dtype of every tensor that `golden_model.vit` collects for one image."""
-    residual = ((shape.tokens, shape.embed_dim), "int16")
+    residual: Entry = ((shape.tokens, shape.embed_dim), "int16")
     normal = ((shape.tokens, shape.embed_dim), "int8")
     heads = ((shape.tokens, shape.attention_dim), "int8")
     pairs = (shape.heads, shape.tokens, shape.tokens)
-    out = {"patch_embed": residual}
+    out: dict[str, Entry] = {"patch_embed": residual}
     for n in range(shape.depth):
         block = f"blocks.{n}"
         out[f"{block}.norm1"] = normal

@@ -1,6 +1,6 @@
 """The golden machine: executes a compiled image as the hardware does, instruction by instruction.
 
-An in-order dispatcter fills four bounded queues. A queue's head takes its `wait` credits and
+An in-order dispatcher fills four bounded queues. A queue's head takes its `wait` credits and
 becomes the executing instruction; it executes in one go when the credits of all its rows are
 there too. That is never more parallel than the hardware, so a program that ends here ends there.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
+from golden_model.machine_checks import check_instruction
 from golden_model.machine_execute import execute
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.trace import Writes, assemble_tensors
@@ -20,8 +21,6 @@ from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
 from spec.config import Config
 from spec.image import Image
 from spec.isa import (
-    CONSUMER_OF,
-    PRODUCER_OF,
     SEMAPHORE_BITS,
     Opcode,
     Queue,
@@ -60,7 +59,9 @@ class Run:
     execution: Execution
 
 
-def machine(image: Image, config: Config, patches: NDArray[np.int8], seed: int | None = None) -> Run:
+def machine(
+    image: Image, config: Config, patches: NDArray[np.int8], seed: int | None = None
+) -> Run:
     """Execute a compiled image on one picture.
 
     patches : int8 [patches, patch_dim]
@@ -96,6 +97,14 @@ def run_program(
     windows : content of the DRAM windows; their lengths are their limits
     """
     return _Machine(config, program, windows, seed).run()
+
+
+ROWS_FIELD = {
+    Opcode.FULLY_CONNECTED: "rows",
+    Opcode.ATTENTION: "queries",
+    Opcode.NORMALIZE: "rows",
+}
+"""Instructions whose row count may come from the live-token register."""
 
 
 class _Machine:
@@ -149,41 +158,32 @@ class _Machine:
                 return moved, not any(self.queues.values()) and not any(self.executing.values())
             if len(self.queues[queue]) == self.config.queue_depth:
                 return moved, False
-            self.check_semaphores(instruction)
+            try:
+                check_instruction(instruction, self.config)
+            except MachineError as error:
+                raise self.fault(str(error), error.code, self.pc) from None
             self.queues[queue].append((self.pc, instruction))
             self.pc += 1
             moved = True
-
-    def check_semaphores(self, instruction: Instruction) -> None:
-        """Only a semaphore's producer gives it, only its consumer takes it."""
-        for verb, allowed, single, several in (
-            ("take", CONSUMER_OF, instruction.token_wait, instruction.wait),
-            ("give", PRODUCER_OF, instruction.token_signal, instruction.signal),
-        ):
-            for semaphore in sorted(several | {single} - {None}, key=lambda s: s.value):
-                if allowed[semaphore] != instruction.queue:
-                    raise self.fault(
-                        f"the {instruction.queue.name.lower()} queue cannot {verb} "
-                        f"{semaphore.name}",
-                        Error.SEMAPHORE,
-                        self.pc,
-                    )
 
     def issue(self, queue: Queue) -> bool:
         """Let the head of a queue take its credits and execute next."""
         if self.executing[queue] or not self.queues[queue]:
             return False
-        if any(not self.credits[semaphore] for semaphore in self.queues[queue][0][1].wait):
+        pc, instruction = self.queues[queue][0]
+        if not all(self.credits[semaphore] for semaphore in instruction.wait):
             return False
         self.executing[queue] = self.queues[queue].popleft()
-        self.credits.subtract(self.executing[queue][1].wait)
+        self.credits.subtract(instruction.wait)
+        if instruction.opcode in ROWS_FIELD and self.rows(instruction) < 1:
+            raise self.fault("no row is left", Error.OPERAND, pc)
         return True
 
     def execute(self, queue: Queue) -> bool:
         """Execute the instruction at hand if its rows' credits are there."""
-        if not self.executing[queue]:
+        pc, instruction = self.executing[queue] or (0, None)
+        if instruction is None:
             return False
-        pc, instruction = self.executing[queue]
         count = self.rows(instruction)
         if instruction.token_wait is not None:
             if self.credits[instruction.token_wait] < count:
@@ -212,9 +212,11 @@ class _Machine:
 
     def rows(self, instruction: Instruction) -> int:
         """Token rows of an instruction."""
-        field = "queries" if instruction.opcode == Opcode.ATTENTION else "rows"
-        value = instruction.fields.get(field, 0)
-        return value if isinstance(value, int) else resolve_rows(value, self.memory.live)
+        if instruction.opcode in ROWS_FIELD:
+            return resolve_rows(
+                instruction.fields[ROWS_FIELD[instruction.opcode]], self.memory.live
+            )
+        return instruction.fields.get("rows", 0)
 
     def mac_count(self, instruction: Instruction) -> int:
         """Multiplications of an array instruction."""
@@ -231,18 +233,18 @@ class _Machine:
         """Say for each queue what it waits for."""
         parts = []
         for queue in Queue:
-            name = queue.name.lower()
-            if self.executing[queue]:
-                pc, instruction = self.executing[queue]
+            name = f"{queue.name.lower()} queue"
+            pc, instruction = self.executing[queue] or (0, None)
+            if instruction is not None and instruction.token_wait is not None:
                 semaphore = instruction.token_wait
                 parts.append(
-                    f"{name} queue: pc {pc} waits for {self.rows(instruction)} {semaphore.name} "
+                    f"{name}: pc {pc} waits for {self.rows(instruction)} {semaphore.name} "
                     f"and has {self.credits[semaphore]}"
                 )
             elif self.queues[queue]:
                 pc, instruction = self.queues[queue][0]
                 missing = sorted(s.name for s in instruction.wait if not self.credits[s])
-                parts.append(f"{name} queue: pc {pc} waits for {', '.join(missing)}")
+                parts.append(f"{name}: pc {pc} waits for {', '.join(missing)}")
             else:
-                parts.append(f"{name} queue: empty")
+                parts.append(f"{name}: empty")
         return f"the program stops at pc {self.pc}: {'; '.join(parts)}"

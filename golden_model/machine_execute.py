@@ -17,7 +17,7 @@ from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
 from golden_model.units.softmax import probabilities, row_scale
 from spec.assembler import Instruction, resolve_rows
-from spec.formats import ACT, LOGIT, NORM, REQUANTIZE, RESIDUAL
+from spec.formats import ACT, LOGIT, REQUANTIZE, RESIDUAL
 from spec.isa import Activation, Destination, Opcode, Window
 from spec.registers import Error
 
@@ -28,6 +28,9 @@ Fields = Mapping[str, Any]
 
 def execute(memory: Memories, instruction: Instruction) -> Writes:
     """Execute one instruction; `MachineError` when an operand or address makes no sense."""
+    single = instruction.token_wait is not None and instruction.opcode in NO_TOKEN_WAIT
+    if single or (instruction.token_signal is not None and instruction.opcode in NO_TOKEN_SIGNAL):
+        raise MachineError("a credit a row, of an instruction without rows", Error.OPERAND)
     return EXECUTE[instruction.opcode](memory, instruction.fields)
 
 
@@ -48,9 +51,7 @@ def _write_tokens(
         mask = np.ones(content.shape, np.bool_)
     content = np.where(mask, content, 0).astype(np.uint8)
     memory.token[address] = np.where(mask, content, memory.token[address])
-    return replace(
-        _no_writes(memory), token_address=address, token_data=content, token_mask=mask
-    )
+    return replace(_no_writes(memory), token_address=address, token_data=content, token_mask=mask)
 
 
 def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.integer]) -> Writes:
@@ -64,8 +65,10 @@ def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.i
 
 def _load_weights(memory: Memories, f: Fields) -> Writes:
     config = memory.config
-    address = memory.row_addresses(f["row"], 1, f["depth"])
+    if not f["depth"]:
+        raise MachineError("depth is 0", Error.OPERAND)
     memory.check_table(f["table"], 1, config.column_tables, "column")
+    address = memory.row_addresses(f["row"], 1, f["depth"])
     table_bytes = config.lanes * REQUANTIZE.entry_bytes
     size = table_bytes + f["depth"] * config.lanes
     content = memory.window[Window.WEIGHTS][memory.dram(Window.WEIGHTS, f["offset"], size)]
@@ -73,9 +76,15 @@ def _load_weights(memory: Memories, f: Fields) -> Writes:
     return _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
 
 
+def _transfer_bytes(memory: Memories, f: Fields) -> int:
+    if not f["rows"] or not f["words"]:
+        raise MachineError(f"{f['rows']} rows of {f['words']} words", Error.OPERAND)
+    return f["rows"] * f["words"] * memory.config.lanes
+
+
 def _load_tokens(memory: Memories, f: Fields) -> Writes:
+    span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f))
     address = memory.token_addresses(f["token"], f["stride"], f["rows"], f["words"])
-    span = memory.dram(f["window"], f["offset"], address.size * memory.config.lanes)
     return _write_tokens(memory, address, memory.window[f["window"]][span])
 
 
@@ -96,8 +105,6 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     config = memory.config
     lanes, depth = config.lanes, f["depth"]
     rows = resolve_rows(f["rows"], memory.live)
-    if not 1 <= f["columns"] <= lanes:
-        raise MachineError(f"{f['columns']} columns of {lanes} lanes", Error.OPERAND)
     source = memory.tokens(f["source"], f["source_stride"], rows, -(-depth // lanes))
     scalars = source.view(np.int8)[:, :depth].astype(np.int16) - f["zero_point"]
     weight = memory.matrix(f["row"], 1, depth)
@@ -137,12 +144,8 @@ def _attention(memory: Memories, f: Fields) -> Writes:
     banks, lanes = config.banks, config.lanes
     rows, keys = (resolve_rows(f[name], memory.live) for name in ("queries", "keys"))
     words, head_dim, first = f["head_words"], f["head_dim"], f["first_lane"]
-    if not 1 <= keys <= config.max_tokens:
-        raise MachineError(f"{keys} keys, at most {config.max_tokens} fit", Error.OPERAND)
-    if not 1 <= head_dim <= config.max_head_dim or words != -(-head_dim // lanes):
-        raise MachineError(f"a head of {head_dim} channels in {words} words", Error.OPERAND)
-    if first + min(head_dim, lanes) > lanes:
-        raise MachineError(f"a head of {head_dim} channels from lane {first} on", Error.OPERAND)
+    if keys < 1:
+        raise MachineError("no key is left", Error.OPERAND)
     own = np.zeros((words, lanes), np.bool_)
     for word in range(words):
         own[word, first : first + min(lanes, head_dim - word * lanes)] = True
@@ -152,17 +155,13 @@ def _attention(memory: Memories, f: Fields) -> Writes:
     value = memory.matrix(f["value"], words, keys, words)
     address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
     scores = matmul_exact(query * own.reshape(-1), key.T)
-    logits = requantize(
-        scores, 0, f["score_multiplier"], f["score_shift"], LOGIT.low, LOGIT.high
-    )
+    logits = requantize(scores, 0, f["score_multiplier"], f["score_shift"], LOGIT.low, LOGIT.high)
     probs = probabilities(logits)
     multiplier, shift = row_scale(
         probs.sum(axis=1, keepdims=True), f["output_multiplier"], f["output_shift"]
     )
     context = requantize(matmul_exact(probs, value), 0, multiplier, shift, ACT.low, ACT.high)
-    tokens = _write_tokens(
-        memory, address, context.astype(np.int8), np.tile(own, (rows, 1))
-    )
+    tokens = _write_tokens(memory, address, context.astype(np.int8), np.tile(own, (rows, 1)))
 
     def by_groups(array: NDArray[np.int64], dtype: type) -> NDArray[Any]:
         return np.pad(array, ((0, 0), (0, -keys % banks))).reshape(-1, banks).astype(dtype)
@@ -178,10 +177,6 @@ def _attention(memory: Memories, f: Fields) -> Writes:
 def _normalize(memory: Memories, f: Fields) -> Writes:
     lanes, channels = memory.config.lanes, f["channels"]
     rows = resolve_rows(f["rows"], memory.live)
-    if not 1 <= channels <= NORM.max_channels:
-        raise MachineError(
-            f"{channels} LayerNorm channels, must be 1..{NORM.max_channels}", Error.OPERAND
-        )
     words = -(-channels // lanes)
     source = memory.tokens(f["source"], f["source_stride"], rows, 2 * words)
     x = source.view("<i2")[:, :channels].astype(np.int64)
@@ -204,12 +199,20 @@ def _live(memory: Memories, f: Fields) -> Writes:
 
 
 def _store_tokens(memory: Memories, f: Fields) -> Writes:
+    span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f), write=True)
     content = memory.tokens(f["token"], f["stride"], f["rows"], f["words"]).reshape(-1)
-    span = memory.dram(f["window"], f["offset"], content.size, write=True)
     memory.window[f["window"]][span] = content
     return _no_writes(memory)
 
 
+NO_TOKEN_WAIT = {
+    Opcode.LOAD_WEIGHTS,
+    Opcode.LOAD_TOKENS,
+    Opcode.LOAD_NORM,
+    Opcode.LIVE,
+    Opcode.STORE_TOKENS,
+}
+NO_TOKEN_SIGNAL = NO_TOKEN_WAIT - {Opcode.LOAD_TOKENS}
 EXECUTE: dict[Opcode, Callable[[Memories, Fields], Writes]] = {
     Opcode.LOAD_WEIGHTS: _load_weights,
     Opcode.LOAD_TOKENS: _load_tokens,

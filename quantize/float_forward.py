@@ -21,6 +21,7 @@ LIMIT = 8
 def _normal_tables() -> tuple[Array, Array]:
     grid = np.arange(-LIMIT * STEP, LIMIT * STEP + 1) / STEP
     phi = [0.5 * math.erfc(-x / math.sqrt(2)) for x in grid]
+    phi[0] = 0.0  # so that nothing comes of a large negative x
     density = np.exp(-grid * grid / 2) / math.sqrt(2 * math.pi)
     return np.array(phi, np.float32), density.astype(np.float32)
 
@@ -37,7 +38,7 @@ def float_gelu(x: Array) -> Array:
     index = np.rint(near * STEP)
     offset = near - index / np.float32(STEP)
     index = index.astype(np.int32) + LIMIT * STEP
-    return x * (PHI[index] + offset * DENSITY[index])
+    return np.multiply(x, PHI[index] + offset * DENSITY[index], dtype=np.float32)
 
 
 def float_forward(
@@ -53,7 +54,7 @@ def float_forward(
     config, give = model.config, collect or (lambda name, array: None)
     rows = patches_of(images, config)
     n, area = len(rows), config.patch_size**2
-    mean, std = (np.repeat(np.float32(v), area) for v in (model.mean, model.std))
+    mean, std = (np.repeat(np.array(v, np.float32), area) for v in (model.mean, model.std))
     pixels = (rows.astype(np.float32) + PIXEL_OFFSET) / np.float32(255)
     kernel = model["patch_embed.proj.weight"].reshape(config.embed_dim, -1)
     embedded = _linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])

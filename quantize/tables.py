@@ -60,7 +60,7 @@ def linear_tensors(
     input_scale : scalar or [inputs]
     output_scale : scalar or [outputs]
     """
-    effective = np.asarray(weight, np.float64) * input_scale
+    effective = np.asarray(weight, np.float64) * np.asarray(input_scale)
     bias = np.asarray(bias, np.float64)
     largest = np.abs(effective).max(axis=1)
     # A bias far above its weights (a dead channel) coarsens them until it fits.
@@ -91,8 +91,8 @@ def norm_tensors(
     weight, bias : float [channels]
     output_scale : [channels]
     """
-    gain = np.asarray(weight, np.float64) / output_scale
-    offset = np.asarray(bias, np.float64) / output_scale
+    gain = np.asarray(weight, np.float64) / np.asarray(output_scale)
+    offset = np.asarray(bias, np.float64) / np.asarray(output_scale)
     channels = len(gain)
     fraction_bits = NORM.fraction_bits(channels)
     # gain * 2**(shift - fraction_bits) must fit int16, offset * 2**shift must stay small.

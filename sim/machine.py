@@ -2,7 +2,7 @@
 
 simulation = Simulation.build(preset("tiny"), "verilator")
 for outcome in simulation.run(image, inputs, Options(latency=64)):
-outcome.logits, outcome.cycles, outcome.trace.tensors(image)
+outcome.logits, outcome.cycles, assemble_tensors(image, outcome.writes)
 """
 
 import json
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden_model.trace import Writes
 from sim.bench import INPUTS_VARIABLE, build_model, run_model
 from sim.errors import SimulationError
 from sim.files import BUILD, ROOT
 from sim.ports import top_ports
-from sim.trace import Trace, read_traces
+from sim.trace import read_traces
 from spec.config import Config
 from spec.image import Image
 from spec.registers import Error, Status
@@ -89,7 +90,8 @@ class Outcome:
     """The RESULT window."""
     logits: NDArray[np.int16] | None
     """None after an error."""
-    trace: Trace | None
+    writes: dict[int, Writes] | None
+    """By program counter, as the golden machine gives them; None without a trace."""
     violations: int
     """AXI rules broken, one bit each (see harness.v); 0 in a good run."""
     status_after_clear: Status
@@ -256,9 +258,13 @@ class Simulation:
         )
         replies = json.loads((folder / "reply.json").read_text())
         windows = self._read_dump(folder / "dump.hex")
-        traces: list[Trace | None] = [None] * len(replies)
+        traces: list[dict[int, Writes] | None] = [None] * len(replies)
         if options[0].trace:
-            traces = list(read_traces(folder / "trace.txt", len(replies)))
+            traces = list(
+                read_traces(
+                    folder / "trace.txt", len(replies), self.config.banks, self.config.lanes
+                )
+            )
         outcomes = []
         for number, reply in enumerate(replies):
             at = number * layout.steps["RESULT"]
@@ -315,7 +321,9 @@ class Simulation:
         return bytes(content)
 
 
-def _outcome(reply: dict[str, Any], image: Image, result: bytes, trace: Trace | None) -> Outcome:
+def _outcome(
+    reply: dict[str, Any], image: Image, result: bytes, writes: dict[int, Writes] | None
+) -> Outcome:
     status = Status(reply["status"])
     return Outcome(
         ended=reply["ended"],
@@ -325,7 +333,7 @@ def _outcome(reply: dict[str, Any], image: Image, result: bytes, trace: Trace | 
         counters=reply["counters"],
         result=result,
         logits=image.unpack_result(result) if status == Status.DONE else None,
-        trace=trace,
+        writes=writes,
         violations=reply["violations"],
         status_after_clear=Status(reply["status_after_clear"]),
         outstanding=reply["outstanding"],

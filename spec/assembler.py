@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from amaranth.hdl import Shape
@@ -16,6 +15,7 @@ from spec.isa import (
     Opcode,
     Queue,
     Semaphore,
+    Window,
 )
 from spec.registers import Error
 
@@ -142,14 +142,23 @@ def disassemble(words: Iterable[bytes], names: Mapping[int, str] | None = None) 
     return "\n".join(lines)
 
 
-@cache
-def _members_of(layout: data.StructLayout) -> tuple[tuple[str, int, int, bool, Any], ...]:
-    """Name, offset, width, signedness and shape of each field (walking a layout is slow)."""
-    out = []
-    for name, member in layout:
-        shape = Shape.cast(member.shape)
-        out.append((str(name), member.offset, shape.width, shape.signed, member.shape))
-    return tuple(out)
+_Member = tuple[str, int, int, bool, Any]
+"""Name, offset, width, signedness and shape of a field."""
+
+
+def _members_of(layout: data.StructLayout) -> tuple[_Member, ...]:
+    """The fields of a layout; kept, because walking a layout is slow."""
+    if id(layout) not in _MEMBERS:
+        members = []
+        for name, member in layout:
+            shape = Shape.cast(member.shape)
+            members.append((str(name), member.offset, shape.width, shape.signed, member.shape))
+        _MEMBERS[id(layout)] = (layout, tuple(members))
+    return _MEMBERS[id(layout)][1]
+
+
+_MEMBERS: dict[int, tuple[data.StructLayout, tuple[_Member, ...]]] = {}
+"""By identity; holding the layout keeps its identity its own."""
 
 
 def _pack(layout: data.StructLayout, values: Mapping[str, Any], where: str) -> int:
@@ -164,7 +173,9 @@ def _pack(layout: data.StructLayout, values: Mapping[str, Any], where: str) -> i
             bits = _pack(shape, value, f"{where}: {name}")
         else:
             bits = value.value if isinstance(value, enum.Enum) else int(value)
-        low, high = (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
+        low, high = (
+            (-(1 << width - 1), (1 << width - 1) - 1) if is_signed else (0, (1 << width) - 1)
+        )
         if not low <= bits <= high:
             raise AssemblerError(f"{where}: {name} must lie in {low}..{high}, not {bits}")
         word |= (bits & ((1 << width) - 1)) << offset
@@ -183,7 +194,8 @@ def _unpack(layout: data.StructLayout, word: int, where: str) -> dict[str, Any]:
             except ValueError:
                 raise AssemblerError(
                     f"{where}: {name} has no value {bits}; there are "
-                    f"{', '.join(f'{member.value} {member.name}' for member in shape)}"
+                    f"{', '.join(f'{member.value} {member.name}' for member in shape)}",
+                    Error.WINDOW if shape is Window else Error.OPERAND,
                 ) from None
         else:
             values[name] = bits - (1 << width) if is_signed and bits >> width - 1 else bits

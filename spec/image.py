@@ -283,7 +283,10 @@ def _check(image: Image) -> None:
     for name, entry in image.tensors.items():
         if not all(type(n) is int and n >= 1 for n in entry.shape):
             raise ImageError(f"tensor {name}: shape must hold positive integers")
-        if len(entry.shape) not in (1, 2, 3) or int(np.prod(entry.shape, dtype=object)) > MAX_ELEMENTS:
+        if (
+            len(entry.shape) not in (1, 2, 3)
+            or int(np.prod(entry.shape, dtype=object)) > MAX_ELEMENTS
+        ):
             raise ImageError(f"tensor {name}: shape {list(entry.shape)} is not supported")
         if entry.dtype not in ("int8", "int16", "uint8"):
             raise ImageError(f"tensor {name}: dtype {entry.dtype} is not supported")

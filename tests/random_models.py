@@ -64,7 +64,7 @@ def random_float(config: ModelConfig, seed: int = 0, outliers: bool = True) -> F
         parameters["cls_token"][0, 0, 3] = 50
         parameters["pos_embed"][0, :, 3] += 20
         for n in range(config.depth):
-            parameters[f"blocks.{n}.attn.qkv.weight"][: 2 * width] *= 2
+            parameters[f"blocks.{n}.attn.qkv.weight"][: 2 * width] *= 8
             parameters[f"blocks.{n}.attn.qkv.bias"][width : 2 * width] += rng.normal(0, 20, width)
             parameters[f"blocks.{n}.norm1.weight"][1] *= 8
     return FloatModel(

@@ -29,7 +29,8 @@ class RowMemory(wiring.Component):
 
     Latency: read data one cycle after `read_enable`. Throughput: one read and one write a bank and
     cycle; the epilogue always writes at once, the loader waits while it wants the epilogue's bank.
-    A row read and written in one cycle reads the old row; no program depends on it.
+    A row read and written in one cycle is undefined (in simulation: the old one); no program does
+    it, and to synthesis it is a don't-care (`no_rw_check`).
 
     Members
     -------
@@ -78,7 +79,9 @@ class RowMemory(wiring.Component):
         loader_beyond = loader.p.address >= self.words
         read_beyond = []
         for b in range(self.banks):
-            memory = Memory(shape=unsigned(self.lanes * 8), depth=self.words, init=[])
+            memory = Memory(
+                shape=unsigned(self.lanes * 8), depth=self.words, init=[], attrs={"no_rw_check": 1}
+            )
             m.submodules[f"bank{b}"] = memory
             read, write = memory.read_port(), memory.write_port()
 

@@ -15,7 +15,8 @@ class TableMemory(wiring.Component):
     """`words` words of `entries` TABLE_ENTRYs, with one read port and one write port.
 
     Latency: data one cycle after `read.enable`, held until the next. Throughput: one read and one
-    write a cycle; writes never wait. A word read and written in one cycle reads as the old word.
+    write a cycle; writes never wait. A word read and written in one cycle is undefined (in
+    simulation: the old one): no program does it, and to synthesis it is a don't-care.
 
     Members
     -------
@@ -45,7 +46,9 @@ class TableMemory(wiring.Component):
         """Build the unit."""
         m = Module()
         word = self.write.p.data.shape()
-        m.submodules.memory = memory = Memory(shape=word.size, depth=self.words, init=[])
+        m.submodules.memory = memory = Memory(
+            shape=word.size, depth=self.words, init=[], attrs={"no_rw_check": 1}
+        )
         read, write = memory.read_port(), memory.write_port()
         address_bits = ceil_log2(self.words)
 

@@ -29,7 +29,8 @@ class TokenMemory(wiring.Component):
 
     Latency: data one cycle after the grant. Throughput: one read and one write a cycle.
     Back-pressure: the lowest index wins, the others keep waiting; `denied` tells the counters.
-    A word read and written in one cycle reads as the old word; semaphores keep programs from it.
+    A word read and written in one cycle is undefined (in simulation: the old one); semaphores keep
+    programs from it, and to synthesis it is a don't-care (`no_rw_check`).
 
     Members
     -------
@@ -67,7 +68,7 @@ class TokenMemory(wiring.Component):
         """Build the unit."""
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=unsigned(self.lanes * 8), depth=self.words, init=[]
+            shape=unsigned(self.lanes * 8), depth=self.words, init=[], attrs={"no_rw_check": 1}
         )
         read, write = memory.read_port(), memory.write_port(granularity=8)
         address_bits = ceil_log2(self.words)

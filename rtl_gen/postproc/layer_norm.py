@@ -252,7 +252,7 @@ class LayerNorm(wiring.Component):
         with m.If(normalize.lookup):
             m.d.sync += [
                 group.eq(Mux(normalize.lookup_row_end, 0, group + 1)),
-                part.eq(group % sharing),
+                part.eq(group & (sharing - 1)),
             ]
 
     def _share_port(self, m: Module, first: RowReader, second: RowReader) -> None:

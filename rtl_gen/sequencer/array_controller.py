@@ -295,7 +295,8 @@ class ArrayController(wiring.Component):
             "activation_shift",
             "activation_zero_point",
         ):
-            m.d.comb += epilogue[name].eq(fc[name])
+            with m.If(~is_attention):
+                m.d.comb += epilogue[name].eq(fc[name])
         for name in ("head_words", "head_dim", "first_lane"):
             m.d.comb += epilogue[name].eq(attention[name])
         m.d.comb += [

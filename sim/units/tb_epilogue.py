@@ -31,7 +31,6 @@ PARAMETERS = [
     {"banks": 4, "lanes": 8, "vector_lanes": 4, "column_tables": 8},
     {"banks": 8, "lanes": 16, "vector_lanes": 4, "column_tables": 8, "logic_multipliers": True},
     {"banks": 2, "lanes": 4, "vector_lanes": 4, "column_tables": 8},
-    {"banks": 8, "lanes": 64, "vector_lanes": 16, "column_tables": 8},
 ]
 
 

@@ -145,6 +145,7 @@ async def _run(
     dut.step_valid.value = 0
     while int(dut.busy.value):
         await cycles(dut)
+    await cycles(dut)
     check_all("pe_array.accumulators", sinks[0].received, stimulus.accumulated, seed=seed)
     check_all("pe_array.scores", sinks[1].received, stimulus.scores, seed=seed)
     counts["steps"] = len(stimulus.steps)

