@@ -73,7 +73,8 @@ def _load_weights(memory: Memories, f: Fields) -> Writes:
     size = table_bytes + f["depth"] * config.lanes
     content = memory.window[Window.WEIGHTS][memory.dram(Window.WEIGHTS, f["offset"], size)]
     memory.column_table[f["table"]] = memory.entries(content[:table_bytes], signed=False)
-    return _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
+    _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
+    return _no_writes(memory)
 
 
 def _transfer_bytes(memory: Memories, f: Fields) -> int:

@@ -18,7 +18,9 @@ __all__ = ["Writes", "assemble_tensors"]
 
 @dataclass(frozen=True, kw_only=True)
 class Writes:
-    """All writes of one instruction, each memory's in the order of the hardware.
+    """All results that one instruction wrote, each memory's in the order of the hardware.
+
+    Token memory: also what LOAD_TOKENS brings. Row memory: not what LOAD_WEIGHTS brings.
 
     Order: row by row, within a row word by word; an int16 pair low word first; attention's scores
     and probabilities by query row and then key group.

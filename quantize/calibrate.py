@@ -2,11 +2,14 @@
 
 Minimum and maximum everywhere, no percentile: the outlier channels and the CLS token are the
 signal. Eight to sixteen images suffice for a large model, 64 for the bundled ones.
+
+Computed in float64 and rounded to float32, so that the order in which a BLAS adds does not show:
+the same model and images give the same file on every machine.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,11 +66,13 @@ def calibrate(model: FloatModel, images: NDArray[np.uint8]) -> Ranges:
     """
     if not len(images):
         raise QuantizeError("calibration needs at least one image")
+    double = {name: value.astype(np.float64) for name, value in model.parameters.items()}
+    model = replace(model, parameters=double)
     residual = 0.0
-    found: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, NDArray[np.floating]] = {}
     blocks: list[BlockRanges] = []
 
-    def collect(name: str, array: NDArray[np.float32]) -> None:
+    def collect(name: str, array: NDArray[np.floating]) -> None:
         nonlocal residual
         if not np.isfinite(array).all():
             raise QuantizeError(f"{name}: the float model overflows on a calibration image")
@@ -81,21 +86,21 @@ def calibrate(model: FloatModel, images: NDArray[np.uint8]) -> Ranges:
 
     float_forward(model, images, collect)
     return Ranges(
-        residual=residual,
+        residual=_rounded(residual),
         blocks=tuple(blocks),
         norm=_channel_max(found["norm"]),
-        logits=float(np.abs(found["head"]).max()),
+        logits=_rounded(np.abs(found["head"]).max()),
         images=len(images),
     )
 
 
 def _block_ranges(
-    model: FloatModel, name: str, found: Mapping[str, NDArray[np.float32]]
+    model: FloatModel, name: str, found: Mapping[str, NDArray[np.floating]]
 ) -> BlockRanges:
     heads, head_dim = model.config.heads, model.config.head_dim
     q, k = found["attn.q"], found["attn.k"]
-    k_mean = k.mean(axis=(0, 1), dtype=np.float64)
-    k = (k - k_mean).astype(np.float32)
+    k_mean = k.mean(axis=(0, 1)).astype(np.float32).astype(np.float64)
+    k = k - k_mean
     split_q, split_k = (
         x.reshape(*x.shape[:2], heads, head_dim).transpose(0, 2, 1, 3) for x in (q, k)
     )
@@ -107,7 +112,7 @@ def _block_ranges(
             f"at most {MAX_OCTAVES} fit"
         )
 
-    def head_max(x: NDArray[np.float32]) -> Vector:
+    def head_max(x: NDArray[np.floating]) -> Vector:
         return _channel_max(x).reshape(heads, head_dim).max(axis=1)
 
     return BlockRanges(
@@ -118,11 +123,16 @@ def _block_ranges(
         v=head_max(found["attn.v"]),
         context=head_max(found["attn.context"]),
         k_mean=k_mean,
-        activation_low=min(float(found["mlp.fc1"].min()), 0.0),
-        activation_high=max(float(found["mlp.fc1"].max()), 0.0),
+        activation_low=min(_rounded(found["mlp.fc1"].min()), 0.0),
+        activation_high=max(_rounded(found["mlp.fc1"].max()), 0.0),
         octaves=octaves,
     )
 
 
-def _channel_max(x: NDArray[np.float32]) -> Vector:
-    return np.abs(x).max(axis=tuple(range(x.ndim - 1))).astype(np.float64)
+def _channel_max(x: NDArray[np.floating]) -> Vector:
+    largest = np.abs(x).max(axis=tuple(range(x.ndim - 1)))
+    return largest.astype(np.float32).astype(np.float64)
+
+
+def _rounded(x: float) -> float:
+    return float(np.float32(x))

@@ -11,7 +11,7 @@ from spec.pixels import PIXEL_OFFSET, patches_of
 
 __all__ = ["float_forward", "float_gelu"]
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Collect = Callable[[str, Array], None]
 
 STEP = 1024
@@ -36,27 +36,27 @@ def float_gelu(x: Array) -> Array:
     """
     near = np.clip(x, -LIMIT, LIMIT)
     index = np.rint(near * STEP)
-    offset = near - index / np.float32(STEP)
+    offset = near - index / STEP
     index = index.astype(np.int32) + LIMIT * STEP
-    return np.multiply(x, PHI[index] + offset * DENSITY[index], dtype=np.float32)
+    return np.multiply(x, PHI[index] + offset * DENSITY[index], dtype=x.dtype)
 
 
 def float_forward(
     model: FloatModel, images: NDArray[np.uint8], collect: Collect | None = None
 ) -> Array:
-    """Class logits of a batch.
+    """Class logits of a batch, in the precision of the model's parameters.
 
     images : uint8 [n, height, width] or [n, channels, height, width]
     collect : called with (name, array [n, ...]) for every tensor that the integer model exposes,
         under the same names; `blocks.N.mlp.fc1` is the output of the activation
-    result : float32 [n, classes]
+    result : float [n, classes]
     """
     config, give = model.config, collect or (lambda name, array: None)
     rows = patches_of(images, config)
     n, area = len(rows), config.patch_size**2
-    mean, std = (np.repeat(np.array(v, np.float32), area) for v in (model.mean, model.std))
-    pixels = (rows.astype(np.float32) + PIXEL_OFFSET) / np.float32(255)
     kernel = model["patch_embed.proj.weight"].reshape(config.embed_dim, -1)
+    mean, std = (np.repeat(np.array(v, kernel.dtype), area) for v in (model.mean, model.std))
+    pixels = (rows.astype(kernel.dtype) + PIXEL_OFFSET) / 255
     embedded = _linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])
     cls_token = np.broadcast_to(model["cls_token"], (n, 1, config.embed_dim))
     x = np.concatenate([cls_token, embedded], axis=1) + model["pos_embed"]
@@ -97,7 +97,7 @@ def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
         give(f"{name}.{part}", qkv[..., index * width : (index + 1) * width])
     heads = qkv.reshape(n, tokens, 3, config.heads, config.head_dim).transpose(2, 0, 3, 1, 4)
     q, k, v = np.ascontiguousarray(heads)
-    scores = q @ k.transpose(0, 1, 3, 2) * np.float32(config.head_dim**-0.5)
+    scores = q @ k.transpose(0, 1, 3, 2) * config.head_dim**-0.5
     give(f"{name}.logits", scores)
     probs = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probs /= probs.sum(axis=-1, keepdims=True)
@@ -110,7 +110,7 @@ def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
 def _norm(model: FloatModel, name: str, x: Array) -> Array:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
-    scale = 1 / np.sqrt(variance + np.float32(model.norm_epsilon))
+    scale = 1 / np.sqrt(variance + model.norm_epsilon)
     return centred * scale * model[f"{name}.weight"] + model[f"{name}.bias"]
 
 

@@ -30,10 +30,10 @@ KEPT_METADATA = ("recipe", "seed", "epochs", "top1_test", "top1_held_back", "lic
 
 @dataclass(frozen=True, kw_only=True)
 class FloatModel:
-    """A float ViT: parameters float32 by timm's names, and the normalisation of its pixels."""
+    """A float ViT: parameters by timm's names, and the normalisation of its pixels."""
 
     config: ModelConfig
-    parameters: Mapping[str, NDArray[np.float32]]
+    parameters: Mapping[str, NDArray[np.floating]]
     mean: tuple[float, ...]
     """Per channel, of pixels in 0..1."""
     std: tuple[float, ...]
@@ -66,7 +66,7 @@ class FloatModel:
         if min(self.std) <= 0 or not 0 < self.norm_epsilon < 1:
             raise QuantizeError("std and norm_epsilon must be positive")
 
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
+    def __getitem__(self, name: str) -> NDArray[np.floating]:
         """Return the parameter of that name."""
         return self.parameters[name]
 

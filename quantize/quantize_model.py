@@ -163,7 +163,7 @@ def _folded_norm(
     model: FloatModel,
     name: str,
     channel_max: Vector,
-    weight: NDArray[np.float32],
+    weight: NDArray[np.floating],
     residual: float,
     tensors: Tensors,
 ) -> Vector:

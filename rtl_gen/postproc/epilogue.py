@@ -204,7 +204,7 @@ class Epilogue(wiring.Component):
             & ~oldest.attention
             & (oldest.destination == Destination.RESIDUAL)
             & (reader.row != oldest.rows)
-            & (~walks_oldest | (reader.row != row) | present)
+            & (~walks_oldest | (reader.row < row) | ((reader.row == row) & present))
         )
 
         # What goes with the data: stage n holds it n cycles after its group was read

@@ -100,7 +100,7 @@ class Exponential(wiring.Component):
         m.d.comb += poly.eq(times_constant(square, SOFTMAX.slope) + SOFTMAX.constant)
         m.d.sync += [mantissa.eq(poly >> SOFTMAX.poly_shift), octaves_3.eq(octaves_2)]
 
-        # (E + (64 << z)) >> (7 + z) == ((E >> (6 + z)) + 1) >> 1
+        # (E + (64 << z)) >> (7 + z) == ((E >> (6 + z)) + 1) >> 1, which is 0 for z >= 9
         coarse = Signal(PROB.bits + 1, name=f"coarse_{lane}")
         rounded = Signal(PROB.bits + 1, name=f"rounded_{lane}")
         prob = Signal(PROB.bits, name=f"rounded_prob_{lane}")
@@ -108,5 +108,5 @@ class Exponential(wiring.Component):
             coarse.eq(mantissa[SOFTMAX.fraction_bits - 1 :] >> octaves_3),
             rounded.eq(coarse + 1),
         ]
-        m.d.sync += prob.eq(Mux(present[2] & (octaves_3 != SOFTMAX.max_octaves), rounded >> 1, 0))
+        m.d.sync += prob.eq(Mux(present[2], rounded >> 1, 0))
         return prob

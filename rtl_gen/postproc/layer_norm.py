@@ -36,8 +36,8 @@ class LayerNorm(wiring.Component):
     second reads it again and normalizes it; up to `ROWS_IN_FLIGHT` rows are in between.
     Throughput: a row takes the largest of its words read twice at one a cycle, its channels
     (rounded up to whole words) at `width` a cycle, where `width` is min(norm_lanes, lanes / 2),
-    and `RowStatistics.CYCLES`. Latency: `latency(words)` cycles from the command to the first
-    write of an instruction whose rows have `words` words, when nothing is held up. One
+    and `RowStatistics.CYCLES`. Latency, when nothing is held up: a row's cycles and about 65 more
+    from the command to the first write; not less than that between two instructions, as one
     instruction is in work at a time. Back-pressure: waits for tokens, reads and writes.
 
     Members

@@ -46,7 +46,7 @@ class Softmax(wiring.Component):
     Golden twins: `requantize`, `probabilities` and `row_scale` of `golden_model.units`.
     Latency: `LATENCY` cycles from a row's last score word to `rows.valid`, for a row of one word;
     `row_scale` follows `RowScale.LATENCY` later. Throughput: one word of `banks` keys in
-    banks / score_lanes cycles, both for scores and exponentials, no cycles lost between rows, five
+    banks / score_lanes cycles, both for scores and exponentials, no cycles lost between rows, six
     between instructions.
     Back-pressure: `reserve` grants ring space before a row's scores come; `scores` then waits for
     nothing but its command. Exponentials wait for probability ring words, `rows` and `row_scale`.

@@ -37,6 +37,8 @@ class Case:
     tables: list[list[dict[str, int]]]
     commands: list[dict[str, Any]] = field(default_factory=list)
     accumulators: list[list[int]] = field(default_factory=list)
+    adds: list[bool] = field(default_factory=list)
+    """Whether the result of an accumulator word is added to a residual."""
     row_scales: list[dict[str, int]] = field(default_factory=list)
     token_writes: list[dict[str, int]] = field(default_factory=list)
     row_writes: list[dict[str, int]] = field(default_factory=list)
@@ -63,6 +65,8 @@ class Case:
         """Execute a command: `results` [rows x words, lanes] int32, `scales` one a row."""
         self.commands.append(command)
         self.accumulators += [[int(value) for value in row] for row in results]
+        adds = not command["attention"] and command["destination"] == Destination.RESIDUAL
+        self.adds += [adds] * len(results)
         self.row_scales += scales
         words = command["head_words"] if command["attention"] else 1
         target, stride = command["target"], command["target_stride"]
@@ -185,7 +189,7 @@ def random_case(
         table = rng.randrange(column_tables // 2) * 2 + sixteen
         if not is_attention:
             x_bits = TABLE_X_BITS[table % 8]
-        limit = 1 << x_bits
+        limit = 1 << max(2, x_bits - rng.randint(0, 5))
         shape = (rows * (head_words if is_attention else 1), lanes)
         results = numbers.integers(-limit, limit, shape)
         if rng.random() < 0.2:
@@ -209,8 +213,8 @@ def random_case(
                 "table": table,
                 "activation": activation,
                 "activation_multiplier": rng.randint(1 << 15, (1 << 16) - 1),
-                "activation_shift": rng.randint(20, 27),
-                "activation_zero_point": rng.randint(-128, 127),
+                "activation_shift": rng.randint(18, 27),
+                "activation_zero_point": rng.choice([-128, -120, rng.randint(-128, 127)]),
                 "head_words": head_words,
                 "head_dim": head_dim,
                 "first_lane": rng.randint(0, lanes - head_dim) if head_words == 1 else 0,

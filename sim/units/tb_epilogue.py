@@ -70,7 +70,7 @@ class TB:
         )
         self.table_layout = table_read_port(self.vector_lanes).members["data"].shape
         self.cycle = 0
-        cocotb.start_soon(self._run())
+        self.monitor = cocotb.start_soon(self._run())
 
     def _table_word(self, address: int) -> int:
         groups = self.lanes // self.vector_lanes
@@ -83,9 +83,14 @@ class TB:
         return bool(valid and int(getattr(self.dut, f"{name}__ready").value))
 
     async def _run(self) -> None:
-        """Token and table memory; counts what passes."""
+        """Token and table memory; counts what passes.
+
+        A residual must not be read before its result is there: only then has its row's credit
+        been taken.
+        """
         dut = self.dut
         granted: int | None = None
+        reads = 0
         while True:
             dut.residual__request__ready.value = int(self.random.random() >= self.stall)
             dut.residual__valid.value = int(granted is not None)
@@ -95,6 +100,10 @@ class TB:
             granted = None
             if self._transfers("residual__request"):
                 granted = int(dut.residual__request__payload.value)
+                reads += 1
+                offered = len(self.results) + int(dut.accumulators__valid.value)
+                permitted = 2 * sum(self.case.adds[:offered])
+                check("epilogue (residual reads)", max(reads, permitted), permitted)
             table = None
             if int(dut.table__enable.value):
                 table = self._table_word(int(dut.table__address.value))

@@ -19,7 +19,6 @@ from spec.formats import SCALAR
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8},
-    {"banks": 8, "lanes": 16},
     {"banks": 1, "lanes": 1},
     {"banks": 3, "lanes": 12},
 ]

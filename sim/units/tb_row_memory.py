@@ -14,6 +14,7 @@ from rtl_gen.buffers.row_memory import RowMemory, row_trace_layout
 from rtl_gen.interfaces import ADDRESS_BITS, row_write_layout
 from sim.bench import parameters, start
 from sim.streams import check, read, write
+from sim.units.renamed import Renamed
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "words": 32},
@@ -24,7 +25,7 @@ PARAMETERS = [
 
 def component(**sizes: int) -> wiring.Component:
     """The component under test."""
-    return RowMemory(**sizes)
+    return Renamed(RowMemory(**sizes), {"trace": "written"})
 
 
 class Writer:
@@ -99,7 +100,7 @@ async def _run(dut: Any, seed: int, rates: tuple[float, float, float], steps: in
         second_bad = bool(second and not conflict and second["address"] >= words)
         agree("epilogue_error", int(dut.epilogue_error.value), int(first_bad))
         agree("loader_error", int(dut.loader_error.value), int(second_bad))
-        trace = read(dut, "trace", row_trace_layout(banks, lanes))
+        trace = read(dut, "written", row_trace_layout(banks, lanes))
         agree("trace.valid", trace.pop("valid"), int(first is not None and not first_bad))
         if first and not first_bad:
             agree("trace", trace, first)

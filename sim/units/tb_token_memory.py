@@ -14,6 +14,7 @@ from rtl_gen.buffers.token_memory import TokenMemory, token_trace_layout
 from rtl_gen.interfaces import ADDRESS_BITS, token_write_layout
 from sim.bench import parameters, start
 from sim.streams import check, read, write
+from sim.units.renamed import Renamed
 
 PARAMETERS = [
     {"lanes": 8, "words": 64, "readers": 4, "writers": 3},
@@ -24,7 +25,7 @@ PARAMETERS = [
 
 def component(**sizes: int) -> wiring.Component:
     """The component under test."""
-    return TokenMemory(**sizes)
+    return Renamed(TokenMemory(**sizes), {"trace": "written"})
 
 
 def _address(rng: random.Random, words: int) -> int:
@@ -96,7 +97,7 @@ async def _run(dut: Any, seed: int, read_rate: float, write_rate: float, steps: 
         item = items[writing[0]] if writing else None
         bad = item is not None and item["address"] >= words
         agree("write_error", int(dut.write_error.value), 1 << writing[0] if bad else 0)
-        trace = read(dut, "trace", token_trace_layout(lanes))
+        trace = read(dut, "written", token_trace_layout(lanes))
         agree("trace.valid", trace.pop("valid"), int(item is not None and not bad))
         if item is not None and not bad:
             agree("trace", trace, item)

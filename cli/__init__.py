@@ -1,0 +1,1 @@
+"""The `sievit` command: one file a verb, each a thin shell around the packages."""

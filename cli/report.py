@@ -1,0 +1,67 @@
+"""`sievit report`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.errors import CheckFailedError, UsageError
+from cli.options import require
+from cli.tables import cycle_table, summary_table
+
+__all__ = ["command"]
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="Files written by `simulate --json`.")],
+) -> None:
+    """Print saved simulation reports, side by side if there are several."""
+    require("sim")
+    from jsonschema import ValidationError, validate
+
+    from spec.reports import SIMULATE
+
+    console = Console()
+    reports = []
+    for path in files:
+        try:
+            report = json.loads(path.read_text())
+            validate(report, SIMULATE)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from None
+        except (ValueError, ValidationError) as error:
+            text = getattr(error, "message", str(error))
+            raise UsageError(f"{path}: not a report of `simulate --json`: {text}") from None
+        reports.append(report)
+    if len(reports) == 1:
+        console.print(summary_table(reports[0]))
+        console.print(cycle_table(reports[0]))
+    else:
+        console.print(_comparison(reports))
+    if any(report["differing_elements"] for report in reports):
+        raise CheckFailedError("elements differ from the golden model")
+
+
+def _comparison(reports: list[dict]) -> Table:
+    """One column a report."""
+    table = Table(title="an image on average")
+    table.add_column("")
+    for report in reports:
+        table.add_column(f"{report['model']}\n{report['preset']}", justify="right")
+
+    def row(name: str, values: list[str]) -> None:
+        table.add_row(name, *values)
+
+    row("images", [f"{r['images']:,}" for r in reports])
+    row("differing elements", [f"{r['differing_elements']:,}" for r in reports])
+    row("cycles", [f"{r['cycles'] / r['images']:,.0f}" for r in reports])
+    row("cycles / roofline", [f"{r['roofline_ratio']:.3f}" for r in reports])
+    row("utilisation", [f"{r['utilization']:.1%}" for r in reports])
+    table.add_section()
+    row("busy", [f"{r['array_busy_cycles'] / r['cycles']:.2%}" for r in reports])
+    for cause in reports[0]["stalls"]:
+        row(cause.replace("_", " "), [f"{r['stalls'][cause] / r['cycles']:.2%}" for r in reports])
+    return table

@@ -1,0 +1,45 @@
+"""`sievit synth`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.options import JsonOption, PresetOption, require, write_json
+
+__all__ = ["command"]
+
+
+def command(
+    preset: PresetOption = "ulx3s",
+    device: Annotated[str, typer.Option(help="ECP5 size: 25k, 45k or 85k.")] = "85k",
+    frequency_mhz: Annotated[float, typer.Option("--frequency", help="Clock to aim at.")] = 50.0,
+    route: Annotated[bool, typer.Option(help="Route too; otherwise estimate after placement.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Synthesise and pack for an ECP5: resources and estimated clock (extra: fpga)."""
+    require("fpga")
+    from boards.ecp5 import synthesize
+    from spec.presets import preset as preset_of
+
+    console = Console()
+    with console.status("starting") as status:
+        result = synthesize(
+            preset_of(preset),
+            device=device,
+            frequency_mhz=frequency_mhz,
+            route=route,
+            progress=status.update,
+        )
+    table = Table(title=f"{preset} on ECP5-{device.upper()}")
+    table.add_column("resource")
+    table.add_column("used", justify="right")
+    table.add_column("available", justify="right")
+    for name, entry in result["resources"].items():
+        table.add_row(name, f"{entry['used']:,}", f"{entry['available']:,}")
+    console.print(table)
+    console.print(f"estimated clock: {result['fmax_mhz']:.1f} MHz (aim: {frequency_mhz:.0f} MHz)")
+    for line in result["critical_path"]:
+        console.print(f"  {line}", highlight=False)
+    write_json(json, result)

@@ -1,0 +1,81 @@
+"""Tables and pictures that several verbs print."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from sim.experiment import Experiment
+
+__all__ = ["cycle_table", "layer_table", "picture", "summary_table"]
+
+BAR = 32
+"""Characters of the longest bar."""
+
+
+def picture(image: NDArray[np.uint8]) -> Text:
+    """A grey image [height, width] in half-block characters, two rows a line."""
+    text = Text()
+    height, width = image.shape
+    for row in range(0, height, 2):
+        for column in range(width):
+            upper = int(image[row, column])
+            lower = int(image[row + 1, column]) if row + 1 < height else 0
+            text.append("▀", f"rgb({upper},{upper},{upper}) on rgb({lower},{lower},{lower})")
+        text.append("\n")
+    return text
+
+
+def summary_table(report: dict[str, Any]) -> Table:
+    """The figures of a simulation, in total over its images."""
+    images = report["images"]
+    plural = "s" if images > 1 else ""
+    table = Table(
+        title=f"{report['model']} on {report['preset']}, {report['simulator']}, {images} image{plural}"
+    )
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    rows = {
+        "tensors compared": f"{report['tensors_compared']:,}",
+        "differing elements": f"{report['differing_elements']:,}",
+        "cycles an image": f"{report['cycles'] / images:,.0f}",
+        "roofline cycles an image": f"{report['roofline_cycles'] / images:,.0f}",
+        "cycles / roofline": f"{report['roofline_ratio']:.3f}",
+        "array utilisation": f"{report['utilization']:.1%}",
+        "DRAM bytes an image": f"{sum(report['dram_bytes'].values()) / images:,.0f}",
+        "simulated cycles per second": f"{report['simulated_cycles_per_s']:,.0f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def cycle_table(report: dict[str, Any]) -> Table:
+    """Where every cycle went: busy, or stalled by cause."""
+    table = Table(title="where the cycles went")
+    table.add_column("array")
+    table.add_column("cycles", justify="right")
+    table.add_column("share", justify="right")
+    total = report["cycles"]
+    parts = {"busy": report["array_busy_cycles"], **report["stalls"]}
+    for cause, cycles in parts.items():
+        if cycles or cause in ("busy", "unattributed"):
+            table.add_row(cause.replace("_", " "), f"{cycles:,}", f"{cycles / total:.2%}")
+    table.add_section()
+    table.add_row("all", f"{sum(parts.values()):,}", f"{sum(parts.values()) / total:.2%}")
+    return table
+
+
+def layer_table(experiment: "Experiment") -> Table:
+    """Cycles by layer of the first image, with bars."""
+    table = Table(title="cycles by layer, first image")
+    table.add_column("layer")
+    table.add_column("cycles", justify="right")
+    table.add_column("")
+    longest = max(experiment.layers.values())
+    for layer, cycles in experiment.layers.items():
+        table.add_row(layer, f"{cycles:,}", "█" * round(BAR * cycles / longest))
+    return table

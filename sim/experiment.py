@@ -1,0 +1,196 @@
+"""Runs a model on simulated Verilog and holds every intermediate tensor against the golden model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler import compile
+from golden_model import vit
+from golden_model.trace import assemble_tensors
+from perf_model import roofline
+from sim.errors import SimulationError
+from sim.machine import Options, Outcome, Simulation
+from sim.trace import Difference, compare_tensors
+from spec.assembler import decode
+from spec.config import Config
+from spec.formats import REQUANTIZE
+from spec.image import Image
+from spec.isa import Opcode
+from spec.model_file import Model
+from spec.pixels import batch_of, patches_of
+from spec.registers import STALLS, Status
+from spec.reports import DRAM_KINDS
+
+__all__ = ["Experiment", "flip_weight_bit", "simulate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Outcome of a simulation of some images."""
+
+    report: dict[str, Any]
+    """See `spec.reports.SIMULATE`."""
+    differences: list[list[Difference]]
+    """For each image the tensors that differ, in the order of the network."""
+    layers: dict[str, int]
+    """Cycles of the first image by layer, between the last writes of consecutive layers."""
+
+    @property
+    def agrees(self) -> bool:
+        """No element of any tensor differs."""
+        return not any(self.differences)
+
+
+def simulate(
+    model: Model,
+    name: str,
+    config: Config,
+    simulator: str,
+    images: NDArray[np.uint8],
+    options: Options | None = None,
+    flip_bit: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Experiment:
+    """Compile, emit, build and run; compare every intermediate tensor of every image.
+
+    name : of the model, for the report
+    images : uint8 [n, height, width] or [n, channels, height, width]
+    flip_bit : number of a weight bit to flip in the DRAM, after the image's digests were checked
+    progress : called with what is being done
+    Raises `SimulationError` when a run ends in the machine's error state.
+    """
+    tell = progress or (lambda text: None)
+    tell("compiling")
+    image = compile(model, config)
+    loaded = image if flip_bit is None else flip_weight_bit(image, config, flip_bit)
+    pictures = batch_of(images, model.config)
+    expected: dict[str, NDArray[Any]] = {}
+    vit(model, pictures, lambda tensor, array: expected.__setitem__(tensor, array))
+    tell(f"emitting and building {config.name} for {simulator} (once)")
+    machine = Simulation.build(config, simulator)
+    tell(f"simulating {len(pictures)} image{'s' if len(pictures) > 1 else ''}")
+    outcomes = machine.run(loaded, list(patches_of(pictures, model.config)), options)
+
+    entries, differences = [], []
+    for number, outcome in enumerate(outcomes):
+        _check_end(outcome, image, number)
+        assert outcome.writes is not None and outcome.logits is not None
+        found = assemble_tensors(image, outcome.writes)
+        wanted = {tensor: array[number] for tensor, array in expected.items()}
+        results = compare_tensors(found, wanted)
+        differences.append([result for result in results if result.differing])
+        entries.append(_entry(outcome, results, model, name, config, simulator))
+    return Experiment(
+        report=_report(entries, config),
+        differences=differences,
+        layers=_layers(image, outcomes[0]),
+    )
+
+
+def flip_weight_bit(image: Image, config: Config, bit: int) -> Image:
+    """The image with one bit of one weight flipped: bit `bit` mod 8 of weight `bit` // 8.
+
+    Weights are counted in the order in which the program loads them; those that are 0, padding
+    among them, do not count.
+    """
+    weights = image.weights.copy()
+    index, bit_of_weight = divmod(bit, 8)
+    count = 0
+    for word in image.program:
+        instruction = decode(word.tobytes())
+        if instruction.opcode is not Opcode.LOAD_WEIGHTS:
+            continue
+        first = instruction.fields["offset"] + config.lanes * REQUANTIZE.entry_bytes
+        codes = weights[first : first + instruction.fields["depth"] * config.lanes]
+        places = np.flatnonzero(codes)
+        if index - count < len(places):
+            codes[places[index - count]] ^= 1 << bit_of_weight
+            return replace(image, weights=weights)
+        count += len(places)
+    raise SimulationError(f"--flip-bit must be in 0..{8 * count - 1}, not {bit}")
+
+
+def _check_end(outcome: Outcome, image: Image, number: int) -> None:
+    """Refuse a run that did not end with DONE, or that broke a bus rule."""
+    if outcome.status == Status.DONE and not outcome.violations:
+        return
+    if outcome.violations:
+        raise SimulationError(f"image {number}: the machine broke AXI rules ({outcome.violations})")
+    name = image.names[outcome.error_pc] if outcome.error_pc < len(image.names) else "?"
+    raise SimulationError(
+        f"image {number}: the machine stopped with error {outcome.error.name} at instruction "
+        f"{outcome.error_pc} ({name}) after {outcome.cycles:,} cycles"
+    )
+
+
+def _entry(
+    outcome: Outcome,
+    results: list[Difference],
+    model: Model,
+    name: str,
+    config: Config,
+    simulator: str,
+) -> dict[str, Any]:
+    """The report of one image."""
+    counters, bound = outcome.counters, roofline(model.config, config)
+    assert outcome.logits is not None
+    return {
+        "model": name,
+        "preset": config.name,
+        "simulator": simulator,
+        "images": 1,
+        "tensors_compared": len(results),
+        "differing_elements": sum(result.differing for result in results),
+        "predictions": [int(outcome.logits.argmax())],
+        "cycles": outcome.cycles,
+        "array_busy_cycles": counters["array_busy_cycles"],
+        "stalls": {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS},
+        "macs_done": counters["macs_done"],
+        "macs_skipped": {},
+        "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
+        "roofline_cycles": bound.cycles,
+        "wall_s": outcome.wall_s,
+        "counters": counters,
+    }
+
+
+def _report(entries: list[dict[str, Any]], config: Config) -> dict[str, Any]:
+    """Sum the entries of all images and derive the ratios, in each and in the total."""
+    total = _sum(entries)
+    for entry in (total, *entries):
+        cycles = entry["cycles"]
+        entry["roofline_ratio"] = cycles / entry["roofline_cycles"]
+        entry["utilization"] = entry["macs_done"] / (config.macs * cycles)
+        entry["simulated_cycles_per_s"] = cycles / max(entry["wall_s"], 1e-9)
+    return {**total, "per_image": entries}
+
+
+def _sum(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up numbers, lists and counts by name; texts are the same in all."""
+    total: dict[str, Any] = {}
+    for key, first in entries[0].items():
+        values = [entry[key] for entry in entries]
+        if isinstance(first, str):
+            total[key] = first
+        elif isinstance(first, dict):
+            total[key] = {name: sum(value[name] for value in values) for name in first}
+        elif isinstance(first, list):
+            total[key] = [item for value in values for item in value]
+        else:
+            total[key] = sum(values)
+    return total
+
+
+def _layers(image: Image, outcome: Outcome) -> dict[str, int]:
+    """Cycles by layer, in the order in which the layers end."""
+    ends: dict[str, int] = {}
+    for pc, cycle in outcome.last_write.items():
+        ends[image.names[pc]] = max(ends.get(image.names[pc], 0), cycle)
+    layers, previous = {}, 0
+    for layer, end in sorted(ends.items(), key=lambda item: item[1]):
+        layers[layer] = end - previous
+        previous = end
+    return layers
