@@ -51,7 +51,7 @@ test: $(TOOLS) ## lint, types and all tests; under 25 minutes
 	@echo "== ruff format"
 	@$(BIN)/ruff format --check .
 	@echo "== pyright"
-	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/pyright
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10 -q
 

@@ -42,7 +42,12 @@ def command(
         verilog(config)
         emission_s = time.perf_counter() - began
         result = simulate(
-            model, "demo", config, "verilator", data.images[:images], Options(latency=64, bandwidth=9)
+            model,
+            "demo",
+            config,
+            "verilator",
+            data.images[:images],
+            Options(latency=64, bandwidth=9),
         )
         rows.append({"emission_s": emission_s, **result.report})
     table = Table(title=f"demo model, Verilator; golden model {golden:,.0f} images/s")

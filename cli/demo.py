@@ -35,9 +35,7 @@ def command(
     config = preset_of(preset)
     console = Console()
     with console.status("starting") as status:
-        result = simulate(
-            model, "demo", config, simulator, data.images, progress=status.update
-        )
+        result = simulate(model, "demo", config, simulator, data.images, progress=status.update)
     report = result.report
     console.print(layer_table(result))
     console.print(cycle_table(report))
@@ -58,7 +56,9 @@ def command(
         table.add_row(picture(data.images[number]), answer)
     console.print(table)
     if not result.agrees:
-        raise CheckFailedError(f"{report['differing_elements']:,} elements differ from the golden model")
+        raise CheckFailedError(
+            f"{report['differing_elements']:,} elements differ from the golden model"
+        )
     console.print(
         "Every intermediate tensor of the Verilog equals the integer golden model, bit for bit."
     )

@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Before numpy: the golden model runs its own threads, and BLAS threads beside them only get in the way.
+# Before numpy: the golden model runs its own threads; BLAS threads only get in their way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer

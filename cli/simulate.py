@@ -1,6 +1,5 @@
 """`sievit simulate`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer

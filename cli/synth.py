@@ -15,7 +15,9 @@ def command(
     preset: PresetOption = "ulx3s",
     device: Annotated[str, typer.Option(help="ECP5 size: 25k, 45k or 85k.")] = "85k",
     frequency_mhz: Annotated[float, typer.Option("--frequency", help="Clock to aim at.")] = 50.0,
-    route: Annotated[bool, typer.Option(help="Route too; otherwise estimate after placement.")] = False,
+    route: Annotated[
+        bool, typer.Option(help="Route too; otherwise estimate after placement.")
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Synthesise and pack for an ECP5: resources and estimated clock (extra: fpga)."""

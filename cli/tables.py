@@ -33,9 +33,8 @@ def summary_table(report: dict[str, Any]) -> Table:
     """The figures of a simulation, in total over its images."""
     images = report["images"]
     plural = "s" if images > 1 else ""
-    table = Table(
-        title=f"{report['model']} on {report['preset']}, {report['simulator']}, {images} image{plural}"
-    )
+    where = f"{report['model']} on {report['preset']}, {report['simulator']}"
+    table = Table(title=f"{where}, {images} image{plural}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     rows = {

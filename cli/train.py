@@ -21,8 +21,23 @@ def command(
 ) -> None:
     """Train a float model on Fashion-MNIST (extra: train); then `sievit quantize` it."""
     require("train")
-    from training.train import train
+    from rich.progress import Progress
 
+    from training.recipe import recipe_named
+    from training.train import train
+    from training.trainer import EpochRecord
+
+    chosen = recipe_named(recipe)
     console = Console()
-    train(recipe, out, resume=resume, epochs=epochs, progress=console.print)
+    with Progress(console=console) as progress:
+        task = progress.add_task("epochs", total=epochs or chosen.epochs)
+
+        def show(record: EpochRecord) -> None:
+            progress.update(task, completed=record.epoch)
+            progress.console.print(
+                f"epoch {record.epoch}/{record.epochs}: loss {record.train_loss:.4f}, "
+                f"held-back {record.held_back_top1:.2%}, {record.seconds:.1f} s"
+            )
+
+        train(chosen, out, resume=resume, epochs=epochs, progress=show)
     console.print(f"float model written to {out}; next: sievit quantize {out} model.safetensors")

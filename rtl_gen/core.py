@@ -49,9 +49,7 @@ def trace_layout(config: Config) -> dict[str, data.StructLayout]:
         "row": data.StructLayout(
             {"valid": 1, "pc": PC_BITS, "bank": range(banks), "address": 18, "data": lanes * 8}
         ),
-        "score": data.StructLayout(
-            {"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}
-        ),
+        "score": data.StructLayout({"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}),
         "prob": data.StructLayout({"valid": 1, "pc": PC_BITS, "data": banks * 8}),
     }
 
@@ -103,6 +101,7 @@ class Core(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         self._build(m)
         self._connect_control(m)
@@ -342,9 +341,7 @@ class Core(wiring.Component):
             state.fired.eq(controller.fired),
             state.blocked_scores.eq(self.pe_array.blocked_scores),
             state.blocked_accumulators.eq(self.pe_array.blocked_accumulators),
-            state.wait_credits.eq(
-                Mux(controller.active, 0, head.wait & ~self.semaphores.nonzero)
-            ),
+            state.wait_credits.eq(Mux(controller.active, 0, head.wait & ~self.semaphores.nonzero)),
             state.queue_empty.eq(head.empty),
             state.queue_head.eq(head.head),
             state.queue_ready.eq(head.issued.valid),

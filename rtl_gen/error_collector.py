@@ -23,6 +23,7 @@ class ErrorCollector(wiring.Component):
         super().__init__({"i": In(ERROR).array(sources), "o": Out(ERROR)})
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         m.d.sync += self.o.valid.eq(0)
         for source in reversed(self.i):

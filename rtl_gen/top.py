@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import Out, connect
 
 from rtl_gen.core import FETCH, LOAD, Core, trace_layout
 from rtl_gen.dma.axi import axi4, axi4_lite
@@ -11,7 +11,6 @@ from rtl_gen.dma.write_channel import WriteChannel
 from rtl_gen.host.counters import Counters
 from rtl_gen.host.registers import Registers
 from rtl_gen.host.run_control import RunControl
-from rtl_gen.interfaces import ROWS_BITS
 from spec.config import Config
 from spec.registers import Error
 
@@ -39,6 +38,7 @@ class Top(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         config = self._config
         core = Core(config)

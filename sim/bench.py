@@ -48,6 +48,9 @@ ICARUS_ARGUMENTS = ("-g2005",)
 """The emitted Verilog is of 2005: there an `always @*` block of constants starts with its value,
 where later standards leave it undefined until an input changes."""
 
+_NEVER_RUNS = "found no sensitivities"
+"""What Icarus says of a bit that is constant beside driven bits of the same signal: it stays X."""
+
 
 # In the simulator ---------------------------------------------------------------------------------
 
@@ -185,6 +188,8 @@ def build_model(
             raise SimulationError(
                 f"{name}: {simulator} cannot build it ({error}):\n{_tail(log)}"
             ) from error
+        if _NEVER_RUNS in _tail(log, lines=10_000):
+            raise SimulationError(f"{name}: a constant would stay undefined:\n{_tail(log)}")
         (folder / "built").touch()
     return folder
 

@@ -1,4 +1,4 @@
-"""Runs a model on simulated Verilog and holds every intermediate tensor against the golden model."""
+"""Runs a model on simulated Verilog and holds every tensor against the golden model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ def simulate(
     entries, differences = [], []
     for number, outcome in enumerate(outcomes):
         _check_end(outcome, image, number)
-        assert outcome.writes is not None and outcome.logits is not None
+        assert outcome.writes is not None
         found = assemble_tensors(image, outcome.writes)
         wanted = {tensor: array[number] for tensor, array in expected.items()}
         results = compare_tensors(found, wanted)

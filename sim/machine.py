@@ -44,8 +44,6 @@ _VERILATOR = (
     "-Wno-fatal",
     "-Wno-lint",
     "-Wno-style",
-    "-CFLAGS",
-    "-O2",
 )
 
 

@@ -53,7 +53,9 @@ class Config:
         """Check every parameter, with messages that name it."""
         for field in asdict(self):
             value = getattr(self, field)
-            if field not in ("name", "logic_multipliers") and (not isinstance(value, int) or value <= 0):
+            if field not in ("name", "logic_multipliers") and (
+                not isinstance(value, int) or value <= 0
+            ):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
         for divisor, of in (
             ("banks", "lanes"),

@@ -16,6 +16,7 @@ from amaranth.lib import data, enum
 __all__ = [
     "ATTENTION",
     "BODIES",
+    "CONSUMER_OF",
     "FULLY_CONNECTED",
     "HEADER",
     "INSTRUCTION_BITS",
@@ -25,6 +26,7 @@ __all__ = [
     "LOAD_TOKENS",
     "LOAD_WEIGHTS",
     "NORMALIZE",
+    "PRODUCER_OF",
     "QUEUE_OF",
     "STORE_TOKENS",
     "Activation",
@@ -33,8 +35,6 @@ __all__ = [
     "Queue",
     "Semaphore",
     "Window",
-    "CONSUMER_OF",
-    "PRODUCER_OF",
 ]
 
 INSTRUCTION_BITS = 256
@@ -81,17 +81,29 @@ class Semaphore(enum.Enum, shape=4):
     """Credit counters; each has one producing and one consuming queue."""
 
     WEIGHTS_READY = 0
+    """a column block: its table and weight rows are in place"""
     WEIGHTS_FREE = 1
+    """a column block has been used: its rows and table may be overwritten"""
     TOKENS_READY = 2
+    """LOAD_TOKENS has written its rows (or, row by row, one of them)"""
     TOKENS_FREE = 3
+    """loaded token rows have been used"""
     NORM_TABLE_READY = 4
+    """a LayerNorm table is in place"""
     NORM_TABLE_FREE = 5
+    """a LayerNorm table has been used"""
     NORMALIZED = 6
+    """a normalised token row is in place"""
     RESIDUAL_READY = 7
+    """a row of the residual stream is complete (or all rows of the embedding)"""
     ARRAY_DONE = 8
+    """a row, or all rows, of an array instruction that a later one reads"""
     RESULT_READY = 9
+    """the logits are in token memory"""
     RESULT_STORED = 10
+    """a store is written and confirmed"""
     LIVE_READY = 11
+    """the live-token register is set"""
 
 
 PRODUCER_OF = {
@@ -132,10 +144,15 @@ class Window(enum.Enum, shape=3):
     """DRAM windows, each with a base and a byte limit register. Only the last two are writable."""
 
     PROGRAM = 0
+    """instructions, read by the fetcher"""
     WEIGHTS = 1
+    """position embedding, tables and weights"""
     INPUT = 2
+    """the patches of an image"""
     SCRATCH = 3
+    """rows that do not fit on chip; writable; no compiled program uses it yet"""
     RESULT = 4
+    """class logits; writable"""
 
 
 class Destination(enum.Enum, shape=2):
@@ -155,8 +172,11 @@ class Activation(enum.Enum, shape=2):
     """Applied to a requantized result before it is written to `TOKENS`."""
 
     NONE = 0
+    """clip to ACT"""
     RELU = 1
+    """clip to 0..127"""
     GELU = 2
+    """the quartic GELU, requantized to codes with a zero point"""
 
 
 _OPTIONAL_SEMAPHORE = data.StructLayout({"index": 4, "valid": 1})
@@ -197,7 +217,7 @@ LOAD_TOKENS = data.StructLayout(
         "rows": 12,
     }
 )
-"""`rows` rows of `words` token-memory words each, contiguous in DRAM; row t at token + t * stride."""
+"""`rows` rows of `words` token-memory words, contiguous in DRAM; row t at token + t * stride."""
 
 LOAD_NORM = data.StructLayout({"offset": 32, "table": 16, "channels": 12})
 """WEIGHTS window -> LayerNorm table entries `table * lanes` on; `channels` a multiple of lanes."""

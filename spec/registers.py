@@ -11,11 +11,11 @@ from spec.isa import Window
 __all__ = [
     "COUNTERS",
     "COUNTER_BITS",
+    "MAGIC",
     "REGISTERS",
     "STALLS",
     "Control",
     "Error",
-    "MAGIC",
     "Status",
     "counter_address",
     "window_address",
@@ -31,18 +31,23 @@ class Error(enum.Enum, shape=8):
     """Why the machine stopped; STATUS.error is set and ERROR_PC names the instruction."""
 
     NONE = 0
+    """no error"""
     OPCODE = 1
     """undefined opcode, or a reserved header bit set"""
     OPERAND = 2
     """a field no instruction can have: zero rows, zero depth, an undefined enumeration"""
     TOKEN_ADDRESS = 3
+    """a token-memory word that is not there"""
     ROW_ADDRESS = 4
+    """a row-memory word that is not there"""
     TABLE_ADDRESS = 5
+    """a column or LayerNorm table that is not there"""
     WINDOW = 6
     """a DRAM access beyond its window's limit, unaligned, or a store to a read-only window"""
     BUS_READ = 7
     """AXI SLVERR or DECERR on a read"""
     BUS_WRITE = 8
+    """AXI SLVERR or DECERR on a write"""
     SEMAPHORE = 9
     """a semaphore given by a queue that does not produce it, taken by one that does not consume
     it, or overflowing"""
@@ -54,6 +59,7 @@ class Control(enum.Flag, shape=32):
     """Bits of the CONTROL register; each acts when 1 is written."""
 
     START = 1
+    """run the program; ignored unless STATUS is 0, and together with CLEAR"""
     CLEAR = 2
     """leave the done or error state; also stops a running program"""
 
@@ -62,8 +68,11 @@ class Status(enum.Flag, shape=32):
     """Bits of the STATUS register."""
 
     BUSY = 1
+    """a program runs"""
     DONE = 2
+    """HALT was reached and every write is done"""
     ERROR = 4
+    """the program was stopped; ERROR_CODE and ERROR_PC say why and where"""
     DRAINING = 8
     """outstanding bus transfers of a stopped program are being drained; START waits for the end"""
 
@@ -120,7 +129,7 @@ REGISTERS = {
     "WATCHDOG": 0x024,
     "LIVE_TOKENS": 0x028,
 }
-"""Byte addresses. INTERRUPT_ENABLE bit 0 gates the interrupt line, which is high in DONE and ERROR."""
+"""Byte addresses; `spec.meanings` says what each register holds."""
 
 _WINDOWS_AT = 0x040
 _COUNTERS_AT = 0x100

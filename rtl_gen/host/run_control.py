@@ -48,6 +48,7 @@ class RunControl(wiring.Component):
     error: Out(ERROR)
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         state = Signal(_State)
         quiet = Signal(32)

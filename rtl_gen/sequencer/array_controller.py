@@ -87,6 +87,7 @@ class ArrayController(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         banks, lanes = self._banks, self._lanes
         m.submodules.operands = operands = OperandReader(lanes=lanes)
@@ -146,7 +147,11 @@ class ArrayController(wiring.Component):
                 Mux(next_is_attention, next_attention.query_stride, next_fc.source_stride)
             ),
             operands.command.words.eq(
-                Mux(next_is_attention, next_attention.head_words, (next_fc.depth + lanes - 1) // lanes)
+                Mux(
+                    next_is_attention,
+                    next_attention.head_words,
+                    (next_fc.depth + lanes - 1) // lanes,
+                )
             ),
             operands.command.rows.eq(rows),
             operands.command.token_wait.eq(next_header.token_wait),
@@ -179,9 +184,7 @@ class ArrayController(wiring.Component):
             ),
             choose_row.eq(row_possible & (~is_attention | self.reserve.ready)),
             self.reserve.payload.eq(key_words),
-            self.reserve.valid.eq(
-                row_possible & is_attention & passes.w_rdy & self.walk.ready
-            ),
+            self.reserve.valid.eq(row_possible & is_attention & passes.w_rdy & self.walk.ready),
             self.walk.valid.eq((choose_value | choose_row) & passes.w_rdy),
             self.walk.p.base.eq(
                 Mux(
@@ -192,9 +195,7 @@ class ArrayController(wiring.Component):
             ),
             self.walk.p.count.eq(Mux(is_attention, keys, fc.depth)),
             self.walk.p.stride.eq(Mux(is_attention, attention.head_words, 1)),
-            self.walk.p.words.eq(
-                Mux(is_attention & ~choose_value, attention.head_words, 1)
-            ),
+            self.walk.p.words.eq(Mux(is_attention & ~choose_value, attention.head_words, 1)),
             self.walk.p.offset.eq(Mux(choose_value, value_word, 0)),
             chosen.value.eq(choose_value),
             chosen.reduce.eq(is_attention & ~choose_value),
@@ -247,9 +248,7 @@ class ArrayController(wiring.Component):
             step_stage.words.payload.eq(operands.words.payload),
             queries.words.valid.eq(operands.words.valid & is_attention),
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
-            operands.words.ready.eq(
-                Mux(is_attention, queries.words.ready, step_stage.words.ready)
-            ),
+            operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
         all_pushed = (rows_left == 0) & (values_left == 0)
         m.d.comb += finished.eq(
@@ -263,7 +262,11 @@ class ArrayController(wiring.Component):
         needs_operand = Signal()
         m.d.comb += [
             needs_operand.eq(
-                Mux(is_attention, (rows_left != 0) & ~queries.loaded & no_pass, ~operands.words.valid)
+                Mux(
+                    is_attention,
+                    (rows_left != 0) & ~queries.loaded & no_pass,
+                    ~operands.words.valid,
+                )
             ),
             self.wait_token.eq(
                 needs_operand & operands.take_token.valid & ~operands.take_token.ready
@@ -304,9 +307,7 @@ class ArrayController(wiring.Component):
             epilogue.attention.eq(is_attention),
             epilogue.rows.eq(rows),
             epilogue.target.eq(Mux(is_attention, attention.target, fc.target)),
-            epilogue.target_stride.eq(
-                Mux(is_attention, attention.target_stride, fc.target_stride)
-            ),
+            epilogue.target_stride.eq(Mux(is_attention, attention.target_stride, fc.target_stride)),
             epilogue.token_signal.eq(header.token_signal),
             epilogue.signal.eq(header.signal),
             softmax.pc.eq(self.issued.p.pc),

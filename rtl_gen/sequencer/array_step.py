@@ -84,6 +84,7 @@ class ArrayStep(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         banks, lanes = self._banks, self._lanes
         slices = lanes // banks
@@ -129,9 +130,7 @@ class ArrayStep(wiring.Component):
                                 m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
                     m.d.sync += scalars[bank].eq(code - self.zero_point)
         for bank in range(banks):
-            m.d.comb += array.scalars[bank].eq(
-                Mux(from_ring, array.prob_data[bank], scalars[bank])
-            )
+            m.d.comb += array.scalars[bank].eq(Mux(from_ring, array.prob_data[bank], scalars[bank]))
 
         # MACs of the step: banks that take part times lanes that mean something.
         word = Mux(current.reduce, step.word, current.word)

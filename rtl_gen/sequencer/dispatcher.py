@@ -98,6 +98,7 @@ class Dispatcher(wiring.Component):
         return bad
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         word = self.instruction.p.word
         header = View(HEADER, word[: HEADER.size])

@@ -41,6 +41,7 @@ class InstructionQueue(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         m.submodules.words = words = fifo.SyncFIFOBuffered(width=ISSUED.size, depth=self._depth)
         head = View(ISSUED, words.r_data)

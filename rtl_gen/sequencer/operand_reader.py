@@ -56,6 +56,7 @@ class OperandReader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         layout = operand_layout(self._lanes)
         m.submodules.buffer = buffer = fifo.SyncFIFO(width=layout.size, depth=self._depth)
@@ -109,4 +110,3 @@ class OperandReader(wiring.Component):
                 credited.eq(~self.command.token_wait.valid),
             ]
         return m
-

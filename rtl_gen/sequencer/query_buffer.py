@@ -42,6 +42,7 @@ class QueryBuffer(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         lanes = self._lanes
         row = data.ArrayLayout(lanes * 8, self._words)

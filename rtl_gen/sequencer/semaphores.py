@@ -42,6 +42,7 @@ class Semaphores(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         counts = [Signal(SEMAPHORE_BITS, name=f"count_{i}") for i in range(SEMAPHORE_COUNT)]
         nonzero = self.nonzero
@@ -57,9 +58,7 @@ class Semaphores(wiring.Component):
         for index, count in enumerate(counts):
             gives = [give.valid & give.mask[index] for give in self.give]
             gives += [give.valid & (give.index == index) for give in self.give_token]
-            takes = [
-                take & wait[index] for take, wait in zip(self.take, self.wait, strict=True)
-            ]
+            takes = [take & wait[index] for take, wait in zip(self.take, self.wait, strict=True)]
             takes += [
                 token.valid & token.ready & (token.payload == index) for token in self.take_token
             ]

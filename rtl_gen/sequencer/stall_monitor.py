@@ -1,6 +1,6 @@
 """Says, for every cycle of a run, why the array took no step."""
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -63,6 +63,7 @@ class StallMonitor(wiring.Component):
     stalls: Out(len(STALLS))
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         state = self.state
         load = _produced_by(Queue.LOAD)
@@ -71,8 +72,13 @@ class StallMonitor(wiring.Component):
         lacking = state.wait_credits
         waiting_row = state.active & state.wait_token
 
-        def cause(name: str) -> Value:
-            return self.stalls[STALLS.index(name)]
+        # one signal a cause: a constant bit among driven ones is an `always @*` without
+        # sensitivities in the emitted Verilog, which Icarus never runs
+        causes = {name: Signal(name=f"stall_{name}") for name in STALLS}
+        m.d.comb += self.stalls.eq(Cat(*causes.values()))
+
+        def cause(name: str) -> Signal:
+            return causes[name]
 
         with m.If(~self.running | state.fired):
             pass

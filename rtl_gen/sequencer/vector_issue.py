@@ -41,6 +41,7 @@ class VectorIssue(wiring.Component):
     error: Out(ERROR)
 
     def elaborate(self, platform: object) -> Module:
+        """Build the unit."""
         m = Module()
         word = self.issued.p.word
         header = View(HEADER, word[: HEADER.size])

@@ -177,7 +177,9 @@ async def abort(dut: Any) -> None:
             assert waited < 2000, "still draining"
         check("write_channel done while aborting", bench.done, done)
         check("write_channel beats written", slave.written, given)
-        assert not slave.addresses and not slave.data and not slave.responses
+        assert not slave.addresses
+        assert not slave.data
+        assert not slave.responses
         for index in range(beats):
             at = first + index * bench.bytes
             word = int.from_bytes(bench.memory[at : at + bench.bytes], "little")

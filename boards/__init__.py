@@ -1,0 +1,1 @@
+"""From the machine to FPGA boards: synthesis, placement and their reports."""

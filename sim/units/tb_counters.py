@@ -1,0 +1,47 @@
+"""Bench of `rtl_gen.host.counters`."""
+
+import random
+from typing import Any
+
+import cocotb
+
+from rtl_gen.host.counters import Counters, events_layout
+from sim.bench import cycles, parameters, start
+from sim.streams import check, read, width_of, write
+from spec.registers import COUNTERS
+
+PARAMETERS = [
+    {"banks": 4, "lanes": 8, "bus_bits": 64},
+    {"banks": 8, "lanes": 64, "bus_bits": 128},
+]
+
+
+def component(banks: int, lanes: int, bus_bits: int) -> Counters:
+    """Build the unit under test."""
+    return Counters(banks=banks, lanes=lanes, bus_bits=bus_bits)
+
+
+@cocotb.test()
+async def random_events(dut: Any) -> None:
+    """Random events, with every counter's largest one, and clears."""
+    await start(dut)
+    rng = random.Random(1)
+    p = parameters()
+    layout = events_layout(**p)
+    values_shape = component(**p).values.shape()
+    largest = {
+        name: {"macs_done": p["banks"] * p["lanes"], "row_words_read": p["banks"]}.get(name, 1)
+        for name in COUNTERS
+    }
+    largest |= {name: p["bus_bits"] // 8 for name in COUNTERS if name.endswith("_bytes")}
+    assert width_of(layout) >= len(COUNTERS)
+    expected = dict.fromkeys(COUNTERS, 0)
+    for index in range(300):
+        events = {name: rng.choice((0, largest[name])) for name in COUNTERS}
+        clear = rng.random() < 0.02
+        write(dut, "events", layout, events)
+        dut.clear.value = int(clear)
+        await cycles(dut)
+        for name in COUNTERS:
+            expected[name] = 0 if clear else expected[name] + events[name]
+        check("counters", read(dut, "values", values_shape), list(expected.values()), index=index)

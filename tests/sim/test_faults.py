@@ -1,0 +1,195 @@
+"""A bad program or bus ends in the error state, with code and pc, and the next run is right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler import compile
+from golden_model import vit
+from golden_model.machine import MachineError, run_program
+from sim.machine import Options, Simulation
+from spec import model_file
+from spec.assembler import Instruction, decode, encode, rows
+from spec.isa import INSTRUCTION_BYTES, Opcode, Semaphore, Window
+from spec.pixels import patches_of
+from spec.presets import preset
+from spec.registers import Error, Status
+
+CONFIG = preset("tiny")
+MODEL = model_file.load("models/micro.safetensors")
+GOOD = compile(MODEL, CONFIG)
+WATCHDOG_CYCLES = 3000
+HALT = encode(Instruction(opcode=Opcode.HALT))
+
+
+def _find(opcode):
+    """Program counter and instruction of the first of its kind."""
+    for pc, word in enumerate(GOOD.program):
+        instruction = decode(word.tobytes())
+        if instruction.opcode is opcode:
+            return pc, instruction
+    raise LookupError(opcode)
+
+
+def _with(pc, word):
+    program = GOOD.program.copy()
+    program[pc] = np.frombuffer(word, np.uint8)
+    return program
+
+
+def _changed(opcode, **fields):
+    pc, instruction = _find(opcode)
+    changed = replace(instruction, fields={**instruction.fields, **fields})
+    return pc, _with(pc, encode(changed))
+
+
+def _credits(opcode, **members):
+    pc, instruction = _find(opcode)
+    return pc, _with(pc, encode(replace(instruction, **members)))
+
+
+def _reserved():
+    pc, _ = _find(Opcode.NORMALIZE)
+    word = bytearray(GOOD.program[pc].tobytes())
+    word[7] |= 0x80
+    return pc, _with(pc, bytes(word))
+
+
+def _endless():
+    program = GOOD.program.copy()
+    assert program[-1].tobytes() == HALT
+    return len(program) - 1, program[:-1]
+
+
+PROGRAMS = {
+    "opcode 0": (Error.OPCODE, (5, _with(5, bytes(INSTRUCTION_BYTES)))),
+    "opcode 255": (Error.OPCODE, (7, _with(7, b"\xff" + bytes(INSTRUCTION_BYTES - 1)))),
+    "reserved bit": (Error.OPCODE, _reserved()),
+    "no rows": (Error.OPERAND, _changed(Opcode.FULLY_CONNECTED, rows=rows(0))),
+    "no depth": (Error.OPERAND, _changed(Opcode.FULLY_CONNECTED, depth=0)),
+    "too many keys": (Error.OPERAND, _changed(Opcode.ATTENTION, keys=rows(500))),
+    "no live tokens": (Error.OPERAND, _changed(Opcode.LIVE, tokens=0)),
+    "operand address": (
+        Error.TOKEN_ADDRESS,
+        _changed(Opcode.FULLY_CONNECTED, source=CONFIG.token_words),
+    ),
+    "result address": (
+        Error.TOKEN_ADDRESS,
+        _changed(Opcode.FULLY_CONNECTED, target=CONFIG.token_words - 1),
+    ),
+    "norm address": (Error.TOKEN_ADDRESS, _changed(Opcode.NORMALIZE, target=0xFFFF)),
+    "weight rows": (Error.ROW_ADDRESS, _changed(Opcode.LOAD_WEIGHTS, row=CONFIG.row_words)),
+    "array rows": (Error.ROW_ADDRESS, _changed(Opcode.FULLY_CONNECTED, row=CONFIG.row_words)),
+    "key rows": (Error.ROW_ADDRESS, _changed(Opcode.ATTENTION, key=CONFIG.row_words)),
+    "load table": (
+        Error.TABLE_ADDRESS,
+        _changed(Opcode.LOAD_WEIGHTS, table=CONFIG.column_tables),
+    ),
+    "array table": (
+        Error.TABLE_ADDRESS,
+        _changed(Opcode.FULLY_CONNECTED, table=CONFIG.column_tables),
+    ),
+    "norm table": (Error.TABLE_ADDRESS, _changed(Opcode.NORMALIZE, table=CONFIG.norm_tables)),
+    "load beyond window": (Error.WINDOW, _changed(Opcode.LOAD_WEIGHTS, offset=1 << 31)),
+    "unaligned": (Error.WINDOW, _changed(Opcode.LOAD_TOKENS, offset=4)),
+    "store to weights": (Error.WINDOW, _changed(Opcode.STORE_TOKENS, window=Window.WEIGHTS)),
+    "store beyond window": (Error.WINDOW, _changed(Opcode.STORE_TOKENS, offset=1 << 20)),
+    "program without end": (Error.WINDOW, _endless()),
+    "foreign semaphore": (
+        Error.SEMAPHORE,
+        _credits(Opcode.FULLY_CONNECTED, signal=frozenset({Semaphore.NORMALIZED})),
+    ),
+    "deadlock": (
+        Error.WATCHDOG,
+        _credits(Opcode.ATTENTION, wait=frozenset({Semaphore.RESULT_STORED})),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def picture():
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 12, 12), np.uint8)
+    return patches_of(pixels, MODEL.config)[0], vit(MODEL, pixels)[0]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_golden_machine_refuses(name, picture):
+    error, (_, program) = PROGRAMS[name]
+    windows = {
+        Window.WEIGHTS: GOOD.weights.tobytes(),
+        Window.INPUT: GOOD.pack_input(picture[0]),
+        Window.SCRATCH: b"",
+        Window.RESULT: bytes(GOOD.result_bytes),
+    }
+    with pytest.raises(MachineError) as refused:
+        run_program(CONFIG, program, windows)
+    assert refused.value.code is error
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_hardware_stops_and_recovers(simulator, picture):
+    """All faulty programs lie one behind the other; a good run follows each."""
+    patches, logits = picture
+    programs = [GOOD.program] + [program for _, (_, program) in PROGRAMS.values()]
+    blocks, offsets, size = [], [], 0
+    for program in programs:
+        padding = -program.size % 64
+        offsets.append(size)
+        blocks.append(np.concatenate([program.ravel(), np.zeros(padding, np.uint8)]))
+        size += program.size + padding
+    image = replace(GOOD, program=np.concatenate(blocks).reshape(-1, INSTRUCTION_BYTES))
+
+    def options(number):
+        windows = {"PROGRAM": (offsets[number], programs[number].size)}
+        return Options(
+            windows=windows, watchdog_cycles=WATCHDOG_CYCLES, max_cycles=50_000, trace=False
+        )
+
+    runs = [options(0)]
+    for number in range(1, len(programs)):
+        runs += [options(number), options(0)]
+    outcomes = Simulation.build(CONFIG, simulator).run(image, [patches] * len(runs), runs)
+    assert len(outcomes) == len(runs), "a run could not be cleared"
+    good_cycles = outcomes[0].cycles
+    for index, name in enumerate(PROGRAMS):
+        error, (pc, _) = PROGRAMS[name]
+        bad, after = outcomes[1 + 2 * index : 3 + 2 * index]
+        assert bad.status & Status.ERROR, name
+        assert bad.ended == "interrupt", name
+        assert bad.error is error, f"{name}: got {bad.error}, expected {error}"
+        if error is not Error.WATCHDOG:
+            assert bad.error_pc == pc + (name == "program without end"), name
+        assert bad.cycles < good_cycles + WATCHDOG_CYCLES, name
+        assert bad.violations == 0, name
+        assert after.status == Status.DONE, f"after {name}"
+        assert after.cycles == good_cycles, f"after {name}"
+        np.testing.assert_array_equal(after.logits, logits, err_msg=f"after {name}")
+
+
+BUS = {
+    "weights answer SLVERR": (Error.BUS_READ, "WEIGHTS", "slverr"),
+    "program answers DECERR": (Error.BUS_READ, "PROGRAM", "decerr"),
+    "result answers SLVERR": (Error.BUS_WRITE, "RESULT", "slverr"),
+    "input never answers": (Error.WATCHDOG, "INPUT", "silent"),
+}
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+@pytest.mark.parametrize("name", BUS)
+def test_bus_faults(simulator, name, picture):
+    """A refused transfer drains; a silent peer is left to the watchdog."""
+    patches, logits = picture
+    error, window, fault = BUS[name]
+    good = Options(watchdog_cycles=WATCHDOG_CYCLES, max_cycles=50_000, trace=False)
+    bad = replace(good, fault=fault, fault_window=window, fault_last=255, latency=20)
+    runs = [bad, good] if fault != "silent" else [bad]
+    outcomes = Simulation.build(CONFIG, simulator).run(GOOD, [patches] * len(runs), runs)
+    first = outcomes[0]
+    assert first.status & Status.ERROR
+    assert first.error is error
+    assert first.violations == 0
+    if len(runs) == 2:
+        assert first.status_after_clear == Status(0)
+        assert outcomes[1].status == Status.DONE
+        np.testing.assert_array_equal(outcomes[1].logits, logits)
