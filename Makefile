@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := build/.tools
-APT_PACKAGES := iverilog ccache liblz4-dev zlib1g-dev g++ make perl python3-venv
+# python3-dev brings the shared libpython that cocotb loads into the simulator
+APT_PACKAGES := iverilog ccache liblz4-dev zlib1g-dev g++ make perl python3-venv python3-dev
 WORKERS ?= 2
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -19,7 +20,9 @@ venv: $(STAMP) ## system packages and the Python environment
 
 $(STAMP): pyproject.toml
 	@echo "== Set-up 1/2: system packages"
-	@missing=""; \
+	@command -v dpkg-query >/dev/null || { \
+	  echo "not a Debian system: install yourself what corresponds to: $(APT_PACKAGES)"; exit 0; }; \
+	missing=""; \
 	for package in $(APT_PACKAGES); do \
 	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
 	    || missing="$$missing $$package"; \

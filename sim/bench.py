@@ -190,6 +190,9 @@ def build_model(
             ) from error
         if _NEVER_RUNS in _tail(log, lines=10_000):
             raise SimulationError(f"{name}: a constant would stay undefined:\n{_tail(log)}")
+        for pattern in ("*.gch", "*.o", "*.a", "*.cpp", "*.h", "*.d"):
+            for file in folder.glob(pattern):
+                file.unlink()
         (folder / "built").touch()
     return folder
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,14 @@ class _Layout:
         return windows
 
 
+@cache
+def _emitted(config: Config) -> str:
+    """Verilog of the machine; emission takes seconds, so once a process."""
+    from rtl_gen.emit import verilog
+
+    return verilog(config)
+
+
 def _layout(image: Image, count: int) -> _Layout:
     limits = {
         "PROGRAM": image.program.size,
@@ -160,11 +169,7 @@ class Simulation:
 
         verilog : emits module `sievit_top`; `rtl_gen.emit.verilog` if not given
         """
-        if verilog is None:
-            from rtl_gen.emit import verilog as emit
-
-            verilog = emit
-        return cls(config, simulator, verilog(config))
+        return cls(config, simulator, (verilog or _emitted)(config))
 
     def _ensure(self, size: int) -> None:
         """Build with a DRAM of at least `size` bytes."""

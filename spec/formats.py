@@ -76,7 +76,7 @@ class SoftmaxConstants:
     fraction_bits: int = 7
     exponent_bits: int = 15
     center: int = 249
-    """1.353 / ln 2 in units of 2**-7 is 249.9 (HeatViT eq. 14); 249 with a slope of its own fits."""
+    """1.353 / ln 2 in units of 2**-7 is 249.9 (HeatViT eq. 14); 249 with a slope of its own."""
     slope: int = 1411
     constant: int = 46212077
     poly_shift: int = 12

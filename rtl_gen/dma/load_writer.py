@@ -71,7 +71,8 @@ class LoadWriter(wiring.Component):
     """Writes the data of one load after the other.
 
     Throughput: one beat a cycle while writes are accepted. Back-pressure: one finished row or
-    token word waits in a register while the next is assembled; table words wait on the bus.
+    token word waits in a register while the next is assembled; table words wait on the bus, also
+    for that register (a table word of a single beat so loses a cycle after a row).
     Error TOKEN_ADDRESS: a word at or beyond `token_words`; it is not written, and all stops.
 
     Members

@@ -26,7 +26,7 @@ PARAMETERS = [
     {"banks": 4, "lanes": 8, "bus_bits": 64, "vector_lanes": 4, "norm_lanes": 4},
     {"banks": 8, "lanes": 16, "bus_bits": 64, "vector_lanes": 4, "norm_lanes": 2},
     {"banks": 8, "lanes": 64, "bus_bits": 128, "vector_lanes": 16, "norm_lanes": 16},
-    {"banks": 8, "lanes": 16, "bus_bits": 128, "vector_lanes": 2, "norm_lanes": 16},
+    {"banks": 8, "lanes": 16, "bus_bits": 128, "vector_lanes": 4, "norm_lanes": 16},
 ]
 
 _SIZES = {"row_words": 512, "token_words": 4096, "column_tables": 8, "norm_tables": 16}
