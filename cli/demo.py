@@ -53,7 +53,7 @@ def command(
             f"{entry['tensors_compared']} tensors compared\n"
             f"{entry['differing_elements']} elements differ"
         )
-        table.add_row(picture(data.images[number]), answer)
+        table.add_row(picture(data.images[number], console.color_system is not None), answer)
     console.print(table)
     if not result.agrees:
         raise CheckFailedError(

@@ -12,14 +12,21 @@ if TYPE_CHECKING:
 
 __all__ = ["cycle_table", "layer_table", "picture", "summary_table"]
 
+RAMP = " .:-=+*#%@"
 BAR = 32
 """Characters of the longest bar."""
 
 
-def picture(image: NDArray[np.uint8]) -> Text:
-    """A grey image [height, width] in half-block characters, two rows a line."""
+def picture(image: NDArray[np.uint8], colour: bool) -> Text:
+    """A grey image [height, width], two rows a line: half blocks, or plain signs without colour."""
     text = Text()
     height, width = image.shape
+    if not colour:
+        for row in range(0, height - 1, 2):
+            for light in image[row : row + 2].mean(axis=0):
+                text.append(RAMP[int(light) * len(RAMP) // 256])
+            text.append("\n")
+        return text
     for row in range(0, height, 2):
         for column in range(width):
             upper = int(image[row, column])

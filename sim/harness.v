@@ -4,8 +4,9 @@
 //   +dram=FILE    contents of the DRAM from byte 0, each beat with its bytes in reverse order
 //                 ($fread puts the first byte into the top bits)
 //   +trace=FILE   one line for each write of the machine (absent: no trace), hexadecimal fields:
-//                 T pc address mask data | R pc bank address data | S pc mask data | P pc data,
-//                 and I image when `image` changes
+//                 T cycle pc address mask data | R cycle pc bank address data |
+//                 S cycle pc mask data | P cycle pc data,
+//                 and I cycle image when `image` changes
 //   +dump=FILE    $writememh of beats `dump_first` .. `dump_last` when `dump` rises
 // Knobs are inputs, so that one run can go through several settings.
 `timescale 1ns / 1ps
@@ -190,17 +191,19 @@ module harness #(
     always @(posedge clk)
         if (trace_file != 0) begin
             if (!rst && image != image_traced) begin
-                $fwrite(trace_file, "I %h\n", image);
+                $fwrite(trace_file, "I %h %h\n", now, image);
                 image_traced <= image;
             end
             if (rst) image_traced <= 0;
             if (token_valid)
-                $fwrite(trace_file, "T %h %h %h %h\n", token_pc, token_address, token_mask,
+                $fwrite(trace_file, "T %h %h %h %h %h\n", now, token_pc, token_address, token_mask,
                         token_data);
             if (row_valid)
-                $fwrite(trace_file, "R %h %h %h %h\n", row_pc, row_bank, row_address, row_data);
-            if (score_valid) $fwrite(trace_file, "S %h %h %h\n", score_pc, score_mask, score_data);
-            if (prob_valid) $fwrite(trace_file, "P %h %h\n", prob_pc, prob_data);
+                $fwrite(trace_file, "R %h %h %h %h %h\n", now, row_pc, row_bank, row_address,
+                        row_data);
+            if (score_valid)
+                $fwrite(trace_file, "S %h %h %h %h\n", now, score_pc, score_mask, score_data);
+            if (prob_valid) $fwrite(trace_file, "P %h %h %h\n", now, prob_pc, prob_data);
         end
 
     // Pace: latency, bandwidth, pseudo-random stalls (a 32-bit xorshift, alike in all simulators) ---

@@ -23,7 +23,7 @@ from sim.bench import INPUTS_VARIABLE, build_model, run_model
 from sim.errors import SimulationError
 from sim.files import BUILD, ROOT
 from sim.ports import top_ports
-from sim.trace import read_traces
+from sim.trace import RunTrace, read_traces
 from spec.config import Config
 from spec.image import Image
 from spec.registers import Error, Status
@@ -91,6 +91,8 @@ class Outcome:
     """None after an error."""
     writes: dict[int, Writes] | None
     """By program counter, as the golden machine gives them; None without a trace."""
+    last_write: dict[int, int]
+    """Cycle of each instruction's last traced write; empty without a trace."""
     violations: int
     """AXI rules broken, one bit each (see harness.v); 0 in a good run."""
     status_after_clear: Status
@@ -261,7 +263,7 @@ class Simulation:
         )
         replies = json.loads((folder / "reply.json").read_text())
         windows = self._read_dump(folder / "dump.hex")
-        traces: list[dict[int, Writes] | None] = [None] * len(replies)
+        traces: list[RunTrace | None] = [None] * len(replies)
         if options[0].trace:
             traces = list(
                 read_traces(
@@ -325,7 +327,7 @@ class Simulation:
 
 
 def _outcome(
-    reply: dict[str, Any], image: Image, result: bytes, writes: dict[int, Writes] | None
+    reply: dict[str, Any], image: Image, result: bytes, trace: RunTrace | None
 ) -> Outcome:
     status = Status(reply["status"])
     return Outcome(
@@ -336,7 +338,8 @@ def _outcome(
         counters=reply["counters"],
         result=result,
         logits=image.unpack_result(result) if status == Status.DONE else None,
-        writes=writes,
+        writes=trace.writes if trace else None,
+        last_write=trace.last_write if trace else {},
         violations=reply["violations"],
         status_after_clear=Status(reply["status_after_clear"]),
         outstanding=reply["outstanding"],

@@ -17,13 +17,13 @@ from sim.errors import SimulationError
 from spec.image import Image
 from spec.isa import Opcode
 
-__all__ = ["Difference", "compare_tensors", "compare_writes", "read_traces"]
+__all__ = ["Difference", "RunTrace", "compare_tensors", "compare_writes", "read_traces"]
 
 _LINES = {
-    "T": ("token", ("pc", "address", "mask", "data")),
-    "R": ("row", ("pc", "bank", "address", "data")),
-    "S": ("score", ("pc", "mask", "data")),
-    "P": ("prob", ("pc", "data")),
+    "T": ("token", ("cycle", "pc", "address", "mask", "data")),
+    "R": ("row", ("cycle", "pc", "bank", "address", "data")),
+    "S": ("score", ("cycle", "pc", "mask", "data")),
+    "P": ("prob", ("cycle", "pc", "data")),
 }
 """Tag of a trace line -> the memory that was written, and the line's fields."""
 _CHUNK = 65536
@@ -124,14 +124,26 @@ def _none_as_empty(one: NDArray[Any] | None, other: NDArray[Any] | None) -> NDAr
     return other[:0]
 
 
-def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[dict[int, Writes]]:
-    """Parse a trace file of the harness: for each of `runs` images the writes by instruction."""
+@dataclass(frozen=True, kw_only=True)
+class RunTrace:
+    """The trace of one image."""
+
+    writes: dict[int, Writes]
+    """By program counter."""
+    last_write: dict[int, int]
+    """Cycle of each instruction's last traced write, from the start of the image."""
+
+
+def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[RunTrace]:
+    """Parse a trace file of the harness: one trace for each of `runs` images."""
     text = np.fromfile(path, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
     tags = text[starts]
     image = np.cumsum(tags == ord("I"))
+    begins = [int(bytes(text[at + 2 : at + 10]), 16) for at in starts[tags == ord("I")]]
     parts: list[dict[int, dict[str, Any]]] = [{} for _ in range(runs)]
+    last: list[dict[int, int]] = [{} for _ in range(runs)]
     for tag, (memory, names) in _LINES.items():
         index = np.flatnonzero(tags == ord(tag))
         if not len(index):
@@ -140,7 +152,7 @@ def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[dict[int,
         if (lengths != lengths[0]).any():
             raise SimulationError(f"{path.name}: lines of tag {tag} differ in length")
         line = bytes(text[starts[index[0]] : ends[index[0]]])
-        pc, columns = _parse(text, starts[index], line, memory, names)
+        pc, cycle, columns = _parse(text, starts[index], line, memory, names)
         key = image[index] << 16 | pc
         order = np.argsort(key, kind="stable")
         bounds = np.flatnonzero(np.diff(key[order])) + 1
@@ -152,9 +164,17 @@ def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[dict[int,
                 )
             entry = parts[run].setdefault(int(pc[chosen[0]]), {})
             entry |= {name: column[chosen] for name, column in columns.items()}
+            end = int(cycle[chosen[-1]]) - begins[run]
+            last[run][int(pc[chosen[0]])] = max(end, last[run].get(int(pc[chosen[0]]), 0))
     empty = Writes.empty(banks, lanes)
     blank = {member.name: getattr(empty, member.name) for member in fields(Writes)}
-    return [{pc: Writes(**(blank | entry)) for pc, entry in sorted(run.items())} for run in parts]
+    return [
+        RunTrace(
+            writes={pc: Writes(**(blank | entry)) for pc, entry in sorted(part.items())},
+            last_write=ends,
+        )
+        for part, ends in zip(parts, last, strict=True)
+    ]
 
 
 def _parse(
@@ -163,8 +183,8 @@ def _parse(
     line: bytes,
     memory: str,
     names: tuple[str, ...],
-) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Decode lines of one tag (all have their fields where `line` has them): pc, and columns."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Decode lines of one tag (fields where `line` has them): pc, cycle, and columns."""
     places: dict[str, tuple[int, int]] = {}
     at = 2
     for name, digits in zip(names, line.split()[1:], strict=True):
@@ -189,7 +209,7 @@ def _parse(
                 weights = 16 ** np.arange(last - first - 1, -1, -1, dtype=np.int64)
                 columns[name].append(digits.astype(np.int64) @ weights)
     decoded = {name: np.concatenate(column) for name, column in columns.items()}
-    return decoded["pc"], _columns(decoded, memory)
+    return decoded["pc"], decoded["cycle"], _columns(decoded, memory)
 
 
 def _columns(decoded: dict[str, NDArray[Any]], memory: str) -> dict[str, NDArray[Any]]:

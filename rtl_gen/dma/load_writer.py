@@ -145,8 +145,8 @@ class LoadWriter(wiring.Component):
         norm_groups = self._lanes // self._norm_lanes
         bank_bits = ceil_log2(self._banks)
         bank = row[:bank_bits]
-        last_of_row = ~tokens | (word == load.words - 1)
-        last_row = row == Mux(column, column_groups - 1, load.rows - 1)
+        last_of_row = ~tokens | (word + 1 == load.words)
+        last_row = Mux(column, row == column_groups - 1, row + 1 == load.rows)
         address = Signal(ADDRESS_BITS)
         m.d.comb += [
             table.eq(column | norm),

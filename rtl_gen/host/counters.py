@@ -1,6 +1,6 @@
 """The machine's own counters."""
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,7 +27,7 @@ def events_layout(*, banks: int, lanes: int, bus_bits: int) -> data.StructLayout
 class Counters(wiring.Component):
     """One counter for each name in `spec.registers.COUNTERS`.
 
-    An event shows in `values` one cycle later.
+    An event shows in `values` two cycles later: it is late in its cycle, and the sums are long.
 
     Members
     -------
@@ -48,7 +48,9 @@ class Counters(wiring.Component):
     def elaborate(self, platform: None) -> Module:
         """Build the unit."""
         m = Module()
+        seen = Signal(self.events.shape())
+        m.d.sync += seen.eq(Mux(self.clear, 0, self.events))
         for index, name in enumerate(COUNTERS):
             value = self.values[index]
-            m.d.sync += value.eq(Mux(self.clear, 0, value + self.events[name]))
+            m.d.sync += value.eq(Mux(self.clear, 0, value + seen[name]))
         return m

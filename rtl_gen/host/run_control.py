@@ -59,7 +59,11 @@ class RunControl(wiring.Component):
         ]
         m.d.sync += self.begin.eq(0)
         with m.If(self.clear):
-            m.d.sync += state.eq(_State.IDLE)
+            m.d.sync += [
+                state.eq(_State.IDLE),
+                self.error.code.eq(Error.NONE),
+                self.error.pc.eq(0),
+            ]
         with m.Elif(state == _State.IDLE):
             m.d.sync += quiet.eq(0)
             with m.If(self.start & ~self.draining):

@@ -100,12 +100,12 @@ class PEArray(wiring.Component):
         products = [
             [_register(PRODUCT_BITS, f"product_{bank}_{lane}") for lane in lanes] for bank in banks
         ]
-        with m.If(self.advance & self.step_valid):
-            for bank in banks:
-                row = _split(self.rows[bank], WEIGHT.bits)
-                for lane in lanes:
-                    operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
-                    m.d.comb += operand.eq(Mux(self.reduce, self.vector[lane], self.scalars[bank]))
+        for bank in banks:
+            row = _split(self.rows[bank], WEIGHT.bits)
+            for lane in lanes:
+                operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
+                m.d.comb += operand.eq(Mux(self.reduce, self.vector[lane], self.scalars[bank]))
+                with m.If(self.advance & self.step_valid):
                     m.d.sync += products[bank][lane].eq(
                         Mux(self.bank_valid[bank], operand * row[lane], 0)
                     )

@@ -60,8 +60,7 @@ class Epilogue(wiring.Component):
 
     banks, lanes, vector_lanes : of the machine
     column_tables : tables there are; a command that names another one stops with an error
-    logic_multipliers : GELU and what follows it multiply in LUTs (the accumulators' requantizer,
-        two DSP blocks a lane, does not)
+    logic_multipliers : GELU multiplies in LUTs (the requantizers, two DSP blocks each, do not)
 
     Members
     -------
@@ -129,6 +128,7 @@ class Epilogue(wiring.Component):
         slots = Array(
             Signal(EPILOGUE_COMMAND, name=f"slot_{number}") for number in range(self.SLOTS)
         )
+        bad_table = Signal(self.SLOTS)
         enter, front, back = (
             Signal(range(self.SLOTS), name=name) for name in ("enter", "front", "back")
         )
@@ -139,7 +139,14 @@ class Epilogue(wiring.Component):
             entered.eq(self.command.valid & self.command.ready),
         ]
         with m.If(entered):
-            m.d.sync += [slots[enter].eq(self.command.payload), enter.eq(enter + 1)]
+            m.d.sync += [
+                slots[enter].eq(self.command.payload),
+                bad_table.bit_select(enter, 1).eq(
+                    ~self.command.payload.attention
+                    & (self.command.payload.table >= self._column_tables)
+                ),
+                enter.eq(enter + 1),
+            ]
         with m.If(front_done):
             m.d.sync += front.eq(front + 1)
         with m.If(writer.done):
@@ -169,7 +176,7 @@ class Epilogue(wiring.Component):
         group_bits = (groups - 1).bit_length()
         m.d.comb += [
             now.eq(slots[front]),
-            bad.eq((unread != 0) & ~now.attention & (now.table >= self._column_tables)),
+            bad.eq((unread != 0) & bad_table.bit_select(front, 1)),
             self.error.valid.eq(bad),
             self.error.code.eq(Error.TABLE_ADDRESS),
             self.error.pc.eq(now.pc),
@@ -219,23 +226,28 @@ class Epilogue(wiring.Component):
         gelu_command, scale_command, last_command = (
             Signal(EPILOGUE_COMMAND, name=name) for name in ("gelu", "scale", "last")
         )
+        # The last stage's is decoded a stage early: it decides whether anything moves
         m.d.comb += [
             gelu_command.eq(slots[stage[EpilogueLane.GELU_STAGE].slot]),
             scale_command.eq(slots[stage[EpilogueLane.SCALE_STAGE].slot]),
-            last_command.eq(slots[stage[EpilogueLane.LAST_STAGE].slot]),
+            last_command.eq(slots[stage[EpilogueLane.LAST_STAGE - 1].slot]),
         ]
         low, zero_point = Signal(signed(ACT.bits)), Signal(signed(ACT.bits))
         wide, adds, rescale = Signal(), Signal(), Signal(ROW_SCALE)
-        m.d.comb += [
-            wide.eq(_is_wide(last_command)),
-            adds.eq(wide & (last_command.destination == Destination.RESIDUAL)),
-            low.eq(ACT.low),
-            rescale.multiplier.eq(1),
-        ]
-        with m.If(_is_gelu(last_command)):
-            m.d.comb += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
-        with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
-            m.d.comb += low.eq(0)
+        m.d.comb += rescale.multiplier.eq(1)
+        with m.If(enable):
+            m.d.sync += [
+                wide.eq(_is_wide(last_command)),
+                adds.eq(
+                    _is_wide(last_command) & (last_command.destination == Destination.RESIDUAL)
+                ),
+                low.eq(ACT.low),
+                zero_point.eq(0),
+            ]
+            with m.If(_is_gelu(last_command)):
+                m.d.sync += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
+            with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
+                m.d.sync += low.eq(0)
         with m.If(_is_gelu(scale_command)):
             m.d.comb += [
                 rescale.multiplier.eq(scale_command.activation_multiplier),

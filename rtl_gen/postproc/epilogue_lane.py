@@ -19,7 +19,7 @@ class EpilogueLane(wiring.Component):
     Golden twins: `requantize`, `gelu_activation`, `residual_add` of `golden_model.units`.
     Latency: `LAST_STAGE` - 1 cycles with `enable` high, from `x` to `result`; one a cycle.
 
-    logic : GELU and what follows it multiply in LUTs
+    logic : GELU multiplies in LUTs (a requantizer takes two DSP blocks)
 
     Members
     -------
@@ -63,7 +63,7 @@ class EpilogueLane(wiring.Component):
         m.submodules.requantize = requantize = Requantize(**bounds)
         m.submodules.gelu = gelu = Gelu(logic=self._logic)
         m.submodules.rescale = rescale = Requantize(
-            **bounds, x_bits=GELU.output_bits, addend_bits=0, logic=self._logic
+            **bounds, x_bits=GELU.output_bits, addend_bits=0
         )
         m.submodules.residual_add = residual_add = ResidualAdd()
         shifted = Signal(signed(RESIDUAL.bits + 1))

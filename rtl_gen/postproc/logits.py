@@ -92,7 +92,6 @@ class Logits(wiring.Component):
                 addend_bits=0,
                 low=LOGIT.low - 1,
                 high=LOGIT.high + 1,
-                logic=self.logic_multipliers,
             )
             m.submodules[f"requantize_{lane}"] = wide
             score = Value.cast(scores.values).word_select(chunk * self.lanes + lane, ACC.bits)

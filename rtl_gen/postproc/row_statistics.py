@@ -1,6 +1,6 @@
 """From a row's sums to the reciprocal of its standard deviation."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -86,7 +86,7 @@ class RowStatistics(wiring.Component):
             empty = Signal(name=f"empty_{level}")
             m.d.comb += empty.eq(~shifted[-bits:].any())
             shifted = Mux(empty, (shifted << bits)[:VARIANCE_BITS], shifted)
-            leading.append(Mux(empty, 1 << level, 0))
+            leading.insert(0, empty)
         offered_total = Signal.like(total)
 
         with m.FSM():
@@ -120,7 +120,7 @@ class RowStatistics(wiring.Component):
             with m.State("NORMALIZE"):
                 m.d.sync += [
                     normal.eq(shifted),
-                    half.eq(pairs - sum(leading[1:], leading[0])),
+                    half.eq(pairs - Cat(leading)),
                     offered_total.eq(total),
                 ]
                 m.next = "OFFER"

@@ -318,7 +318,10 @@ class Softmax(wiring.Component):
         m.d.sync += [
             logit_free.eq(logit_free + fetch - Mux(reserved, self.reserve.payload, 0)),
             slots_free.eq(slots_free + (fetch & ends) - reserved),
-            prob_free.eq(prob_free - fetch + Mux(self.release, self.release_words, 0)),
+            # both sums, since `release` comes late in the cycle
+            prob_free.eq(
+                Mux(self.release, prob_free - fetch + self.release_words, prob_free - fetch)
+            ),
             rows_free.eq(rows_free - (fetch & starts) + (self.rows.valid & self.rows.ready)),
             scales_free.eq(
                 scales_free - (fetch & starts) + (self.row_scale.valid & self.row_scale.ready)

@@ -119,17 +119,16 @@ class ArrayStep(wiring.Component):
             ]
             with m.If(current.reduce):
                 m.d.sync += array.vector.eq(self.vector)
-            with m.If(fully_connected):
-                for bank in range(banks):
-                    group = step.scalar[bank] & (slices - 1)
-                    code = Signal(signed(8), name=f"code_{bank}")
-                    with m.Switch(group):
-                        for index in range(slices):
-                            with m.Case(index):
-                                lane = index * banks + bank
-                                m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
-                    m.d.sync += scalars[bank].eq(code - self.zero_point)
         for bank in range(banks):
+            group = step.scalar[bank] & (slices - 1)
+            code = Signal(signed(8), name=f"code_{bank}")
+            with m.Switch(group):
+                for index in range(slices):
+                    with m.Case(index):
+                        lane = index * banks + bank
+                        m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
+            with m.If(self.fired & fully_connected):
+                m.d.sync += scalars[bank].eq(code - self.zero_point)
             m.d.comb += array.scalars[bank].eq(Mux(from_ring, array.prob_data[bank], scalars[bank]))
 
         # MACs of the step: banks that take part times lanes that mean something.

@@ -4,6 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from rtl_gen.interfaces import ERROR, ISSUED
 from spec.isa import (
@@ -77,14 +78,13 @@ class Dispatcher(wiring.Component):
                     | (fc.activation.as_value() == 3)
                 )
             with m.Case(Opcode.ATTENTION):
-                last_lanes = attention.head_dim - ((attention.head_words - 1) * lanes)[:16]
+                words_needed = (attention.head_dim + (lanes - 1)) >> exact_log2(lanes)
                 m.d.comb += bad.eq(
                     self._bad_rows(attention.queries)
                     | self._bad_rows(attention.keys)
                     | (attention.head_words == 0)
                     | (attention.head_words > self._max_head_words)
-                    | (last_lanes <= 0)
-                    | (last_lanes > lanes)
+                    | (words_needed != attention.head_words)
                     | (
                         attention.first_lane
                         + Mux(attention.head_words == 1, attention.head_dim, Const(lanes, 8))

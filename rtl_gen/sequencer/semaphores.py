@@ -24,7 +24,7 @@ class Semaphores(wiring.Component):
     take_token : per row-taking executor, a stream of semaphore indices; a transfer takes one.
     give, give_token : per executor, masks of credits, and single credits.
     nonzero : the semaphores that have a credit.
-    overflow : a counter passed its maximum.
+    overflow : a counter passed its maximum in the cycle before.
     """
 
     def __init__(self, *, takers: int, givers: int) -> None:
@@ -68,5 +68,5 @@ class Semaphores(wiring.Component):
                 overflows[index].eq(following[SEMAPHORE_BITS:] != 0),
             ]
             m.d.sync += count.eq(following)
-        m.d.comb += self.overflow.eq(overflows.any())
+        m.d.sync += self.overflow.eq(overflows.any())
         return m

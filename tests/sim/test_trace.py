@@ -12,21 +12,21 @@ from sim.trace import compare_tensors, compare_writes, read_traces
 from spec.isa import Opcode
 
 TEXT = """\
-I 0001
-T 0003 00010 0f 8877665544332211
-S 0007 3 000000000005fffe
-R 0004 2 00005 0807060504030201
-P 0007 00000a09
-T 0003 00011 ff 1122334455667788
-I 0002
-T 0003 00010 f0 01020304xxxxxxxx
+I 00000110 0001
+T 00000120 0003 00010 0f 8877665544332211
+S 00000130 0007 3 000000000005fffe
+R 00000140 0004 2 00005 0807060504030201
+P 00000150 0007 00000a09
+T 00000160 0003 00011 ff 1122334455667788
+I 00000170 0002
+T 00000180 0003 00010 f0 01020304xxxxxxxx
 """
 
 
 def traces(tmp_path, text=TEXT, runs=2):
     path = tmp_path / "trace.txt"
     path.write_text(text)
-    return read_traces(path, runs, banks=4, lanes=8)
+    return [trace.writes for trace in read_traces(path, runs, banks=4, lanes=8)]
 
 
 def test_lines_become_writes(tmp_path):
@@ -46,11 +46,19 @@ def test_lines_become_writes(tmp_path):
     assert second[3].token_data[0].tolist() == [0, 0, 0, 0, 4, 3, 2, 1]
 
 
+def test_last_writes_count_from_the_start_of_the_image(tmp_path):
+    path = tmp_path / "trace.txt"
+    path.write_text(TEXT)
+    first, second = read_traces(path, 2, banks=4, lanes=8)
+    assert first.last_write == {3: 80, 7: 64, 4: 48}
+    assert second.last_write == {3: 16}
+
+
 def test_undefined_bits_are_refused_where_they_are_written(tmp_path):
     with pytest.raises(SimulationError, match=r"instruction 3 wrote undefined bits \(token memory"):
         traces(tmp_path, TEXT.replace("f0 0102", "f1 0102"))
     with pytest.raises(SimulationError, match="token memory has an undefined address"):
-        traces(tmp_path, TEXT.replace("00011", "0001x"))
+        traces(tmp_path, TEXT.replace(" 00011 ", " 0001x "))
 
 
 def test_writes_between_runs_are_refused(tmp_path):
