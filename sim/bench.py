@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = [
     "parameters",
     "run_bench",
     "run_model",
+    "seeded",
     "start",
 ]
 
@@ -42,11 +44,19 @@ _TIMESCALE = ("1ns", "1ps")
 _PARAMETERS = "SIEVIT_BENCH_PARAMETERS"
 INPUTS_VARIABLE = "SIEVIT_BENCH_INPUTS"
 
-VERILATOR_ARGUMENTS = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--quiet")
+VERILATOR_ARGUMENTS = (
+    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"),
+    *("-O3", "--output-split", "0"),
+)
 """Unit benches check behaviour; lint has its own test on the whole machine."""
+VERILATOR_MAKE = ("OPT_FAST=-O0",)
+"""A unit's run is short and mostly Python: its C++ is one file, compiled as fast as possible."""
 ICARUS_ARGUMENTS = ("-g2005",)
 """The emitted Verilog is of 2005: there an `always @*` block of constants starts with its value,
 where later standards leave it undefined until an input changes."""
+
+_KEPT_SECONDS = 7200
+"""A build that a newer one of the same label replaces is kept so long after its last use."""
 
 _NEVER_RUNS = "found no sensitivities"
 """What Icarus says of a bit that is constant beside driven bits of the same signal: it stays X."""
@@ -58,6 +68,16 @@ _NEVER_RUNS = "found no sensitivities"
 def parameters() -> dict[str, Any]:
     """The parameter set this run was built with (in a bench, inside the simulator)."""
     return json.loads(os.environ.get(_PARAMETERS, "{}"))
+
+
+def seeded(seed: int) -> int:
+    """The bench's own `seed` in the default run, another one in each further run of the regression.
+
+    The run's number is `run_bench`'s `seed`, which a failure's message names.
+    """
+    import cocotb
+
+    return seed + 1000 * (int(cocotb.RANDOM_SEED) - 1)
 
 
 async def start(dut: Any, watchdog_cycles: int = 200_000) -> None:
@@ -138,6 +158,19 @@ def _runner(simulator: str) -> tuple[Any, dict[str, str]]:
     return tools.get_runner(simulator), variables
 
 
+def _prune(folder: Path) -> None:
+    """Remove older builds of the same label (name before the digest) that nobody uses any more."""
+    label = folder.name.rpartition("-")[0]
+    for other in folder.parent.glob(f"{label}-*"):
+        if other == folder or other.name.rpartition("-")[0] != label or other.suffix == ".lock":
+            continue
+        built = other / "built"
+        if built.exists() and time.time() - built.stat().st_mtime > _KEPT_SECONDS:
+            built.unlink(missing_ok=True)
+            shutil.rmtree(other, ignore_errors=True)
+            other.with_suffix(".lock").unlink(missing_ok=True)
+
+
 def _tail(path: Path, lines: int = 30) -> str:
     text = path.read_text(errors="replace") if path.exists() else ""
     return "\n".join(text.splitlines()[-lines:])
@@ -151,21 +184,27 @@ def build_model(
     *,
     defines: dict[str, Any] | None = None,
     arguments: tuple[str, ...] = (),
+    make: tuple[str, ...] = (),
 ) -> Path:
     """Build Verilog texts (file name -> text) once; returns the build folder.
 
-    The folder's name is a digest of everything that goes in, so an unchanged model is not built
-    again; processes that want the same model at the same time build it once.
+    arguments : of the simulator's compiler; make : variables of the C++ build (Verilator)
+    The folder's name is `name` and a digest of everything that goes in, so an unchanged model is
+    not built again; processes that want the same model at the same time build it once. A new build
+    removes old ones of the same name.
     """
     defines = defines or {}
     if simulator == "icarus":
         arguments = (*ICARUS_ARGUMENTS, *arguments)
     runner, variables = _runner(simulator)
-    key = json.dumps([simulator, top, sources, defines, arguments, variables.get("PATH", "")[:200]])
+    variables["MAKEFLAGS"] = " ".join(make)
+    kits = [part for part in variables.get("PATH", "").split(os.pathsep) if str(BUILD) in part]
+    key = json.dumps([simulator, top, sources, defines, arguments, make, kits])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = BUILD / "sim" / simulator / f"{name}-{digest}"
     with locked(folder.with_suffix(".lock")):
         if (folder / "built").exists():
+            (folder / "built").touch()
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -194,6 +233,7 @@ def build_model(
             for file in folder.glob(pattern):
                 file.unlink()
         (folder / "built").touch()
+        _prune(folder)
     return folder
 
 
@@ -241,7 +281,7 @@ def run_model(
             )
     except (Exception, SystemExit) as error:
         status = error
-    _check(f"{module} ({simulator})", results, log, status, timeout_s)
+    _check(f"{module} ({simulator}, seed {seed})", results, log, status, timeout_s)
     shutil.rmtree(run, ignore_errors=True)
 
 
@@ -280,16 +320,24 @@ def run_bench(
 
     bench : module name, like `sim.units.tb_gelu`; the Verilog module is named after the unit
     parameters : arguments of the bench's `component`, values that JSON can hold
-    test : only the cocotb test of this name; seed : of cocotb's random state
+    test : only the cocotb test of this name
+    seed : number of the run, from 1; another one changes all random stimuli (see `seeded`)
     Raises `SimulationError` with the failing test's message.
     """
     parameters = parameters or {}
     module = importlib.import_module(bench)
     unit = bench.rsplit(".", 1)[-1].removeprefix("tb_")
     text, inputs = _emit(module.component(**parameters), unit)
-    arguments = VERILATOR_ARGUMENTS if simulator == "verilator" else ()
-    name = bench.rsplit(".", 1)[-1]
-    folder = build_model(name, unit, {f"{unit}.v": text}, simulator, arguments=arguments)
+    fast = simulator == "verilator"
+    variant = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:6]
+    folder = build_model(
+        f"{bench.rsplit('.', 1)[-1]}-{variant}",
+        unit,
+        {f"{unit}.v": text},
+        simulator,
+        arguments=VERILATOR_ARGUMENTS if fast else (),
+        make=VERILATOR_MAKE if fast else (),
+    )
     run_model(
         folder,
         unit,

@@ -33,9 +33,11 @@ class Reciprocal(wiring.Component):
 
     """
 
-    def __init__(self, *, tag_bits: int = 0, digits_per_stage: int = 2) -> None:
+    def __init__(self, *, tag_bits: int = 1, digits_per_stage: int = 2) -> None:
         if not 1 <= digits_per_stage < BITS:
             raise ValueError(f"digits_per_stage must lie in 1..{BITS - 1}, not {digits_per_stage}")
+        if tag_bits < 1:
+            raise ValueError(f"tag_bits must be positive, not {tag_bits}")
         self.digits_per_stage = digits_per_stage
         self.LATENCY = self.latency(digits_per_stage)
         super().__init__(
