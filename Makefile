@@ -49,17 +49,10 @@ demo: $(TOOLS) ## classify real test images on simulated Verilog
 	@$(BIN)/sievit demo
 
 test: $(TOOLS) ## lint, types and all tests; under 25 minutes
-	@echo "== ruff"
-	@$(BIN)/ruff check .
-	@echo "== ruff format"
-	@$(BIN)/ruff format --check .
-	@echo "== pyright"
-	@$(BIN)/pyright
-	@echo "== pytest"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10 -q
+	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps
 
 regress: $(TOOLS) ## the long cocotb regression
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=20 -q -m regress
+	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps regress
 
 clean: ## remove everything generated, but not the environment
 	rm -rf build .pytest_cache .ruff_cache

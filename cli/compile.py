@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.options import ModelOption, PresetOption, load_model
+from cli.options import JsonOption, ModelOption, PresetOption, load_model, writable, write_json
 
 __all__ = ["command"]
 
@@ -14,23 +14,53 @@ __all__ = ["command"]
 def command(
     model: ModelOption = "demo",
     preset: PresetOption = "tiny",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Image file to write.")] = None,
-    show: Annotated[bool, typer.Option(help="Print every step: layers, memory, program.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", callback=writable, help="Write the image to this file."),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print every step: layers, memory map, program.")
+    ] = False,
+    json: JsonOption = None,
 ) -> None:
-    """Compile a model for a machine: program, weights and tables."""
+    """Compile a model for a machine: program, weights and tables.
+
+    A model that does not fit is refused: where, how much it needs, how much there is, and which
+    parameter of the machine decides.
+
+    Example: sievit compile --model demo --preset ulx3s --show --out demo-ulx3s.image
+    """
     from compiler import compile_steps
     from spec import image
     from spec.presets import preset as preset_of
 
-    result = compile_steps(load_model(model), preset_of(preset))
+    config = preset_of(preset)
+    result = compile_steps(load_model(model), config)
     console = Console()
     if show:
         console.print(result.describe(), markup=False, highlight=False, soft_wrap=True)
     made = result.image
     console.print(
         f"{model} for {preset}: {len(made.program):,} instructions, "
-        f"{made.weights.size:,} bytes of weights and tables"
+        f"{made.weights.size:,} bytes of weights and tables",
+        soft_wrap=True,
     )
     if out is not None:
         image.save(made, out)
-        console.print(f"written to {out}")
+        console.print(
+            f"written to {out}; run it: "
+            f"sievit simulate --model {model} --preset {preset} --image {out}",
+            soft_wrap=True,
+        )
+    report = {
+        "model": model,
+        "preset": preset,
+        "instructions": len(made.program),
+        "program_bytes": made.program.size,
+        "weights_bytes": made.weights.size,
+        "input_bytes": made.input_bytes,
+        "result_bytes": made.result_bytes,
+        "model_digest": made.model_digest,
+        "config_digest": f"{made.config_digest:016x}",
+    }
+    write_json(json, report)

@@ -8,12 +8,16 @@ from rich.table import Table
 
 from cli.errors import CheckFailedError
 from cli.options import (
+    JsonOption,
     PresetOption,
     SimulatorOption,
+    check_simulator,
     load_dataset,
     load_model,
     require,
+    write_json,
 )
+from cli.progress import steps
 from cli.tables import cycle_table, layer_table, picture, summary_table
 
 __all__ = ["command"]
@@ -23,19 +27,26 @@ def command(
     preset: PresetOption = "tiny",
     simulator: SimulatorOption = "verilator",
     images: Annotated[int, typer.Option(min=1, help="How many sample images.")] = 3,
+    json: JsonOption = None,
 ) -> None:
-    """Classify sample images end to end on simulated Verilog, and show what happened."""
+    """Classify sample images end to end on simulated Verilog, and show what happened.
+
+    Needs no download: the model and the images are bundled. The first run builds the simulation.
+
+    Example: sievit demo --preset asic512
+    """
     require("sim")
     from quantize.datasets import CLASS_NAMES
     from sim.experiment import simulate
     from spec.presets import preset as preset_of
 
+    check_simulator(simulator)
     model = load_model("demo")
     data = load_dataset("sample", "test", model.config).first(images)
     config = preset_of(preset)
     console = Console()
-    with console.status("starting") as status:
-        result = simulate(model, "demo", config, simulator, data.images, progress=status.update)
+    with steps() as tell:
+        result = simulate(model, "demo", config, simulator, data.images, progress=tell)
     report = result.report
     console.print(layer_table(result))
     console.print(cycle_table(report))
@@ -55,6 +66,7 @@ def command(
         )
         table.add_row(picture(data.images[number], console.color_system is not None), answer)
     console.print(table)
+    write_json(json, report)
     if not result.agrees:
         raise CheckFailedError(
             f"{report['differing_elements']:,} elements differ from the golden model"

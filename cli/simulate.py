@@ -1,5 +1,6 @@
 """`sievit simulate`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,17 +8,20 @@ from rich.console import Console
 
 from cli.errors import CheckFailedError
 from cli.options import (
+    DATASETS,
     DatasetOption,
     JsonOption,
     ModelOption,
     PresetOption,
     SimulatorOption,
     SplitOption,
+    check_simulator,
     load_dataset,
     load_model,
     require,
     write_json,
 )
+from cli.progress import steps
 from cli.tables import cycle_table, layer_table, summary_table
 
 __all__ = ["command"]
@@ -30,6 +34,10 @@ def command(
     dataset: DatasetOption = "sample",
     split: SplitOption = "test",
     images: Annotated[int, typer.Option(min=1, help="How many, from the first.")] = 1,
+    image_file: Annotated[
+        Path | None,
+        typer.Option("--image", help="Use this output of `sievit compile`; do not compile again."),
+    ] = None,
     latency: Annotated[
         int, typer.Option(min=0, max=65535, help="DRAM cycles to the first beat of a burst.")
     ] = 64,
@@ -38,41 +46,66 @@ def command(
     ] = 9,
     flip_bit: Annotated[
         int | None,
-        typer.Option(help="Self-test: flip this bit of the weights in the DRAM; must then fail."),
+        typer.Option(
+            min=0,
+            help="Self-test: flip this bit of the weights in the DRAM. The run must then fail. "
+            "The first numbers are sign bits.",
+        ),
     ] = None,
-    layers: Annotated[bool, typer.Option(help="Also print cycles by layer.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Also print cycles by layer.")] = False,
     json: JsonOption = None,
 ) -> None:
-    """Run a model on simulated Verilog and compare every intermediate tensor, bit for bit."""
+    """Run a model on simulated Verilog and compare every intermediate tensor, bit for bit.
+
+    Emits the machine, builds it once (a minute under Verilator), runs the images on it, and holds
+    each element of each tensor against the integer golden model. Exit status 1 if any differs.
+
+    Example: sievit simulate --preset asic512 --images 3 --json report.json
+    """
     require("sim")
+    from quantize.datasets import CLASS_NAMES
     from sim.experiment import simulate
     from sim.machine import Options
+    from spec import image as image_format
     from spec.presets import preset as preset_of
 
+    check_simulator(simulator)
+    config = preset_of(preset)
     loaded = load_model(model)
+    compiled = None if image_file is None else image_format.load(image_file, config)
     data = load_dataset(dataset, split, loaded.config).first(images)
     console = Console()
-    with console.status("starting") as status:
+    with steps() as tell:
         result = simulate(
             loaded,
             model,
-            preset_of(preset),
+            config,
             simulator,
             data.images,
             Options(latency=latency, bandwidth=bandwidth),
             flip_bit,
-            status.update,
+            tell,
+            compiled,
         )
     report = result.report
     console.print(summary_table(report))
     console.print(cycle_table(report))
     if layers:
         console.print(layer_table(result))
+
+    def name(number: int) -> str:
+        known = dataset in DATASETS and number < len(CLASS_NAMES)
+        return f"{number} ({CLASS_NAMES[number]})" if known else str(number)
+
     for number, predicted in enumerate(report["predictions"]):
-        console.print(f"image {number}: predicted {predicted}, label {data.labels[number]}")
+        console.print(
+            f"image {number}: predicted {name(predicted)}, label {name(int(data.labels[number]))}"
+        )
     for number, differences in enumerate(result.differences):
         for difference in differences:
-            console.print(f"image {number}: {difference}", highlight=False)
+            console.print(
+                f"image {number}: {difference}", markup=False, highlight=False, soft_wrap=True
+            )
     write_json(json, report)
     if not result.agrees:
         number = next(n for n, found in enumerate(result.differences) if found)
@@ -80,3 +113,5 @@ def command(
             f"{report['differing_elements']:,} elements differ; "
             f"first tensor: {result.differences[number][0].tensor} of image {number}"
         )
+    if flip_bit is not None:
+        console.print(f"bit {flip_bit} changes no tensor of these images: rounding hides it")

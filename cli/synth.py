@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.options import JsonOption, PresetOption, require, write_json
+from cli.progress import steps
 
 __all__ = ["command"]
 
@@ -14,25 +15,33 @@ __all__ = ["command"]
 def command(
     preset: PresetOption = "ulx3s",
     device: Annotated[str, typer.Option(help="ECP5 size: 25k, 45k or 85k.")] = "85k",
-    frequency_mhz: Annotated[float, typer.Option("--frequency", help="Clock to aim at.")] = 50.0,
+    frequency_mhz: Annotated[
+        float, typer.Option("--frequency", min=1, help="Clock to aim at, in MHz.")
+    ] = 50.0,
     route: Annotated[
-        bool, typer.Option(help="Route too; otherwise estimate after placement.")
+        bool, typer.Option("--route", help="Route too; else estimate after placement.")
     ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Synthesise and pack for an ECP5: resources and estimated clock (extra: fpga)."""
+    """Synthesise and pack for an ECP5: resources and estimated clock (extra: fpga).
+
+    Takes minutes; the first time the tools compile themselves, which takes minutes more. Exit
+    status 2 if the machine does not fit.
+
+    Example: sievit synth --preset ulx3s --device 85k --json ulx3s.json
+    """
     require("fpga")
     from boards.ecp5 import synthesize
     from spec.presets import preset as preset_of
 
     console = Console()
-    with console.status("starting") as status:
+    with steps() as tell:
         result = synthesize(
             preset_of(preset),
             device=device,
             frequency_mhz=frequency_mhz,
             route=route,
-            progress=status.update,
+            progress=tell,
         )
     table = Table(title=f"{preset} on ECP5-{device.upper()}")
     table.add_column("resource")

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sim.experiment import Experiment
 
 __all__ = ["cycle_table", "layer_table", "picture", "summary_table"]
@@ -17,7 +18,7 @@ BAR = 32
 """Characters of the longest bar."""
 
 
-def picture(image: NDArray[np.uint8], colour: bool) -> Text:
+def picture(image: "NDArray[np.uint8]", colour: bool) -> Text:
     """A grey image [height, width], two rows a line: half blocks, or plain signs without colour."""
     text = Text()
     height, width = image.shape

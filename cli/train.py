@@ -6,20 +6,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.options import require
+from cli.options import require, writable
 
 __all__ = ["command"]
 
 
 def command(
     recipe: Annotated[str, typer.Argument(help="A recipe: demo or micro.")] = "demo",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Float model file to write.")] = Path(
-        "demo-float.safetensors"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", callback=writable, help="Float model file to write.")
+    ] = Path("demo-float.safetensors"),
     resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's own number.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's own number.")
+    ] = None,
 ) -> None:
-    """Train a float model on Fashion-MNIST (extra: train); then `sievit quantize` it."""
+    """Train a float model on Fashion-MNIST (extra: train); then `sievit quantize` it.
+
+    Needs the data set: apt-get install dataset-fashion-mnist. The state after each epoch is kept
+    beside the output, so an interrupted run can go on. demo takes hours on two cores, micro
+    minutes.
+
+    Example: sievit train micro --out micro-float.safetensors
+    """
     require("train")
     from rich.progress import Progress
 
@@ -39,5 +48,10 @@ def command(
                 f"held-back {record.held_back_top1:.2%}, {record.seconds:.1f} s"
             )
 
-        train(chosen, out, resume=resume, epochs=epochs, progress=show)
-    console.print(f"float model written to {out}; next: sievit quantize {out} model.safetensors")
+        metadata = train(chosen, out, resume=resume, epochs=epochs, progress=show)
+    console.print(
+        f"{out}: top-1 {metadata['top1_held_back']} on held-back images, "
+        f"{metadata['top1_test']} on test images",
+        soft_wrap=True,
+    )
+    console.print(f"next: sievit quantize {out} model.safetensors", soft_wrap=True)

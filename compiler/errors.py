@@ -1,11 +1,12 @@
 """The compiler's exception, and the one form of its messages."""
 
 from spec.config import Config
+from spec.errors import SievitError
 
 __all__ = ["CompileError", "need"]
 
 
-class CompileError(ValueError):
+class CompileError(SievitError, ValueError):
     """A model that does not fit a machine: where, needed, available, which knob."""
 
 

@@ -1,7 +1,9 @@
 """The golden model's exception."""
 
+from spec.errors import SievitError
+
 __all__ = ["GoldenError"]
 
 
-class GoldenError(ValueError):
+class GoldenError(SievitError, ValueError):
     """Operands that the integer model does not define: says what is needed and what there is."""

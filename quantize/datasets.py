@@ -32,7 +32,7 @@ CLASS_NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Images uint8 [n, height, width] and their classes uint8 [n]."""
+    """Images uint8 [n, height, width] (or with channels before height), classes uint8 [n]."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -57,7 +57,10 @@ def fashion_mnist(split: str, image_size: int = 28, folder: Path = PACKAGE_DIR) 
 
 
 def sample(path: str | os.PathLike[str], image_size: int = 28) -> Labelled:
-    """Read a sample file: safetensors with `images` uint8 [n, 28, 28] and `labels` uint8 [n]."""
+    """Read a sample file: safetensors with `images` uint8 and `labels` uint8 [n].
+
+    images : [n, height, width] or [n, channels, height, width]
+    """
     try:
         _, tensors = read_tensors(Path(path))
     except ModelFileError as error:
@@ -65,7 +68,7 @@ def sample(path: str | os.PathLike[str], image_size: int = 28) -> Labelled:
     images, labels = tensors.get("images"), tensors.get("labels")
     if images is None or labels is None:
         raise QuantizeError(f"{path}: must hold the tensors images and labels")
-    if images.dtype != np.uint8 or labels.dtype != np.uint8 or images.ndim != 3:
+    if images.dtype != np.uint8 or labels.dtype != np.uint8 or images.ndim not in (3, 4):
         raise QuantizeError(f"{path}: images must be uint8 [n, height, width], labels uint8 [n]")
     if labels.shape != images.shape[:1]:
         raise QuantizeError(f"{path}: {len(images)} images but labels {list(labels.shape)}")
@@ -86,14 +89,14 @@ def write_sample(path: str | os.PathLike[str], data: Labelled) -> None:
 def resized(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
     """Bring 28 x 28 images to a model's size: 28, or 12 by averaging 2 x 2 boxes.
 
-    images : uint8 [n, 28, 28]
+    images : uint8 [n, 28, 28]; of any shape if they have that size already
     result : uint8 [n, 12, 12] from the central 24 x 24 pixels, (a + b + c + d + 2) >> 2
     """
-    if images.shape[1:] == (image_size, image_size):
+    if images.shape[-2:] == (image_size, image_size):
         return images
     if images.shape[1:] != (28, 28) or image_size != 12:
         raise QuantizeError(
-            f"cannot bring images of {images.shape[1]} x {images.shape[2]} to "
+            f"cannot bring images of {images.shape[-2]} x {images.shape[-1]} to "
             f"{image_size} x {image_size}; Fashion-MNIST serves models of 28 or 12"
         )
     boxes = images[:, 2:26, 2:26].reshape(-1, 12, 2, 12, 2).astype(np.uint16)

@@ -42,6 +42,7 @@ SIMULATORS = ("verilator", "icarus")
 CLOCK_NS = 10
 _TIMESCALE = ("1ns", "1ps")
 _PARAMETERS = "SIEVIT_BENCH_PARAMETERS"
+_RUN = "SIEVIT_BENCH_RUN"
 INPUTS_VARIABLE = "SIEVIT_BENCH_INPUTS"
 
 VERILATOR_ARGUMENTS = (
@@ -75,9 +76,7 @@ def seeded(seed: int) -> int:
 
     The run's number is `run_bench`'s `seed`, which a failure's message names.
     """
-    import cocotb
-
-    return seed + 1000 * (int(cocotb.RANDOM_SEED) - 1)
+    return seed + 1000 * (int(os.environ.get(_RUN, "1")) - 1)
 
 
 async def start(dut: Any, watchdog_cycles: int = 200_000) -> None:
@@ -343,7 +342,11 @@ def run_bench(
         unit,
         bench,
         simulator,
-        variables={_PARAMETERS: json.dumps(parameters), INPUTS_VARIABLE: json.dumps(inputs)},
+        variables={
+            _PARAMETERS: json.dumps(parameters),
+            INPUTS_VARIABLE: json.dumps(inputs),
+            _RUN: str(seed),
+        },
         test=test,
         seed=seed,
         timeout_s=timeout_s,

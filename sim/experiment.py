@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler import compile
+from compiler import compile, model_digest
 from golden_model import vit
 from golden_model.trace import assemble_tensors
 from perf_model import roofline
-from sim.errors import SimulationError
+from sim.errors import MachineStoppedError, SimulationError
 from sim.machine import Options, Outcome, Simulation
 from sim.trace import Difference, compare_tensors
 from spec.assembler import decode
@@ -53,6 +53,7 @@ def simulate(
     options: Options | None = None,
     flip_bit: int | None = None,
     progress: Callable[[str], None] | None = None,
+    image: Image | None = None,
 ) -> Experiment:
     """Compile, emit, build and run; compare every intermediate tensor of every image.
 
@@ -60,11 +61,16 @@ def simulate(
     images : uint8 [n, height, width] or [n, channels, height, width]
     flip_bit : number of a weight bit to flip in the DRAM, after the image's digests were checked
     progress : called with what is being done
-    Raises `SimulationError` when a run ends in the machine's error state.
+    image : the compiled model, if it is compiled already
+    Raises `MachineStoppedError` when a run ends in the machine's error state.
     """
     tell = progress or (lambda text: None)
-    tell("compiling")
-    image = compile(model, config)
+    if image is None:
+        tell("compiling")
+        image = compile(model, config)
+    image.check_config(config)
+    if image.model_digest != model_digest(model):
+        raise SimulationError(f"the image was compiled from another model than '{name}'")
     loaded = image if flip_bit is None else flip_weight_bit(image, config, flip_bit)
     pictures = batch_of(images, model.config)
     expected: dict[str, NDArray[Any]] = {}
@@ -91,26 +97,27 @@ def simulate(
 
 
 def flip_weight_bit(image: Image, config: Config, bit: int) -> Image:
-    """The image with one bit of one weight flipped: bit `bit` mod 8 of weight `bit` // 8.
+    """The image with one bit of one weight flipped.
 
     Weights are counted in the order in which the program loads them; those that are 0, padding
-    among them, do not count.
+    among them, do not count. The first numbers are the weights' sign bits, the next their bits 6,
+    and so on: rounding often hides a low bit, and hardly ever a sign.
     """
-    weights = image.weights.copy()
-    index, bit_of_weight = divmod(bit, 8)
-    count = 0
+    places: list[NDArray[np.intp]] = []
     for word in image.program:
         instruction = decode(word.tobytes())
         if instruction.opcode is not Opcode.LOAD_WEIGHTS:
             continue
         first = instruction.fields["offset"] + config.lanes * REQUANTIZE.entry_bytes
-        codes = weights[first : first + instruction.fields["depth"] * config.lanes]
-        places = np.flatnonzero(codes)
-        if index - count < len(places):
-            codes[places[index - count]] ^= 1 << bit_of_weight
-            return replace(image, weights=weights)
-        count += len(places)
-    raise SimulationError(f"--flip-bit must be in 0..{8 * count - 1}, not {bit}")
+        codes = image.weights[first : first + instruction.fields["depth"] * config.lanes]
+        places.append(first + np.flatnonzero(codes))
+    addresses = np.concatenate(places)
+    if not 0 <= bit < 8 * len(addresses):
+        raise SimulationError(f"--flip-bit must be in 0..{8 * len(addresses) - 1:,}, not {bit:,}")
+    significance, index = divmod(bit, len(addresses))
+    weights = image.weights.copy()
+    weights[addresses[index]] ^= 0x80 >> significance
+    return replace(image, weights=weights)
 
 
 def _check_end(outcome: Outcome, image: Image, number: int) -> None:
@@ -118,9 +125,12 @@ def _check_end(outcome: Outcome, image: Image, number: int) -> None:
     if outcome.status == Status.DONE and not outcome.violations:
         return
     if outcome.violations:
-        raise SimulationError(f"image {number}: the machine broke AXI rules ({outcome.violations})")
+        raise MachineStoppedError(
+            f"image {number}: the machine broke AXI rules "
+            f"(violations {outcome.violations:#x}, see sim/harness.v)"
+        )
     name = image.names[outcome.error_pc] if outcome.error_pc < len(image.names) else "?"
-    raise SimulationError(
+    raise MachineStoppedError(
         f"image {number}: the machine stopped with error {outcome.error.name} at instruction "
         f"{outcome.error_pc} ({name}) after {outcome.cycles:,} cycles"
     )

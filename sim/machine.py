@@ -326,9 +326,7 @@ class Simulation:
         return bytes(content)
 
 
-def _outcome(
-    reply: dict[str, Any], image: Image, result: bytes, trace: RunTrace | None
-) -> Outcome:
+def _outcome(reply: dict[str, Any], image: Image, result: bytes, trace: RunTrace | None) -> Outcome:
     status = Status(reply["status"])
     return Outcome(
         ended=reply["ended"],

@@ -15,6 +15,8 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
+from sim.bench import seeded
+
 __all__ = ["Sink", "Source", "check", "check_all", "pack", "read", "unpack", "width_of", "write"]
 
 
@@ -94,7 +96,7 @@ class _Driver:
 
         self.dut, self.name, self.shape = dut, name, shape
         self.stall = stall
-        self.random = random.Random(f"{name}/{seed}")
+        self.random = random.Random(f"{name}/{seeded(seed)}")
         self.valid = getattr(dut, f"{name}__valid")
         self.ready = getattr(dut, f"{name}__ready", None)
         self.payload = getattr(dut, f"{name}__payload") if width_of(shape) else None

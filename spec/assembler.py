@@ -7,6 +7,7 @@ from typing import Any
 from amaranth.hdl import Shape
 from amaranth.lib import data, enum
 
+from spec.errors import SievitError
 from spec.isa import (
     BODIES,
     HEADER,
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class AssemblerError(ValueError):
+class AssemblerError(SievitError, ValueError):
     """A field that does not fit its layout, or a word that is no instruction.
 
     `code` is the error with which the machine answers such a word.

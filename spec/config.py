@@ -4,10 +4,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from spec.errors import SievitError
+
 __all__ = ["Config", "ConfigError"]
 
 
-class ConfigError(ValueError):
+class ConfigError(SievitError, ValueError):
     """A machine that cannot be built: says which parameter, what is needed and what it is."""
 
 

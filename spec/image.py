@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spec.config import Config
+from spec.errors import SievitError
 from spec.isa import INSTRUCTION_BYTES
 from spec.model_file import ModelFileError, read_tensors, write_tensors
 
@@ -43,7 +44,7 @@ MAX_ELEMENTS = 1 << 28
 MEMORIES = ("token", "row", "score", "prob")
 
 
-class ImageError(ValueError):
+class ImageError(SievitError, ValueError):
     """An image that cannot be used: one line that says where and why."""
 
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from spec.errors import SievitError
+
 __all__ = ["ModelConfig", "ModelFileError", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
@@ -11,7 +13,7 @@ LIMITS = {"image_size": 4096, "channels": 64, "depth": 256, "embed_dim": 1023}
 """Larger values are taken for nonsense; 65,536 where none is given. LayerNorm ends at 1,023."""
 
 
-class ModelFileError(ValueError):
+class ModelFileError(SievitError, ValueError):
     """A model file that cannot be used: one line that says where and why."""
 
 

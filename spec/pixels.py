@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from spec.errors import SievitError
 from spec.model_config import ModelConfig
 
 __all__ = ["PIXEL_OFFSET", "PixelError", "batch_of", "patches_of"]
@@ -10,7 +11,7 @@ __all__ = ["PIXEL_OFFSET", "PixelError", "batch_of", "patches_of"]
 PIXEL_OFFSET = 128
 
 
-class PixelError(ValueError):
+class PixelError(SievitError, ValueError):
     """Images that do not suit a model: says what is needed and what there is."""
 
 

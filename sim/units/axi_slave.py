@@ -8,6 +8,8 @@ import random
 from collections import deque
 from typing import Any
 
+from sim.bench import seeded
+
 __all__ = ["ReadSlave", "WriteSlave"]
 
 _PAGE_BYTES = 4096
@@ -32,7 +34,7 @@ class _Slave:
         self.dut, self.prefix, self.memory = dut, prefix, memory
         self.bus_bytes = bus_bits // 8
         self.latency, self.stall = latency, stall
-        self.random = random.Random(f"{prefix}/{type(self).__name__}/{seed}")
+        self.random = random.Random(f"{prefix}/{type(self).__name__}/{seeded(seed)}")
         self.errors: set[int] = set()
         """Byte addresses of bursts (writes) or beats (reads) answered with SLVERR."""
         self.bursts: list[tuple[int, int]] = []

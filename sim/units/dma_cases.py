@@ -5,7 +5,7 @@ from typing import Any
 
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.interfaces import ERROR, WINDOWS
-from sim.bench import cycles
+from sim.bench import cycles, seeded
 from sim.streams import Sink, Source, check, pack, read, unpack, write
 from spec.isa import BODIES, HEADER, Opcode
 from spec.registers import Error
@@ -23,7 +23,7 @@ class Dram:
 
         self.dut, self.memory = dut, memory
         self.bus_bytes = bus_bits // 8
-        self.latency = random.Random(seed)
+        self.latency = random.Random(seeded(seed))
         self.request = Sink(dut, "request", TRANSFER, seed=seed, stall=stall)
         self.data = Source(dut, "data", read_data_layout(bus_bits), seed=seed, stall=stall)
         self.transfers: list[tuple[int, int]] = []

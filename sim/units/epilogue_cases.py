@@ -9,6 +9,7 @@ import numpy as np
 from golden_model.units.gelu import gelu_activation
 from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
+from sim.bench import seeded
 from spec.formats import ACT, RESIDUAL
 from spec.isa import Activation, Destination
 
@@ -164,8 +165,8 @@ def random_case(
     attention: float = 0.25,
 ) -> Case:
     """`count` random commands; tables 0, 2, ... give int8 results, 1, 3, ... int16."""
-    rng = random.Random(seed)
-    numbers = np.random.default_rng(seed)
+    rng = random.Random(seeded(seed))
+    numbers = np.random.default_rng(seeded(seed))
     words = 256
     tables = []
     for table in range(column_tables):

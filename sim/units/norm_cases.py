@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.units.layer_norm import layer_norm
+from sim.bench import seeded
 from spec.formats import NORM, RESIDUAL
 
 __all__ = ["Case", "random_case"]
@@ -95,7 +96,7 @@ def random_case(
     signals: bool | None = None,
 ) -> Case:
     """Instructions with `row_counts` rows each, all of one width, over one of two tables."""
-    rng, numbers = random.Random(seed), np.random.default_rng(seed)
+    rng, numbers = random.Random(seeded(seed)), np.random.default_rng(seeded(seed))
     blocks = -(-channels // lanes)
     tables: list[dict[str, int]] = [{}] * (norm_tables * lanes)
     places = (norm_tables - blocks, 0) if norm_tables >= 2 * blocks else (norm_tables - blocks,)

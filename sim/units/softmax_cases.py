@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from golden_model.units.requantize import requantize
 from golden_model.units.softmax import probabilities, row_scale
+from sim.bench import seeded
 from spec.formats import ACC, LOGIT, REQUANTIZE
 
 __all__ = ["Case", "Row", "random_case"]
@@ -44,7 +45,7 @@ class Case:
 
     def add(self, command: dict[str, int], scores: list[NDArray[np.int64]], seed: int) -> None:
         """One instruction with its rows of raw scores; lanes without a key hold random ones."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seeded(seed))
         self.commands.append(command)
         multiplier, shift = command["score_multiplier"], command["score_shift"]
         for row in scores:
@@ -84,7 +85,7 @@ def random_case(
     seed: int, *, banks: int, row_counts: list[int], max_keys: int, min_keys: int = 1
 ) -> Case:
     """Instructions with `row_counts` rows each; logits of all spreads, equal ones, ties."""
-    rng, numbers = random.Random(seed), np.random.default_rng(seed)
+    rng, numbers = random.Random(seeded(seed)), np.random.default_rng(seeded(seed))
     case = Case(banks)
     shifts = (16, 20, 24, 15, 0, 8, REQUANTIZE.max_shift)
     for index, count in enumerate(row_counts):

@@ -16,7 +16,7 @@ from rtl_gen.dma.read_channel import ReadChannel
 from rtl_gen.dma.storer import Storer
 from rtl_gen.dma.write_channel import WriteChannel
 from rtl_gen.interfaces import ISSUED, WINDOWS
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all
 from sim.units.dma_cases import encode, set_windows
 from spec.isa import INSTRUCTION_BYTES, Opcode, Window
@@ -110,11 +110,11 @@ class _Bench:
         from cocotbext.axi import AxiBus, AxiRam
 
         self.dut, self.seed = dut, seed
-        self.random = random.Random(seed)
+        self.random = random.Random(seeded(seed))
         self.lanes = parameters()["lanes"]
         self.ram = AxiRam(AxiBus.from_prefix(dut, "axi_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
         self.ram.write(0, self.random.randbytes(0xC000))
-        pauses = random.Random(seed)
+        pauses = random.Random(seeded(seed))
 
         def generator() -> Any:
             while True:

@@ -21,7 +21,7 @@ from rtl_gen.interfaces import (
     token_write_layout,
 )
 from rtl_gen.postproc.epilogue import Epilogue
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read
 from sim.units.epilogue_cases import Case, Credit, random_case
 from spec.isa import Destination
@@ -46,7 +46,7 @@ class TB:
         size = parameters()
         self.dut, self.case, self.stall = dut, case, stall
         self.lanes, self.vector_lanes = size["lanes"], size["vector_lanes"]
-        self.random = random.Random(f"memory/{seed}")
+        self.random = random.Random(f"memory/{seeded(seed)}")
         self.memory = dict(case.memory)
         self.credits: list[Credit] = []
         self.saturations = 0

@@ -7,7 +7,7 @@ import cocotb
 
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.interfaces import ISSUED, WINDOWS
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, check, check_all, write
 from sim.units.dma_cases import Dram, encode, expect_error, reset
 from spec.isa import INSTRUCTION_BYTES, Opcode
@@ -55,7 +55,7 @@ async def _start(dut: Any, limit: int, base: int = _BASE) -> None:
 async def programs(dut: Any) -> None:
     """Whole programs up to HALT, of many lengths, with stalls; nothing is read beyond the limit."""
     await start(dut)
-    rng = random.Random(1)
+    rng = random.Random(seeded(1))
     dram = _dram(dut, [], stall=0.2, seed=1)
     sink = Sink(dut, "instruction", ISSUED, seed=1, stall=0.3)
     bus_bytes = parameters()["bus_bits"] // 8
@@ -80,7 +80,7 @@ async def programs(dut: Any) -> None:
 async def prefetch_is_bounded(dut: Any) -> None:
     """While nothing is taken, at most `depth` lines are requested, and all of them are accepted."""
     await start(dut)
-    rng = random.Random(2)
+    rng = random.Random(seeded(2))
     program = _program(rng, 64)
     dram = _dram(dut, program)
     sink = Sink(dut, "instruction", ISSUED, stall=1.0)
@@ -98,7 +98,7 @@ async def prefetch_is_bounded(dut: Any) -> None:
 async def end_of_window(dut: Any) -> None:
     """A program without HALT ends in WINDOW at the limit; a bad base in WINDOW at 0."""
     await start(dut)
-    rng = random.Random(3)
+    rng = random.Random(seeded(3))
     dram = _dram(dut, [])
     sink = Sink(dut, "instruction", ISSUED, stall=0.1)
     for words in (0, 1, 5, 12):
@@ -121,7 +121,7 @@ async def end_of_window(dut: Any) -> None:
 async def stop(dut: Any) -> None:
     """`stop` at any time discards what arrives; the next start is clean."""
     await start(dut)
-    rng = random.Random(4)
+    rng = random.Random(seeded(4))
     dram = _dram(dut, [], stall=0.2, seed=4)
     sink = Sink(dut, "instruction", ISSUED, stall=0.3, seed=4, check=False)
     dram.request.check = False

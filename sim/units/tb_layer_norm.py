@@ -18,7 +18,7 @@ from rtl_gen.interfaces import (
 )
 from rtl_gen.postproc.layer_norm import LayerNorm
 from rtl_gen.postproc.row_statistics import RowStatistics
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read
 from sim.units.norm_cases import Case, random_case
 from spec.registers import Error
@@ -43,7 +43,7 @@ class TB:
         size = parameters()
         self.dut, self.case, self.seed, self.stall = dut, case, seed, stall
         self.lanes, self.norm_lanes = size["lanes"], size["norm_lanes"]
-        self.random = random.Random(f"memory/{seed}")
+        self.random = random.Random(f"memory/{seeded(seed)}")
         self.command = Source(dut, "command", NORM_COMMAND, seed=seed, stall=stall)
         self.tokens = Sink(dut, "take_token", 4, seed=seed, stall=stall)
         self.write = Sink(dut, "write", token_write_layout(self.lanes), seed=seed, stall=stall)

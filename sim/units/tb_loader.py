@@ -16,7 +16,7 @@ from rtl_gen.interfaces import (
     table_write_layout,
     token_write_layout,
 )
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, unpack
 from sim.units.dma_cases import Dram, encode, expect_error, reset, set_windows
 from spec.isa import Opcode, Window
@@ -116,7 +116,7 @@ class _Model:
 class _Bench:
     def __init__(self, dut: Any, seed: int, stall: float) -> None:
         self.dut, self.seed = dut, seed
-        self.random = random.Random(seed)
+        self.random = random.Random(seeded(seed))
         p = parameters()
         self.bus_bytes = p["bus_bits"] // 8
         self.memory = self.random.randbytes(_MEMORY_BYTES)

@@ -13,7 +13,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from golden_model.units.pe_array import accumulate, reduce
 from rtl_gen.interfaces import accumulators_layout, scores_layout
 from rtl_gen.pe_array.pe_array import PEArray
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, check, check_all, write
 from spec.formats import SCALAR
 
@@ -35,8 +35,8 @@ class Stimulus:
     """Steps of random passes, and the results they must give."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.numpy = np.random.default_rng(seed)
+        self.random = random.Random(seeded(seed))
+        self.numpy = np.random.default_rng(seeded(seed))
         self.banks, self.lanes = parameters()["banks"], parameters()["lanes"]
         self.steps: list[dict[str, Any]] = []
         self.accumulated: list[list[int]] = []

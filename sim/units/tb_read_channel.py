@@ -8,7 +8,7 @@ from cocotb.triggers import ReadOnly
 
 from rtl_gen.dma.axi import BURST_BEATS, TRANSFER, read_data_layout
 from rtl_gen.dma.read_channel import ReadChannel
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all
 from sim.units.axi_slave import ReadSlave
 
@@ -27,7 +27,7 @@ class _Bench:
         self.dut, self.seed = dut, seed
         self.bus_bits = parameters()["bus_bits"]
         self.bytes = self.bus_bits // 8
-        self.random = random.Random(seed)
+        self.random = random.Random(seeded(seed))
         self.memory = bytearray(self.random.randbytes(_MEMORY_BYTES))
         self.requests = [
             Source(dut, f"request__{n}", TRANSFER, seed=seed, stall=stall) for n in (0, 1)
@@ -96,7 +96,7 @@ async def independent_model(dut: Any) -> None:
     bench = _Bench(dut, 3, 0.2)
     ram = AxiRamRead(AxiReadBus.from_prefix(dut, "bus_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
     ram.write(0, bytes(bench.memory))
-    pauses = random.Random(3)
+    pauses = random.Random(seeded(3))
 
     def pause() -> Any:
         while True:

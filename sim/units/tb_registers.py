@@ -8,7 +8,7 @@ from cocotb.triggers import ReadOnly
 
 from rtl_gen.host.registers import DEFAULT_WATCHDOG_CYCLES, Registers
 from rtl_gen.interfaces import WINDOWS
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read
 from spec.isa import Window
 from spec.registers import (
@@ -42,7 +42,7 @@ class _Bench:
         cocotb.start_soon(self._watch())
 
     def stall(self, seed: int) -> None:
-        pauses = random.Random(seed)
+        pauses = random.Random(seeded(seed))
 
         def pause() -> Any:
             while True:
@@ -117,7 +117,7 @@ async def windows(dut: Any) -> None:
     await start(dut)
     bench = _Bench(dut)
     bench.stall(1)
-    rng = random.Random(1)
+    rng = random.Random(seeded(1))
     expected = [{"base": 0, "limit": 0} for _ in Window]
     check("windows after reset", read(dut, "windows", WINDOWS), expected)
     for _ in range(40):
@@ -179,7 +179,7 @@ async def counters(dut: Any) -> None:
     await start(dut)
     bench = _Bench(dut)
     bench.stall(2)
-    rng = random.Random(2)
+    rng = random.Random(seeded(2))
     for name in COUNTERS:
         values = [rng.getrandbits(COUNTER_BITS) for _ in COUNTERS]
         value = values[COUNTERS.index(name)]

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 
 from golden_model.units.requantize import requantize
 from rtl_gen.postproc.requantize import Requantize
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check
 from spec.formats import ACT, REQUANTIZE, RESIDUAL
 
@@ -59,7 +59,7 @@ async def results(dut: Any, stall: float) -> None:
     options = parameters()
     unit = Requantize(**options)
     low, high = options["low"], options["high"]
-    rng = random.Random(1)
+    rng = random.Random(seeded(1))
     has_addend = bool(options.get("addend_bits", 32))
     operands = _operands(rng, options.get("x_bits", 32), 32 if has_addend else 0, high)
     expected = [int(requantize(*operand, low, high)) for operand in operands]

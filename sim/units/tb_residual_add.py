@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 
 from golden_model.units.residual_add import residual_add
 from rtl_gen.postproc.residual_add import ResidualAdd
-from sim.bench import cycles, start
+from sim.bench import cycles, seeded, start
 from sim.streams import check
 from spec.formats import RESIDUAL
 
@@ -24,7 +24,7 @@ def component() -> wiring.Component:
 @cocotb.test()
 async def results(dut: Any) -> None:
     """Sum and saturation flag."""
-    rng = random.Random(1)
+    rng = random.Random(seeded(1))
     low, high = RESIDUAL.low, RESIDUAL.high
     corners = [low, low + 1, -1, 0, 1, high - 1, high, low // 2, low // 2 - 1, high // 2 + 1]
     operands = list(itertools.product(corners, corners))

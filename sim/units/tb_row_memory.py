@@ -12,7 +12,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from rtl_gen.buffers.row_memory import RowMemory, row_trace_layout
 from rtl_gen.interfaces import ADDRESS_BITS, row_write_layout
-from sim.bench import parameters, start
+from sim.bench import parameters, seeded, start
 from sim.streams import check, read, write
 from sim.units.renamed import Renamed
 
@@ -60,7 +60,7 @@ def random_address(rng: random.Random, words: int) -> int:
 
 async def _run(dut: Any, seed: int, rates: tuple[float, float, float], steps: int = 400) -> None:
     banks, lanes, words = (parameters()[name] for name in ("banks", "lanes", "words"))
-    rng = random.Random(seed)
+    rng = random.Random(seeded(seed))
     await start(dut)
     epilogue, loader = (
         Writer(dut, name, rng, rate)

@@ -10,7 +10,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from golden_model.units.layer_norm import row_statistics
 from rtl_gen.postproc.row_statistics import STATISTICS, SUMS, RowStatistics
-from sim.bench import start
+from sim.bench import seeded, start
 from sim.streams import Source, check, read
 from spec.formats import NORM, RESIDUAL
 
@@ -43,7 +43,7 @@ def _sums(rng: random.Random, channels: int) -> list[tuple[int, int]]:
 @cocotb.parametrize(epsilon=[0, 1, 54_321, (1 << 32) - 1])
 async def statistics(dut: Any, channels: int, epsilon: int) -> None:
     """Every row's statistics, at the stated pace and, for the first, with the stated latency."""
-    sums = _sums(random.Random(channels), channels)
+    sums = _sums(random.Random(seeded(channels)), channels)
     await start(dut)
     dut.channels.value, dut.epsilon.value = channels, epsilon
     source = Source(dut, "sums", SUMS)

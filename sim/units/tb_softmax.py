@@ -12,7 +12,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from rtl_gen.interfaces import ROW_SCALE, SOFTMAX_COMMAND, prob_row_layout, scores_layout
 from rtl_gen.postproc.row_scale import RowScale
 from rtl_gen.postproc.softmax import Softmax
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all
 from sim.units.softmax_cases import Case, random_case
 
@@ -42,7 +42,7 @@ class TB:
         size = parameters()
         self.dut, self.case, self.seed, self.stall = dut, case, seed, stall
         self.banks, self.prob_words = size["banks"], size["prob_words"]
-        self.random = random.Random(f"reader/{seed}")
+        self.random = random.Random(f"reader/{seeded(seed)}")
         self.command = Source(dut, "command", SOFTMAX_COMMAND, seed=seed, stall=stall)
         self.reserve = Source(dut, "reserve", 16, seed=seed, stall=stall)
         self.scores = Source(dut, "scores", scores_layout(self.banks), seed=seed, stall=stall)

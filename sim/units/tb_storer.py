@@ -9,7 +9,7 @@ from cocotb.triggers import ReadOnly
 from rtl_gen.dma.axi import TRANSFER
 from rtl_gen.dma.storer import Storer
 from rtl_gen.interfaces import GIVE, ISSUED
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, unpack
 from sim.units.dma_cases import encode, expect_error, reset, set_windows
 from spec.isa import Opcode, Window
@@ -33,7 +33,7 @@ def component(lanes: int, bus_bits: int) -> Storer:
 class _Bench:
     def __init__(self, dut: Any, seed: int, stall: float) -> None:
         self.dut, self.seed, self.stall = dut, seed, stall
-        self.random = random.Random(seed)
+        self.random = random.Random(seeded(seed))
         self.lanes = parameters()["lanes"]
         self.bus_bytes = parameters()["bus_bits"] // 8
         self.tokens = [self.random.getrandbits(self.lanes * 8) for _ in range(_TOKEN_WORDS)]

@@ -12,7 +12,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.interfaces import ADDRESS_BITS, TABLE_ENTRY, table_write_layout
-from sim.bench import parameters, start
+from sim.bench import parameters, seeded, start
 from sim.streams import check, read, write
 
 PARAMETERS = [
@@ -43,7 +43,7 @@ def _entry(rng: random.Random) -> dict[str, int]:
 
 async def _run(dut: Any, seed: int, read_rate: float, write_rate: float) -> None:
     words, entries = parameters()["words"], parameters()["entries"]
-    rng = random.Random(seed)
+    rng = random.Random(seeded(seed))
     await start(dut)
     memory: list[list[dict[str, int]] | None] = [None] * words
     expected: list[dict[str, int]] | None = None

@@ -12,7 +12,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from rtl_gen.buffers.token_memory import TokenMemory, token_trace_layout
 from rtl_gen.interfaces import ADDRESS_BITS, token_write_layout
-from sim.bench import parameters, start
+from sim.bench import parameters, seeded, start
 from sim.streams import check, read, write
 from sim.units.renamed import Renamed
 
@@ -47,7 +47,7 @@ def _merge(old: int | None, new: int, mask: int, lanes: int) -> int | None:
 async def _run(dut: Any, seed: int, read_rate: float, write_rate: float, steps: int = 400) -> None:
     lanes, words = parameters()["lanes"], parameters()["words"]
     readers, writers = parameters()["readers"], parameters()["writers"]
-    rng = random.Random(seed)
+    rng = random.Random(seeded(seed))
     await start(dut)
     memory: list[int | None] = [None] * words
     requests: list[int | None] = [None] * readers

@@ -8,7 +8,7 @@ from cocotb.triggers import ReadOnly
 
 from rtl_gen.dma.axi import TRANSFER
 from rtl_gen.dma.write_channel import WriteChannel
-from sim.bench import cycles, parameters, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Source, check
 from sim.units.axi_slave import WriteSlave
 
@@ -27,7 +27,7 @@ class _Bench:
         self.dut, self.seed = dut, seed
         self.bus_bits = parameters()["bus_bits"]
         self.bytes = self.bus_bits // 8
-        self.random = random.Random(seed)
+        self.random = random.Random(seeded(seed))
         self.memory = bytearray(_MEMORY_BYTES)
         self.expected = bytearray(_MEMORY_BYTES)
         self.request = Source(dut, "request", TRANSFER, seed=seed, stall=stall)
@@ -101,7 +101,7 @@ async def independent_model(dut: Any) -> None:
     await start(dut)
     bench = _Bench(dut, 3, 0.2)
     ram = AxiRamWrite(AxiWriteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
-    pauses = random.Random(3)
+    pauses = random.Random(seeded(3))
 
     def pause() -> Any:
         while True:

@@ -159,7 +159,7 @@ def test_hardware_stops_and_recovers(simulator, picture):
         assert bad.ended == "interrupt", name
         assert bad.error is error, f"{name}: got {bad.error}, expected {error}"
         if error is not Error.WATCHDOG:
-            assert bad.error_pc == pc + (name == "program without end"), name
+            assert bad.error_pc == pc, name
         assert bad.cycles < good_cycles + WATCHDOG_CYCLES, name
         assert bad.violations == 0, name
         assert after.status == Status.DONE, f"after {name}"
