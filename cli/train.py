@@ -14,8 +14,14 @@ __all__ = ["command"]
 def command(
     recipe: Annotated[str, typer.Argument(help="A recipe: demo or micro.")] = "demo",
     out: Annotated[
-        Path, typer.Option("--out", "-o", callback=writable, help="Float model file to write.")
-    ] = Path("demo-float.safetensors"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            callback=writable,
+            help="Float model file to write; RECIPE-float.safetensors if not given.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on where an interrupted run stopped.")] = True,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Instead of the recipe's own number.")
@@ -24,7 +30,7 @@ def command(
     """Train a float model on Fashion-MNIST (extra: train); then `sievit quantize` it.
 
     Needs the data set: apt-get install dataset-fashion-mnist. The state after each epoch is kept
-    beside the output, so an interrupted run can go on. demo takes hours on two cores, micro
+    beside the output, so an interrupted run can go on. On two cores demo takes hours, micro
     minutes.
 
     Example: sievit train micro --out micro-float.safetensors
@@ -37,6 +43,7 @@ def command(
     from training.trainer import EpochRecord
 
     chosen = recipe_named(recipe)
+    path = out or Path(f"{recipe}-float.safetensors")
     console = Console()
     with Progress(console=console) as progress:
         task = progress.add_task("epochs", total=epochs or chosen.epochs)
@@ -48,10 +55,10 @@ def command(
                 f"held-back {record.held_back_top1:.2%}, {record.seconds:.1f} s"
             )
 
-        metadata = train(chosen, out, resume=resume, epochs=epochs, progress=show)
+        metadata = train(chosen, path, resume=resume, epochs=epochs, progress=show)
     console.print(
-        f"{out}: top-1 {metadata['top1_held_back']} on held-back images, "
+        f"{path}: top-1 {metadata['top1_held_back']} on held-back images, "
         f"{metadata['top1_test']} on test images",
         soft_wrap=True,
     )
-    console.print(f"next: sievit quantize {out} model.safetensors", soft_wrap=True)
+    console.print(f"next: sievit quantize {path} model.safetensors", soft_wrap=True)
