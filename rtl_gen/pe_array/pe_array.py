@@ -42,7 +42,8 @@ class PEArray(wiring.Component):
     the modes have separate sums. 65,535 rows, the most a pass can have, cannot overflow ACC.
 
     Golden twin: `golden_model.units.pe_array`. Latency: LATENCY cycles from a step to its result
-    (products, partial sums, result). Throughput: one step a cycle, in both modes and between them.
+    (products, partial sums, result). Throughput: one step a cycle, in both modes and between them,
+    unless accumulations of a single step follow each other, which take two.
     Back-pressure: a result waits in a register of its own while the next one accumulates; when
     that one finishes too, the whole array freezes: `advance` is low, and the inputs must hold.
 
@@ -148,9 +149,9 @@ class PEArray(wiring.Component):
         # Control.
         m.d.comb += [
             finished.eq(partial_valid & partial_step.last),
-            self.blocked_accumulators.eq(
-                finished & ~partial_step.reduce & accumulators.valid & ~accumulators.ready
-            ),
+            # Not even while the waiting result is being taken: so the array's advance does not
+            # hang on the whole epilogue within a cycle.
+            self.blocked_accumulators.eq(finished & ~partial_step.reduce & accumulators.valid),
             self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
             self.busy.eq(product_valid | partial_valid | accumulators.valid | scores.valid),

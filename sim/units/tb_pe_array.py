@@ -158,11 +158,25 @@ def _mixed(stimulus: Stimulus) -> None:
         stimulus.reduction(stimulus.random.choice((1, 1, 2, 3)))
 
 
+def _long(stimulus: Stimulus) -> None:
+    if stimulus.random.getrandbits(1):
+        stimulus.accumulation(stimulus.random.choice((2, 3, 6)))
+    else:
+        stimulus.reduction(stimulus.random.choice((1, 1, 2, 3)))
+
+
 @cocotb.test()
 async def full_speed(dut: Any) -> None:
     """One step a cycle in and between both modes."""
-    counts = await _run(dut, 1, _mixed)
+    counts = await _run(dut, 1, _long)
     check("pe_array.cycles", counts["cycles"], counts["steps"])
+
+
+@cocotb.test()
+async def single_steps(dut: Any) -> None:
+    """Accumulations of one step take two cycles each, but for the first and last in the pipe."""
+    counts = await _run(dut, 7, lambda stimulus: stimulus.accumulation(1))
+    check("pe_array.cycles", counts["cycles"], 2 * counts["steps"] - 3)
 
 
 @cocotb.test()
