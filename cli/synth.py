@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.errors import UsageError
 from cli.options import JsonOption, PresetOption, require, write_json
 from cli.progress import steps
 
@@ -30,14 +31,17 @@ def command(
 
     Example: sievit synth --preset ulx3s --device 85k --json ulx3s.json
     """
-    require("fpga")
-    from boards.ecp5 import synthesize
+    from boards.ecp5 import DEVICES, synthesize
     from spec.presets import preset as preset_of
 
+    config = preset_of(preset)
+    if device not in DEVICES:
+        raise UsageError(f"--device must be one of {', '.join(DEVICES)}, not '{device}'")
+    require("fpga")
     console = Console()
     with steps() as tell:
         result = synthesize(
-            preset_of(preset),
+            config,
             device=device,
             frequency_mhz=frequency_mhz,
             route=route,

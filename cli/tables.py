@@ -1,5 +1,6 @@
 """Tables and pictures that several verbs print."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -41,7 +42,7 @@ def summary_table(report: dict[str, Any]) -> Table:
     """The figures of a simulation, in total over its images."""
     images = report["images"]
     plural = "s" if images > 1 else ""
-    where = f"{report['model']} on {report['preset']}, {report['simulator']}"
+    where = f"{Path(report['model']).name} on {report['preset']}, {report['simulator']}"
     table = Table(title=f"{where}, {images} image{plural}")
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -45,7 +45,7 @@ def command(
     chosen = recipe_named(recipe)
     path = out or Path(f"{recipe}-float.safetensors")
     console = Console()
-    with Progress(console=console) as progress:
+    with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("epochs", total=epochs or chosen.epochs)
 
         def show(record: EpochRecord) -> None:
@@ -57,8 +57,8 @@ def command(
 
         metadata = train(chosen, path, resume=resume, epochs=epochs, progress=show)
     console.print(
-        f"{path}: top-1 {metadata['top1_held_back']} on held-back images, "
-        f"{metadata['top1_test']} on test images",
+        f"{path}: top-1 {float(metadata['top1_held_back']):.2%} on held-back images, "
+        f"{float(metadata['top1_test']):.2%} on test images",
         soft_wrap=True,
     )
     console.print(f"next: sievit quantize {path} model.safetensors", soft_wrap=True)

@@ -32,6 +32,7 @@ __all__ = [
     "build_model",
     "cycles",
     "parameters",
+    "prune",
     "run_bench",
     "run_model",
     "seeded",
@@ -145,7 +146,7 @@ def _runner(simulator: str) -> tuple[Any, dict[str, str]]:
     try:
         import cocotb_tools.runner as tools
     except ModuleNotFoundError as error:
-        raise SimulationError("cocotb is missing: pip install 'sievit[sim]'") from error
+        raise SimulationError("cocotb is missing: pip install -e '.[sim]'") from error
     variables = {}
     if simulator == "icarus":
         require_program("iverilog", "iverilog")
@@ -157,14 +158,15 @@ def _runner(simulator: str) -> tuple[Any, dict[str, str]]:
     return tools.get_runner(simulator), variables
 
 
-def _prune(folder: Path) -> None:
+def prune(folder: Path) -> None:
     """Remove older builds of the same label (name before the digest) that nobody uses any more."""
     label = folder.name.rpartition("-")[0]
     for other in folder.parent.glob(f"{label}-*"):
         if other == folder or other.name.rpartition("-")[0] != label or other.suffix == ".lock":
             continue
         built = other / "built"
-        if built.exists() and time.time() - built.stat().st_mtime > _KEPT_SECONDS:
+        last_used = (built if built.exists() else other).stat().st_mtime
+        if time.time() - last_used > _KEPT_SECONDS:
             built.unlink(missing_ok=True)
             shutil.rmtree(other, ignore_errors=True)
             other.with_suffix(".lock").unlink(missing_ok=True)
@@ -232,7 +234,7 @@ def build_model(
             for file in folder.glob(pattern):
                 file.unlink()
         (folder / "built").touch()
-        _prune(folder)
+        prune(folder)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Runs a model on simulated Verilog and holds every tensor against the golden model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,17 @@ from golden_model import vit
 from golden_model.trace import assemble_tensors
 from perf_model import roofline
 from sim.errors import MachineStoppedError, SimulationError
+from sim.flip import flip_visible_bit
 from sim.machine import Options, Outcome, Simulation
 from sim.trace import Difference, compare_tensors
-from spec.assembler import decode
 from spec.config import Config
-from spec.formats import REQUANTIZE
 from spec.image import Image
-from spec.isa import Opcode
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
 from spec.reports import DRAM_KINDS
 
-__all__ = ["Experiment", "flip_weight_bit", "simulate"]
+__all__ = ["Experiment", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +35,9 @@ class Experiment:
     """For each image the tensors that differ, in the order of the network."""
     layers: dict[str, int]
     """Cycles of the first image by layer, between the last writes of consecutive layers."""
+
+    flipped_bit: int | None = None
+    """The bit that was flipped: the first from the one asked for that changes a tensor."""
 
     @property
     def agrees(self) -> bool:
@@ -59,7 +60,8 @@ def simulate(
 
     name : of the model, for the report
     images : uint8 [n, height, width] or [n, channels, height, width]
-    flip_bit : number of a weight bit to flip in the DRAM, after the image's digests were checked
+    flip_bit : number of a weight bit to flip in the DRAM, after the image's digests were checked;
+        of the next one if that changes no tensor (see `sim.flip`)
     progress : called with what is being done
     image : the compiled model, if it is compiled already
     Raises `MachineStoppedError` when a run ends in the machine's error state.
@@ -71,14 +73,16 @@ def simulate(
     image.check_config(config)
     if image.model_digest != model_digest(model):
         raise SimulationError(f"the image was compiled from another model than '{name}'")
-    loaded = image if flip_bit is None else flip_weight_bit(image, config, flip_bit)
     pictures = batch_of(images, model.config)
     expected: dict[str, NDArray[Any]] = {}
     vit(model, pictures, lambda tensor, array: expected.__setitem__(tensor, array))
+    inputs, loaded = patches_of(pictures, model.config), image
+    if flip_bit is not None:
+        loaded, flip_bit = flip_visible_bit(image, config, flip_bit, inputs, expected)
     tell(f"emitting and building {config.name} for {simulator} (once)")
     machine = Simulation.build(config, simulator)
     tell(f"simulating {len(pictures)} image{'s' if len(pictures) > 1 else ''}")
-    outcomes = machine.run(loaded, list(patches_of(pictures, model.config)), options)
+    outcomes = machine.run(loaded, list(inputs), options)
 
     entries, differences = [], []
     for number, outcome in enumerate(outcomes):
@@ -93,31 +97,8 @@ def simulate(
         report=_report(entries, config),
         differences=differences,
         layers=_layers(image, outcomes[0]),
+        flipped_bit=flip_bit,
     )
-
-
-def flip_weight_bit(image: Image, config: Config, bit: int) -> Image:
-    """The image with one bit of one weight flipped.
-
-    Weights are counted in the order in which the program loads them; those that are 0, padding
-    among them, do not count. The first numbers are the weights' sign bits, the next their bits 6,
-    and so on: rounding often hides a low bit, and hardly ever a sign.
-    """
-    places: list[NDArray[np.intp]] = []
-    for word in image.program:
-        instruction = decode(word.tobytes())
-        if instruction.opcode is not Opcode.LOAD_WEIGHTS:
-            continue
-        first = instruction.fields["offset"] + config.lanes * REQUANTIZE.entry_bytes
-        codes = image.weights[first : first + instruction.fields["depth"] * config.lanes]
-        places.append(first + np.flatnonzero(codes))
-    addresses = np.concatenate(places)
-    if not 0 <= bit < 8 * len(addresses):
-        raise SimulationError(f"--flip-bit must be in 0..{8 * len(addresses) - 1:,}, not {bit:,}")
-    significance, index = divmod(bit, len(addresses))
-    weights = image.weights.copy()
-    weights[addresses[index]] ^= 0x80 >> significance
-    return replace(image, weights=weights)
 
 
 def _check_end(outcome: Outcome, image: Image, number: int) -> None:
@@ -129,6 +110,8 @@ def _check_end(outcome: Outcome, image: Image, number: int) -> None:
             f"image {number}: the machine broke AXI rules "
             f"(violations {outcome.violations:#x}, see sim/harness.v)"
         )
+    if outcome.ended == "limit":
+        raise MachineStoppedError(f"image {number}: no end after {outcome.cycles:,} cycles")
     name = image.names[outcome.error_pc] if outcome.error_pc < len(image.names) else "?"
     raise MachineStoppedError(
         f"image {number}: the machine stopped with error {outcome.error.name} at instruction "

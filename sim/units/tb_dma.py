@@ -222,7 +222,7 @@ async def abort(dut: Any) -> None:
         await cycles(dut, rng.randrange(150))
         drained += int(dut.draining.value)
         await bench.end()
-    assert drained > 4, f"only {drained} aborts had something to drain"
+    assert drained > 2, f"only {drained} aborts had something to drain"
     bench.instruction.received.clear()
     await _copies(dut, bench, [(7, 3)])
 

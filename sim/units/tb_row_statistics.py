@@ -41,12 +41,13 @@ def _sums(rng: random.Random, channels: int) -> list[tuple[int, int]]:
 @cocotb.test()
 @cocotb.parametrize(channels=[1, 2, 5, 64, 192, NORM.max_channels])
 @cocotb.parametrize(epsilon=[0, 1, 54_321, (1 << 32) - 1])
-async def statistics(dut: Any, channels: int, epsilon: int) -> None:
-    """Every row's statistics, at the stated pace and, for the first, with the stated latency."""
+@cocotb.parametrize(stall=[0.0, 0.95])
+async def statistics(dut: Any, channels: int, epsilon: int, stall: float) -> None:
+    """Every row's statistics; without stalls at the stated pace, the first after the latency."""
     sums = _sums(random.Random(seeded(channels)), channels)
     await start(dut)
     dut.channels.value, dut.epsilon.value = channels, epsilon
-    source = Source(dut, "sums", SUMS)
+    source = Source(dut, "sums", SUMS, stall=stall)
     source.put(*({"total": total, "square_total": squares} for total, squares in sums))
     entered: list[int] = []
     left: list[int] = []
@@ -66,4 +67,7 @@ async def statistics(dut: Any, channels: int, epsilon: int) -> None:
         cycle += 1
     check("row_statistics (latency)", left[0] - entered[0], RowStatistics.LATENCY)
     for earlier, later in pairwise(entered):
-        check("row_statistics (cycles)", later - earlier, RowStatistics.CYCLES)
+        if stall:
+            assert later - earlier >= RowStatistics.CYCLES
+        else:
+            check("row_statistics (cycles)", later - earlier, RowStatistics.CYCLES)

