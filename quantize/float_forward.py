@@ -4,12 +4,19 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from quantize.float_model import FloatModel
 from spec.pixels import PIXEL_OFFSET, patches_of
 
-__all__ = ["float_forward", "float_gelu"]
+__all__ = [
+    "float_block",
+    "float_embed",
+    "float_forward",
+    "float_gelu",
+    "float_head",
+    "float_norm",
+]
 
 Array = NDArray[np.floating]
 Collect = Callable[[str, Array], None]
@@ -42,7 +49,9 @@ def float_gelu(x: Array) -> Array:
 
 
 def float_forward(
-    model: FloatModel, images: NDArray[np.uint8], collect: Collect | None = None
+    model: FloatModel,
+    images: NDArray[np.uint8],
+    collect: Collect | None = None,
 ) -> Array:
     """Class logits of a batch, in the precision of the model's parameters.
 
@@ -51,31 +60,47 @@ def float_forward(
         under the same names; `blocks.N.mlp.fc1` is the output of the activation
     result : float [n, classes]
     """
-    config, give = model.config, collect or (lambda name, array: None)
+    give = collect or (lambda name, array: None)
+    x = float_embed(model, images, model["cls_token"].dtype, give)
+    for block in range(model.config.depth):
+        x = float_block(model, block, x, give)
+    return float_head(model, x, give)
+
+
+def float_embed(
+    model: FloatModel, images: NDArray[np.uint8], dtype: DTypeLike, give: Collect
+) -> Array:
+    """Images to the initial residual stream [n, tokens, embed_dim], in the precision `dtype`."""
+    config = model.config
     rows = patches_of(images, config)
     n, area = len(rows), config.patch_size**2
     kernel = model["patch_embed.proj.weight"].reshape(config.embed_dim, -1)
-    mean, std = (np.repeat(np.array(v, kernel.dtype), area) for v in (model.mean, model.std))
-    pixels = (rows.astype(kernel.dtype) + PIXEL_OFFSET) / 255
+    mean, std = (np.repeat(np.array(v, dtype), area) for v in (model.mean, model.std))
+    pixels = (rows.astype(dtype) + PIXEL_OFFSET) / 255
     embedded = _linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])
     cls_token = np.broadcast_to(model["cls_token"], (n, 1, config.embed_dim))
     x = np.concatenate([cls_token, embedded], axis=1) + model["pos_embed"]
     give("patch_embed", x)
-    for block in range(config.depth):
-        x = _block(model, f"blocks.{block}", x, give)
-    final = _norm(model, "norm", x[:, :1])
+    return x
+
+
+def float_head(model: FloatModel, x: Array, give: Collect) -> Array:
+    """Class logits of the residual stream [n, tokens, embed_dim], from its CLS row."""
+    final = float_norm(model, "norm", x[:, :1])
     give("norm", final)
     logits = _linear(final[:, 0], model["head.weight"], model["head.bias"])
     give("head", logits)
     return logits
 
 
-def _block(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
-    normal = _norm(model, f"{name}.norm1", x)
+def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Array:
+    """One encoder block of the residual stream [n, tokens, embed_dim], in its precision."""
+    name = f"blocks.{number}"
+    normal = float_norm(model, f"{name}.norm1", x)
     give(f"{name}.norm1", normal)
     x = x + _attention(model, f"{name}.attn", normal, give)
     give(f"{name}.attn.proj", x)
-    normal = _norm(model, f"{name}.norm2", x)
+    normal = float_norm(model, f"{name}.norm2", x)
     give(f"{name}.norm2", normal)
     mlp = f"{name}.mlp"
     hidden = _linear(normal, model[f"{mlp}.fc1.weight"], model[f"{mlp}.fc1.bias"])
@@ -107,7 +132,8 @@ def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
     return _linear(context, model[f"{name}.proj.weight"], model[f"{name}.proj.bias"])
 
 
-def _norm(model: FloatModel, name: str, x: Array) -> Array:
+def float_norm(model: FloatModel, name: str, x: Array) -> Array:
+    """LayerNorm of rows [..., embed_dim]."""
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     scale = 1 / np.sqrt(variance + model.norm_epsilon)
@@ -116,5 +142,5 @@ def _norm(model: FloatModel, name: str, x: Array) -> Array:
 
 def _linear(x: Array, weight: Array, bias: Array) -> Array:
     """X [..., inputs] times weight [outputs, inputs], as one matrix product."""
-    flat = x.reshape(-1, x.shape[-1]) @ weight.T
+    flat = x.reshape(-1, x.shape[-1]) @ weight.T.astype(x.dtype, copy=False)
     return (flat + bias).reshape(*x.shape[:-1], len(bias))
