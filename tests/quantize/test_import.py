@@ -1,0 +1,306 @@
+"""Foreign models: names, folds, refusals; the float forward against torch's own attention."""
+
+import json
+
+import numpy as np
+import pytest
+
+from quantize import QuantizeError, float_forward
+from quantize.architectures import ARCHITECTURES, random_weights
+from quantize.importers import ImportRefusedError, Verdict, import_file
+from quantize.importers.read import import_tensors
+from quantize.importers.settings import Settings
+from quantize.importers.shape import position_grid
+from spec.model_file import write_tensors
+from tests.quantize.foreign import CONFIG, hugging_face_state, timm_state, torchvision_state
+from tests.random_models import random_images
+
+KNOWN = Settings(heads=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), norm_epsilon=1e-6)
+DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "int8": "I8"}
+
+
+def imported(state, settings=KNOWN):
+    header = {name: (DTYPES[value.dtype.name], value.shape) for name, value in state.items()}
+    return import_tensors(header, state.__getitem__, settings, "model")
+
+
+def torch_logits(state, images, settings=KNOWN):
+    """timm's forward, written again with torch's fused attention, convolution and LayerNorm."""
+    torch = pytest.importorskip("torch")
+    from torch.nn import functional
+
+    t = {name: torch.tensor(value) for name, value in state.items()}
+    mean, std = (torch.tensor(v)[:, None, None] for v in (settings.mean, settings.std))
+
+    def norm(name, x):
+        return functional.layer_norm(x, x.shape[-1:], t[f"{name}.weight"], t[f"{name}.bias"], 1e-6)
+
+    def linear(name, x):
+        return functional.linear(x, t[f"{name}.weight"], t.get(f"{name}.bias"))
+
+    size = t["patch_embed.proj.weight"].shape[-1]
+    pixels = (torch.tensor(images).float() / 255 - mean) / std
+    x = functional.conv2d(
+        pixels, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], stride=size
+    )
+    x = x.flatten(2).transpose(1, 2)
+    if t["pos_embed"].shape[1] == x.shape[1]:
+        x = x + t["pos_embed"]
+        x = torch.cat([t["cls_token"].expand(len(x), -1, -1), x], 1)
+    else:
+        x = torch.cat([t["cls_token"].expand(len(x), -1, -1), x], 1) + t["pos_embed"]
+    n, tokens, dim = x.shape
+    for block in range(CONFIG.depth):
+        name = f"blocks.{block}"
+        qkv = linear(f"{name}.attn.qkv", norm(f"{name}.norm1", x))
+        q, k, v = qkv.reshape(n, tokens, 3, settings.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        branch = linear(f"{name}.attn.proj", mixed.transpose(1, 2).reshape(n, tokens, dim))
+        x = x + branch * t.get(f"{name}.ls1.gamma", torch.ones(1))
+        hidden = functional.gelu(linear(f"{name}.mlp.fc1", norm(f"{name}.norm2", x)))
+        branch = linear(f"{name}.mlp.fc2", hidden)
+        x = x + branch * t.get(f"{name}.ls2.gamma", torch.ones(1))
+    final = norm("norm", x)[:, 0]
+    return (linear("head", final) if "head.weight" in t else final).numpy()
+
+
+def without(state, *endings):
+    return {name: value for name, value in state.items() if not name.endswith(endings)}
+
+
+VARIANTS = {
+    "plain": lambda: timm_state(),
+    "layer_scale": lambda: timm_state(layer_scale=True),
+    "no_qkv_bias": lambda: without(timm_state(), "qkv.bias"),
+    "no_head": lambda: without(timm_state(), "head.weight", "head.bias"),
+    "no_cls_position": lambda: {**(s := timm_state()), "pos_embed": s["pos_embed"][:, 1:]},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_float_forward_is_timms(variant):
+    state, images = VARIANTS[variant](), random_images(CONFIG, 5)
+    true = torch_logits(state, images)
+    got = float_forward(imported(state).model, images)
+    assert np.abs(got - true).max() < 1e-5 * max(np.abs(true).max(), 1)
+
+
+@pytest.mark.parametrize("rename", [torchvision_state, hugging_face_state])
+def test_other_names_give_the_same_model(rename):
+    state = timm_state()
+    got, true = imported(rename(state)), imported(state)
+    assert got.dialect != true.dialect
+    assert got.model.config == true.model.config == CONFIG
+    for name, value in true.model.parameters.items():
+        assert (got.model[name] == value).all(), name
+    assert {row.verdict for row in got.table.rows} == {Verdict.SUPPORTED}
+
+
+def test_real_timm_gives_the_same_logits():
+    timm = pytest.importorskip("timm", reason="timm or its torchvision is not installed")
+    torch = pytest.importorskip("torch")
+    from quantize.importers.read import import_live
+
+    torch.manual_seed(0)
+    model = timm.create_model("vit_small_patch14_dinov2", img_size=56, depth=2).eval()
+    model.load_state_dict(
+        {
+            k: torch.rand_like(v) if "gamma" in k else v + 0.1 * torch.randn_like(v)
+            for k, v in model.state_dict().items()
+        }
+    )
+    got = import_live(model)
+    images = random_images(got.model.config, 2)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (got.model.mean, got.model.std))
+    with torch.no_grad():
+        true = model((torch.tensor(images).float() / 255 - mean) / std).numpy()
+    assert np.abs(float_forward(got.model, images) - true).max() < 1e-4
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.float32)
+
+
+REFUSED = {
+    "distilled": ({"dist_token": zeros(1, 1, 24)}, "dist_token", "mean of two heads"),
+    "two_heads": ({"head_dist.weight": zeros(7, 24)}, "head_dist", "mean of two heads"),
+    "mean_pooled": ({"fc_norm.weight": zeros(24)}, "fc_norm", "patch-mean pooling"),
+    "registers": ({"reg_token": zeros(1, 4, 24)}, "reg_token", "register tokens"),
+    "qk_norm": (
+        {"blocks.1.attn.q_norm.weight": zeros(8)},
+        "blocks.1.attn.q_norm",
+        "qk-norm",
+    ),
+    "swiglu": ({"blocks.0.mlp.w12.weight": zeros(80, 24)}, "blocks.0.mlp.w12", "SwiGLU"),
+    "gated": (
+        {f"blocks.{n}.mlp.fc1.weight": zeros(80, 24) for n in range(2)},
+        "blocks.0.mlp",
+        "gated MLP",
+    ),
+    "relative": (
+        {"blocks.0.attn.relative_position_bias_table": zeros(9, 3)},
+        "blocks.0.attn.relative_position_bias_table",
+        "relative position bias",
+    ),
+    "stem": ({"patch_embed.backbone.conv.weight": zeros(3)}, "patch_embed.backbone.conv", "stem"),
+    "pre_norm": ({"norm_pre.weight": zeros(24)}, "norm_pre", "LayerNorm on the embedding"),
+    "unknown": ({"blocks.0.adapter.weight": zeros(3)}, "blocks.0.adapter", "not known among"),
+    "integers": ({"norm.bias": np.zeros(24, np.int8)}, "norm", "is I8; must be F16"),
+    "depths": (
+        {"blocks.3.norm1.weight": zeros(24)},
+        "blocks.2",
+        "missing, though there is a block 3",
+    ),
+    "shape": (
+        {"blocks.1.mlp.fc2.weight": zeros(24, 39)},
+        "blocks.1.mlp.fc2.weight",
+        r"has shape \[24, 39\], the model's other tensors want \[24, 40\]",
+    ),
+    "no_cls": ({"cls_token": None}, "cls_token", "missing; patch-mean pooling"),
+    "no_norm": ({"norm.weight": None}, "norm.weight", "missing"),
+    "beside_the_mean": ({"head.weight": zeros(7, 48)}, "head", "CLS beside the patch mean"),
+    "positions": ({"pos_embed": zeros(1, 13, 24)}, "pos_embed", "neither a square"),
+    "oblong": ({"patch_embed.proj.weight": zeros(24, 3, 4, 2)}, "patch_embed.proj", "square"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_machine_cannot_do_is_refused_by_layer(case):
+    changes, layer, why = REFUSED[case]
+    state = {k: v for k, v in {**timm_state(), **changes}.items() if v is not None}
+    header = {name: (DTYPES[value.dtype.name], value.shape) for name, value in state.items()}
+    with pytest.raises(ImportRefusedError, match=rf"^model: .*unsupported: .*{why}") as caught:
+        import_tensors(header, lambda name: pytest.fail("read too early"), KNOWN, "model")
+    assert layer in {row.layer for row in caught.value.table.unsupported}
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"heads": None}, "heads: unsupported: not in the tensors"),
+        ({"heads": 5}, "heads: unsupported: 5 do not divide the 24 channels"),
+        ({"mean": None}, "mean and std: unsupported: not in the tensors"),
+        ({"pooling": "avg"}, "pooling: unsupported: 'avg': patch-mean"),
+        ({"activation": "quick_gelu"}, "activation 'quick_gelu': must be gelu or relu"),
+        ({"kind": "swinv2"}, "'swinv2' is not a plain pre-norm ViT"),
+        ({"image_size": 13}, "patch_size must divide image_size"),
+        (
+            {"architecture": ARCHITECTURES["deit_tiny_patch16_224"]},
+            "embed_dim: unsupported: 24, the named model has 192",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit(settings, message):
+    with pytest.raises(ImportRefusedError, match=message):
+        imported(timm_state(), Settings(**{**vars(KNOWN), **settings}))
+
+
+def test_post_norm_and_distillation_by_hugging_faces_names():
+    state = hugging_face_state(timm_state())
+    for name, why in (
+        ("vit.encoder.layer.0.output.LayerNorm.weight", "post-norm"),
+        ("deit.embeddings.distillation_token", "mean of two heads"),
+    ):
+        with pytest.raises(ImportRefusedError, match=why):
+            imported({**state, name: zeros(24)})
+    spared = imported({**state, "vit.pooler.dense.weight": zeros(24, 24)})
+    assert [row.layer for row in spared.table.rows if row.verdict is Verdict.DROPPED] == [
+        "vit.pooler.dense"
+    ]
+
+
+def test_position_embeddings_are_resampled_as_torch_does():
+    torch = pytest.importorskip("torch")
+    state = timm_state()
+    got = imported(state, Settings(**{**vars(KNOWN), "image_size": 20})).model
+    grid = torch.tensor(state["pos_embed"][0, 1:]).reshape(1, 3, 3, 24).permute(0, 3, 1, 2)
+    for size in (5, 2):
+        got = imported(state, Settings(**{**vars(KNOWN), "image_size": 4 * size})).model
+        true = torch.nn.functional.interpolate(
+            grid, size=(size, size), mode="bicubic", antialias=True
+        )
+        true = true.permute(0, 2, 3, 1).reshape(-1, 24).numpy()
+        assert got["pos_embed"][0, 1:] == pytest.approx(true, abs=1e-5)
+        assert (got["pos_embed"][0, 0] == state["pos_embed"][0, 0]).all()
+
+
+def test_files_and_their_neighbours(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, hugging_face_state(timm_state()), {})
+    with pytest.raises(ImportRefusedError, match=r"heads: unsupported.*\(and 1 more\)"):
+        import_file(path)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "num_attention_heads": 3, "layer_norm_eps": 1e-12})
+    )
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    )
+    got = import_file(path)
+    assert (got.model.config.heads, got.model.norm_epsilon) == (3, 1e-12)
+    assert got.dialect == "Hugging Face"
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(QuantizeError, match="not readable JSON"):
+        import_file(path)
+    with pytest.raises(QuantizeError, match="no such file"):
+        import_file(tmp_path / "none.safetensors")
+    pickle = tmp_path / "model.pth"
+    pickle.write_bytes(b"\x80")
+    with pytest.raises(QuantizeError, match="pickles are not read"):
+        import_file(pickle)
+    (tmp_path / "config.json").unlink()
+    pickle.rename(path)
+    with pytest.raises(QuantizeError, match="not a readable safetensors file"):
+        import_file(path)
+
+
+def test_timms_own_config_is_understood(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, {"patch_embed.x": zeros(1)}, {})
+    content = {
+        "architecture": "deit_tiny_patch16_224",
+        "global_pool": "token",
+        "pretrained_cfg": {"input_size": [3, 224, 224], "mean": [0.1] * 3, "std": [0.2] * 3},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ImportRefusedError) as caught:
+        import_file(path)
+    assert {"heads", "mean and std"}.isdisjoint(row.layer for row in caught.value.table.rows)
+
+
+def test_the_table_merges_blocks():
+    rows = imported(timm_state(layer_scale=True)).table.brief()
+    text = {row.layer: row for row in rows}
+    assert text["blocks.0..1.ls1"].verdict is Verdict.FOLDED
+    assert text["blocks.0..1.ls1"].why == "LayerScale: into weight and bias of attn.proj"
+    assert text["blocks.0..1.norm2"].verdict is Verdict.SUPPORTED
+
+
+def test_position_grids():
+    assert position_grid(197) == (14, True)
+    assert position_grid(196) == (14, False)
+    assert position_grid(198) is None
+    assert position_grid(257) == (16, True)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_named_architectures_have_shapes(name):
+    config = ARCHITECTURES[name].config
+    assert config.embed_dim == 64 * config.heads
+    assert config.tokens == {14: 257, 16: 197, 32: 50}[config.patch_size]
+
+
+def test_random_weights_are_timms_by_statistics():
+    model = random_weights("deit_tiny_patch16_224", 1, 32)
+    assert model.config.tokens == 5
+    assert model["blocks.3.mlp.fc1.weight"].std() == pytest.approx(0.02, rel=0.01)
+    assert model["patch_embed.proj.weight"].std() == pytest.approx(3**-0.5 / 768**0.5, rel=0.01)
+    assert (model["blocks.0.attn.qkv.bias"] == 0).all()
+    assert (model["norm.weight"] == 1).all()
+    again = random_weights("deit_tiny_patch16_224", 1, 48)
+    assert (again["head.weight"] == model["head.weight"]).all()
+    assert (
+        random_weights("deit_tiny_patch16_224", 2, 32)["head.weight"] != model["head.weight"]
+    ).any()
+    with pytest.raises(QuantizeError, match="no architecture 'swin'; there are deit_tiny"):
+        random_weights("swin")
