@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,26 @@ __all__ = ["quantize_file", "quantize_model"]
 
 RESIDUAL_HEADROOM = 1.25
 LOGITS_HEADROOM = 2.0
+GELU_LIMIT = RESIDUAL.high * GELU.input_unit
+"""Largest input that GELU's int16 holds."""
 
 Vector = NDArray[np.float64]
+Tell = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 def quantize_file(
     float_path: str | os.PathLike[str],
     out_path: str | os.PathLike[str],
     images: NDArray[np.uint8],
+    tell: Tell = _silent,
 ) -> Model:
     """Quantise a float model file over calibration images, and write the model file."""
     try:
-        model = quantize_model(load_float(float_path), images)
+        model = quantize_model(load_float(float_path), images, tell)
         save(model, out_path)
     except PixelError as error:
         raise QuantizeError(f"{float_path}: calibration images: {error}") from None
@@ -39,14 +48,21 @@ def quantize_file(
     return model
 
 
-def quantize_model(model: FloatModel, images: NDArray[np.uint8]) -> Model:
+def quantize_model(model: FloatModel, images: NDArray[np.uint8], tell: Tell = _silent) -> Model:
     """Quantise the model's parameters, rounded to float16, with ranges over `images`.
 
     images : uint8 [n, height, width] or [n, channels, height, width], 8 to 64 typical ones
+    tell : gets a line for every range that the formats do not hold
     """
     model = rounded_to_half(model)
     ranges = calibrate(model, images)
     config = model.config
+    for n, block in enumerate(ranges.blocks):
+        if config.activation == "gelu" and block.gelu_input > GELU_LIMIT:
+            tell(
+                f"blocks.{n}.mlp.fc1: GELU inputs reach {block.gelu_input:.1f} on the calibration "
+                f"images, the format ends at {GELU_LIMIT:.1f}; what is above is clipped"
+            )
     residual = _residual_scale(model, ranges)
     tensors: Tensors = {}
     scales: dict[str, Any] = {"residual": residual}

@@ -11,7 +11,7 @@ SHARPNESS = -0.5
 SUPPORT = 2.0
 
 
-def resampled(grid: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+def resampled(grid: NDArray[np.floating | np.integer], size: int) -> NDArray[np.float64]:
     """Bring a grid [rows, columns, channels] to [size, size, channels]."""
     rows, columns = (_matrix(length, size) for length in grid.shape[:2])
     return np.einsum("ir,rcd,jc->ijd", rows, grid.astype(np.float64), columns, optimize=True)
