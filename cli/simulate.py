@@ -73,7 +73,7 @@ def command(
     config = preset_of(preset)
     loaded = load_model(model)
     compiled = None if image_file is None else image_format.load(image_file, config)
-    data = load_dataset(dataset, split, loaded.config).first(images)
+    data = load_dataset(dataset, split, loaded.config, images).first(images)
     console = Console()
     with steps() as tell:
         result = simulate(
@@ -98,9 +98,8 @@ def command(
         return f"{number} ({CLASS_NAMES[number]})" if known else str(number)
 
     for number, predicted in enumerate(report["predictions"]):
-        console.print(
-            f"image {number}: predicted {name(predicted)}, label {name(int(data.labels[number]))}"
-        )
+        label = f", label {name(int(data.labels[number]))}" if data.labelled else ""
+        console.print(f"image {number}: predicted {name(predicted)}{label}")
     for number, differences in enumerate(result.differences):
         for difference in differences:
             console.print(

@@ -2,7 +2,7 @@
 
 import gzip
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from quantize.errors import QuantizeError
 from spec.model_file import ModelFileError, read_tensors, write_tensors
 
-__all__ = ["CLASS_NAMES", "Labelled", "fashion_mnist", "resized", "sample", "write_sample"]
+__all__ = [
+    "CLASS_NAMES",
+    "Labelled",
+    "fashion_mnist",
+    "resized",
+    "sample",
+    "unlabelled",
+    "write_sample",
+]
 
 PACKAGE_DIR = Path("/usr/share/datasets/fashion-mnist")
 INSTALL = "apt-get install dataset-fashion-mnist"
@@ -36,13 +44,15 @@ class Labelled:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    labelled: bool = True
+    """Without labels, those above are zeros and mean nothing."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int) -> "Labelled":
         """Take the first `count` images."""
-        return Labelled(images=self.images[:count], labels=self.labels[:count])
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
 
 
 def fashion_mnist(split: str, image_size: int = 28, folder: Path = PACKAGE_DIR) -> Labelled:
@@ -73,6 +83,11 @@ def sample(path: str | os.PathLike[str], image_size: int = 28) -> Labelled:
     if labels.shape != images.shape[:1]:
         raise QuantizeError(f"{path}: {len(images)} images but labels {list(labels.shape)}")
     return Labelled(images=resized(images, image_size), labels=labels)
+
+
+def unlabelled(images: NDArray[np.uint8]) -> Labelled:
+    """Pictures of which no one says what they show."""
+    return Labelled(images=images, labels=np.zeros(len(images), np.uint8), labelled=False)
 
 
 def write_sample(path: str | os.PathLike[str], data: Labelled) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from spec.model_file import (
     ModelFileError,
     float_shapes,
     read_tensors,
+    write_tensors,
 )
 
-__all__ = ["FloatModel", "float_model_of", "load_float", "rounded_to_half"]
+__all__ = ["FloatModel", "float_model_of", "load_float", "rounded_to_half", "save_float"]
 
 NORM_EPSILON = 1e-6
 """timm's default for vision transformers."""
@@ -98,6 +99,21 @@ def load_float(path: str | os.PathLike[str]) -> FloatModel:
         raise QuantizeError(str(error)) from None
     except QuantizeError as error:
         raise QuantizeError(f"{path}: {error}") from None
+
+
+def save_float(model: FloatModel, path: str | os.PathLike[str]) -> None:
+    """Write a float model as `load_float` reads it."""
+    metadata = {
+        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "mean": json.dumps(list(model.mean)),
+        "std": json.dumps(list(model.std)),
+        "norm_epsilon": json.dumps(model.norm_epsilon),
+        **{key: str(value) for key, value in model.provenance.items() if key in KEPT_METADATA},
+    }
+    try:
+        write_tensors(Path(path), model.parameters, metadata)
+    except ModelFileError as error:
+        raise QuantizeError(str(error)) from None
 
 
 def rounded_to_half(model: FloatModel) -> FloatModel:

@@ -99,7 +99,10 @@ ARGUMENTS = {
     "device": (["synth", "--device", "12k"], "--device must be one of 25k, 45k, 85k, not '12k'"),
     "frequency": (["synth", "--frequency", "-5"], "'--frequency'"),
     "model": (["run", "--model", "huge"], "no model file 'huge'; bundled models: demo, micro"),
-    "dataset": (["run", "--dataset", "cats"], "--dataset must be sample, fashion-mnist or a file"),
+    "dataset": (
+        ["run", "--dataset", "cats"],
+        "--dataset must be sample, fashion-mnist, photos, random or a file",
+    ),
     "split": (["run", "--split", "half"], "--split must be one of train, test, not 'half'"),
     "split of fashion": (
         ["simulate", "--dataset", "fashion-mnist", "--split", "half"],

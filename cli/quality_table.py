@@ -1,0 +1,44 @@
+"""How well an integer model follows its float original, as tables."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from quantize.report import Quality
+
+__all__ = ["print_quality"]
+
+
+def print_quality(console: Console, found: "Quality") -> None:
+    """Print SQNR by block and tensor, and where the losses are."""
+    from quantize.report import BLOCK_TENSORS
+
+    ratios = {tensor.name: tensor.sqnr_db for tensor in found.tensors}
+    title = "SQNR in dB: a float tensor over what the integer model loses of it"
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+    table.add_column("block", justify="right")
+    for kind in BLOCK_TENSORS:
+        table.add_column(kind.removeprefix("attn.").removeprefix("mlp."), justify="right")
+    blocks = sum(name.endswith(".norm1") for name in ratios)
+    for n in range(blocks):
+        table.add_row(str(n), *(f"{ratios[f'blocks.{n}.{kind}']:.1f}" for kind in BLOCK_TENSORS))
+    console.print(table)
+    ends = ", ".join(f"{name} {ratios[name]:.1f} dB" for name in ("patch_embed", "norm", "head"))
+    name, loss = found.largest_loss
+    first = found.loses_first()
+    cosines = found.token_cosines
+    console.print(
+        f"{ends}\n"
+        f"token cosine: mean {cosines.mean():.5f}, least {cosines.min():.5f}, "
+        f"CLS {cosines[:, 0].mean():.5f}\n"
+        f"the residual stream loses most at {name}: {loss:.1f} dB; "
+        f"first tensor below 20 dB: {first.name if first else 'none'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for tensor in found.tensors:
+        if tensor.saturated:
+            text = f"note: {tensor.name}: {tensor.saturated:,} elements at the end of their format"
+            console.print(text, style="yellow", soft_wrap=True)
