@@ -68,14 +68,18 @@ def import_live(model: Any, image_size: int | None = None) -> Imported:  # noqa:
     described = getattr(model, "pretrained_cfg", None) or {}
     first = model.blocks[0]
     activation = type(first.mlp.act).__name__.lower()
+    approximate = getattr(first.mlp.act, "approximate", "none")
+    block = type(first).__name__
     settings = Settings(
         heads=first.attn.num_heads,
         image_size=image_size or model.patch_embed.img_size[0],
         mean=tuple(described["mean"]) if "mean" in described else None,
         std=tuple(described["std"]) if "std" in described else None,
-        norm_epsilon=model.norm.eps,
-        activation="gelu" if activation.startswith("gelu") else activation,
+        norm_epsilon=getattr(model.norm, "eps", None),
+        activation=activation if approximate == "none" else f"{activation}, {approximate}",
         pooling=model.global_pool,
+        # Post-norm blocks have the same names: only their class tells.
+        kind=None if block == "Block" else block,
     )
     header = {name: ("F32", tuple(value.shape)) for name, value in state.items()}
 

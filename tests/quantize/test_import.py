@@ -1,6 +1,7 @@
 """Foreign models: names, folds, refusals; the float forward against torch's own attention."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from quantize import QuantizeError, float_forward
 from quantize.architectures import ARCHITECTURES, random_weights
 from quantize.importers import ImportRefusedError, Verdict, import_file
-from quantize.importers.read import import_tensors
+from quantize.importers.read import import_live, import_tensors
 from quantize.importers.settings import Settings
 from quantize.importers.shape import position_grid
 from spec.model_file import write_tensors
@@ -99,8 +100,6 @@ def test_other_names_give_the_same_model(rename):
 def test_real_timm_gives_the_same_logits():
     timm = pytest.importorskip("timm", reason="timm or its torchvision is not installed")
     torch = pytest.importorskip("torch")
-    from quantize.importers.read import import_live
-
     torch.manual_seed(0)
     model = timm.create_model("vit_small_patch14_dinov2", img_size=56, depth=2).eval()
     model.load_state_dict(
@@ -115,6 +114,50 @@ def test_real_timm_gives_the_same_logits():
     with torch.no_grad():
         true = model((torch.tensor(images).float() / 255 - mean) / std).numpy()
     assert np.abs(float_forward(got.model, images) - true).max() < 1e-4
+
+
+class Block(SimpleNamespace):
+    """As timm's class is called."""
+
+
+class GELU(SimpleNamespace):
+    pass
+
+
+class GELUTanh(SimpleNamespace):
+    pass
+
+
+class ResPostBlock(SimpleNamespace):
+    pass
+
+
+def live(state, block=Block, act=GELU, **changes):
+    """What `import_live` looks at of a timm model."""
+    torch = pytest.importorskip("torch")
+    fields = {
+        "state_dict": lambda: {name: torch.tensor(value) for name, value in state.items()},
+        "blocks": [block(attn=SimpleNamespace(num_heads=3), mlp=SimpleNamespace(act=act()))],
+        "patch_embed": SimpleNamespace(img_size=(12, 12)),
+        "norm": SimpleNamespace(eps=1e-6),
+        "global_pool": "token",
+        "pretrained_cfg": {"mean": KNOWN.mean, "std": KNOWN.std},
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_live_models():
+    state = timm_state(layer_scale=True)
+    got, true = import_live(live(state)).model, imported(state).model
+    assert got.config == true.config
+    assert all((got[name] == value).all() for name, value in true.parameters.items())
+    for changes, why in (
+        ({"act": GELUTanh}, "activation 'gelutanh'"),
+        ({"block": ResPostBlock}, "'ResPostBlock' is not a plain pre-norm"),
+        ({"global_pool": "avg"}, "patch-mean pooling"),
+    ):
+        with pytest.raises(ImportRefusedError, match=why):
+            import_live(live(state, **changes))
 
 
 def zeros(*shape):
