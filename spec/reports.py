@@ -10,6 +10,8 @@ DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
 _COUNT = {"type": "integer", "minimum": 0}
 _NUMBER = {"type": "number", "minimum": 0}
+_SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+"""Null: without labels there is no such share."""
 _TEXT = {"type": "string"}
 
 
@@ -59,13 +61,13 @@ RUN = _object(
     {
         "model": _TEXT,
         "images": _COUNT,
-        "top1_float": _NUMBER,
-        "top1_integer": _NUMBER,
+        "top1_float": _SHARE,
+        "top1_integer": _SHARE,
         "agreement": _NUMBER,
         "wall_s": _NUMBER,
     }
 )
-"""`sievit run` on a labelled set: shares of 1; `agreement` of integer with float predictions."""
+"""`sievit run`: shares of 1; `agreement` is that of integer with float predictions."""
 
 RESOURCES = _object({"fmax_mhz": _NUMBER, "resources": {"type": "object"}})
 """`sievit synth`: resources by name, and the estimated clock."""

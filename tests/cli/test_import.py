@@ -10,6 +10,7 @@ from quantize.importers import import_file
 from quantize.importers.settings import Settings
 from spec import model_file
 from spec.model_file import write_tensors
+from spec.reports import RUN
 from tests.quantize.foreign import CONFIG, hugging_face_state, timm_state
 from tests.random_models import random_images
 
@@ -44,9 +45,14 @@ def test_from_weights_to_an_integer_model(sievit, weights, tmp_path):
     assert written["images"] == 4
     assert len(written["sqnr_db"]) == 3 + 11 * CONFIG.depth
     assert "imported by timm" in model_file.load(model).provenance["source"]
-    ended = sievit("run", "--model", model, "--dataset", "random", "--images", 4)
+    ended = sievit("run", "-m", model, "-d", "random", "--images", 4, "--json", report)
     assert ended.status == 0
     assert "top-1" not in ended.out
+    written = json.loads(report.read_text())
+    assert written["top1_float"] is None
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(written, RUN)
+    assert sievit("compile", "--model", model).status == 0
 
 
 def test_only_the_table(sievit, weights):
