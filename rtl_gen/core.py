@@ -129,7 +129,9 @@ class Core(wiring.Component):
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
         m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
-        m.submodules.pe_array = self.pe_array = PEArray(**sizes)
+        m.submodules.pe_array = self.pe_array = PEArray(
+            **sizes, register_operands=c.register_operands
+        )
         m.submodules.row_memory = self.row_memory = RowMemory(**sizes, words=c.row_words)
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes, words=c.token_words

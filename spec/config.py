@@ -48,6 +48,8 @@ class Config:
     queue_depth: int = 8
     """Instructions a queue holds, beside the one that executes."""
     max_head_dim: int = 64
+    register_operands: bool = False
+    """A register between row memory and multipliers: an FPGA, where they are far apart."""
     logic_multipliers: bool = False
     """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
 
@@ -55,7 +57,7 @@ class Config:
         """Check every parameter, with messages that name it."""
         for field in asdict(self):
             value = getattr(self, field)
-            if field not in ("name", "logic_multipliers") and (
+            if field not in ("name", "logic_multipliers", "register_operands") and (
                 not isinstance(value, int) or value <= 0
             ):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")

@@ -37,6 +37,7 @@ PRESETS = {
             score_words=32,
             prob_words=32,
             logic_multipliers=True,
+            register_operands=True,
         ),
         Config(
             name="asic512",

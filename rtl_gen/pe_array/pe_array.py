@@ -1,5 +1,7 @@
 """The MAC array: banks x lanes multipliers with two ways to add up their products."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -43,7 +45,9 @@ class PEArray(wiring.Component):
 
     Golden twin: `golden_model.units.pe_array`. Latency: LATENCY cycles from a step to its result
     (products, partial sums, result). Throughput: one step a cycle, in both modes and between them,
-    unless accumulations of a single step follow each other, which take two.
+    unless accumulations of a single step follow each other, which take two. With
+    `register_operands`, operands rest in registers of their own for a cycle, between memory and
+    multiplier: for FPGAs, where both are far apart.
     Back-pressure: a result waits in a register of its own while the next one accumulates; when
     that one finishes too, the whole array freezes: `advance` is low, and the inputs must hold.
 
@@ -58,13 +62,13 @@ class PEArray(wiring.Component):
     busy : a step or a result is in flight
     """
 
-    LATENCY = 3
-
-    def __init__(self, *, banks: int, lanes: int) -> None:
+    def __init__(self, *, banks: int, lanes: int, register_operands: bool = False) -> None:
         if banks < 1 or lanes < 1:
             raise ValueError(f"banks and lanes must be positive, not {banks} and {lanes}")
         self.banks = banks
         self.lanes = lanes
+        self.register_operands = register_operands
+        self.LATENCY = 3 + register_operands
         super().__init__(
             {
                 "step_valid": In(1),
@@ -97,21 +101,26 @@ class PEArray(wiring.Component):
         product_step, partial_step = Signal(step), Signal(step)
         finished = Signal()
 
-        # Stage 1: products.
+        inputs = self._operands(m)
+        held = inputs.step_valid if self.register_operands else 0
+
+        # Products.
         products = [
             [_register(PRODUCT_BITS, f"product_{bank}_{lane}") for lane in lanes] for bank in banks
         ]
         for bank in banks:
-            row = _split(self.rows[bank], WEIGHT.bits)
+            row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
                 operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
-                m.d.comb += operand.eq(Mux(self.reduce, self.vector[lane], self.scalars[bank]))
-                with m.If(self.advance & self.step_valid):
+                m.d.comb += operand.eq(
+                    Mux(inputs.reduce, inputs.vector[lane], inputs.scalars[bank])
+                )
+                with m.If(self.advance & inputs.step_valid):
                     m.d.sync += products[bank][lane].eq(
-                        Mux(self.bank_valid[bank], operand * row[lane], 0)
+                        Mux(inputs.bank_valid[bank], operand * row[lane], 0)
                     )
 
-        # Stage 2: partial sums, over all banks or over FAN_IN lanes.
+        # Partial sums, over all banks or over FAN_IN lanes.
         bank_sums = [
             _register(PRODUCT_BITS + ceil_log2(self.banks), f"bank_sum_{lane}") for lane in lanes
         ]
@@ -132,7 +141,7 @@ class PEArray(wiring.Component):
                 for lane in lanes:
                     m.d.sync += bank_sums[lane].eq(_add([row[lane] for row in products]))
 
-        # Stage 3: running sums, and the results that wait to be taken.
+        # Running sums, and the results that wait to be taken.
         for name, sums, result, mode in (
             ("accumulator", bank_sums, accumulators.payload, ~partial_step.reduce),
             ("score", [_add(part) for part in lane_sums], scores.p.values, partial_step.reduce),
@@ -154,7 +163,7 @@ class PEArray(wiring.Component):
             self.blocked_accumulators.eq(finished & ~partial_step.reduce & accumulators.valid),
             self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
-            self.busy.eq(product_valid | partial_valid | accumulators.valid | scores.valid),
+            self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),
         ]
         with m.If(accumulators.ready):
             m.d.sync += accumulators.valid.eq(0)
@@ -162,12 +171,12 @@ class PEArray(wiring.Component):
             m.d.sync += scores.valid.eq(0)
         with m.If(self.advance):
             m.d.sync += [
-                product_valid.eq(self.step_valid),
-                product_step.reduce.eq(self.reduce),
-                product_step.first.eq(self.first),
-                product_step.last.eq(self.last),
-                product_step.row_last.eq(self.row_last),
-                product_step.banks.eq(self.bank_valid),
+                product_valid.eq(inputs.step_valid),
+                product_step.reduce.eq(inputs.reduce),
+                product_step.first.eq(inputs.first),
+                product_step.last.eq(inputs.last),
+                product_step.row_last.eq(inputs.row_last),
+                product_step.banks.eq(inputs.bank_valid),
                 partial_valid.eq(product_valid),
                 partial_step.eq(product_step),
             ]
@@ -180,3 +189,16 @@ class PEArray(wiring.Component):
                     scores.p.last.eq(partial_step.row_last),
                 ]
         return m
+
+    def _operands(self, m: Module) -> SimpleNamespace:
+        """Return the inputs, or the registers that hold them for a cycle."""
+        names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid"]
+        names += ["rows", "scalars", "vector"]
+        inputs = {name: getattr(self, name) for name in names}
+        if self.register_operands:
+            for name, source in inputs.items():
+                shape = self.signature.members[name].shape
+                inputs[name] = Signal(shape, name=f"held_{name}", reset_less=name != "step_valid")
+                with m.If(self.advance):
+                    m.d.sync += inputs[name].eq(source)
+        return SimpleNamespace(**inputs)
