@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from compiler.errors import need
 from compiler.layers import Attention, Linear, Lowered, Norm, Role
 from compiler.packing import words
-from compiler.ring import RingBlock, RingUse, place_uses
+from compiler.ring import RingBlock, RingUse, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
 from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
@@ -86,7 +86,7 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
     shape = lowered.model.config
     kv_words = words(shape.tokens, config.banks) * lowered.packing.head_words
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
-    uses = _ring_uses(order, 2 * kv_words, shared, config)
+    uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
     offset = 0
 
@@ -116,7 +116,7 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
         value_row=kv_words,
         ring_row=2 * kv_words,
         shared=shared,
-        ring=place_uses(uses, config.row_words, config.column_tables),
+        ring=(place_best if shared else place_uses)(uses, config.row_words, config.column_tables),
         norm_slots=config.norm_tables // norm_tables,
         norm_tables=norm_tables,
         position_offset=position_offset,
@@ -133,13 +133,14 @@ def _largest(lowered: Lowered, config: Config) -> int:
 
 
 def _ring_uses(
-    order: tuple[Step, ...], kv_words: int, shared: bool, config: Config
+    lowered: Lowered, order: tuple[Step, ...], kv_words: int, shared: bool, config: Config
 ) -> list[RingUse]:
     """The column blocks in program order; if `shared`, also where keys and values are dead.
 
     Then only the blocks of Q, K and V must leave the words of keys and values alone.
     """
     word_bytes = config.banks * config.lanes
+    tokens = lowered.model.config.tokens
     uses = []
     for step in order:
         layer = step.layer
@@ -149,9 +150,20 @@ def _ring_uses(
             size = words(layer.depth, config.banks)
             needed, available = (first + size) * word_bytes, config.row_words * word_bytes
             need(layer.name, needed, "bytes of row memory", available, "row_words", config)
-            uses += [RingUse(size=size, first=first)] * len(layer.blocks)
+            count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
+            table_bytes = config.lanes * REQUANTIZE.entry_bytes
+            use = RingUse(
+                size=size,
+                first=first,
+                load_cycles=words(size * word_bytes + table_bytes, config.bus_bytes),
+                use_cycles=size * count,
+            )
+            uses += [use] * len(layer.blocks)
         elif shared and isinstance(layer, Attention) and layer.last_group:
-            uses.append(RingUse(size=kv_words, hold=True))
+            # scores and P.V of each head: kv_words is what one token takes in both
+            uses.append(
+                RingUse(size=kv_words, hold=True, use_cycles=kv_words * tokens * len(layer.heads))
+            )
     return uses
 
 

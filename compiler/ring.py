@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["RingBlock", "RingUse", "place_ring", "place_uses"]
+__all__ = ["RingBlock", "RingUse", "array_waits", "place_best", "place_ring", "place_uses"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class RingUse:
 
     Column blocks that are used while they are in place have `first` behind them.
     """
+    load_cycles: int = 0
+    """Cycles that the bus takes to bring it."""
+    use_cycles: int = 0
+    """Cycles that the array takes to use it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +50,33 @@ def place_ring(sizes: Sequence[int], start: int, end: int, tables: int) -> tuple
     return place_uses([RingUse(size=size, first=start) for size in sizes], end, tables)
 
 
-def place_uses(uses: Sequence[RingUse], end: int, tables: int) -> tuple[RingBlock, ...]:
+def place_best(uses: Sequence[RingUse], end: int, tables: int) -> tuple[RingBlock, ...]:
+    """The better of aligned and gapless placing, by the cycles that the array waits."""
+    plans = [place_uses(uses, end, tables, aligned) for aligned in (False, True)]
+    return min(plans, key=lambda ring: array_waits(uses, ring))
+
+
+def array_waits(uses: Sequence[RingUse], ring: Sequence[RingBlock]) -> int:
+    """Cycles in which the array waits for loads, if both need just the cycles that `uses` says."""
+    loaded = waits = 0
+    over = [0]
+    for use, block in zip(uses, ring, strict=True):
+        start = over[-1]
+        if not use.hold:
+            loaded = max(loaded, over[block.after]) + use.load_cycles
+            start = max(start, loaded)
+        waits += start - over[-1]
+        over.append(start + use.use_cycles)
+    return waits
+
+
+def place_uses(
+    uses: Sequence[RingUse], end: int, tables: int, aligned: bool = False
+) -> tuple[RingBlock, ...]:
     """Place uses one behind the other in words 0 .. end - 1, cyclically.
+
+    aligned : blocks start at multiples of their size, so that large ones lie over small ones with
+        whole steps, not across the end of what the last ones need
 
     A block that would have to wait for keys and values goes behind them if it may be loaded
     earlier there. The i-th block uses column table i mod `tables`. Uses retire in order, so the
@@ -71,6 +100,8 @@ def place_uses(uses: Sequence[RingUse], end: int, tables: int) -> tuple[RingBloc
             rows.append(0)
             after.append(oldest)
             continue
+        if aligned:
+            position += -position % use.size
         if position < use.first or position + use.size > end:
             position = use.first
         table_free = blocks[-tables] + 1 if len(blocks) >= tables else 0

@@ -126,7 +126,6 @@ class _Scheduler:
         """Live tokens, position embedding, patches and the first LayerNorm table."""
         self.out.add("live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY])
         if self.plan.tiling.patches:
-            self.load_patches(self.plan.tiling.patches[0])
             return
         self.out.add(
             "embed.position",
@@ -142,10 +141,13 @@ class _Scheduler:
         )
         self.load_norm()
 
-    def load_patches(self, tile: Tile) -> None:
-        """Position embedding and patches of a tile; the first one brings the CLS row too."""
+    def load_patches(self, tile: Tile, skip: int = 0) -> None:
+        """Position embedding and patches of a tile, or of its rows from `skip` on.
+
+        The position embedding of the CLS row comes with the first patch's.
+        """
         residual = self.plan.regions["residual"]
-        first = tile.first + 1 if tile.number else 0
+        first = tile.first + 1 if tile.first else 0
         row_bytes = residual.stride * self.plan.config.lanes
         self.out.add(
             "embed.position",
@@ -155,14 +157,14 @@ class _Scheduler:
                 Window.WEIGHTS,
                 self.plan.position_offset + first * row_bytes,
             ),
-            views=() if tile.number else self.lowered.position_views,
+            views=() if first else self.lowered.position_views,
         )
-        buffer = self.patch_buffer(tile)
+        buffer = _rows_of(self.patch_buffer(tile), skip, tile.count)
         self.out.add(
             "input",
             Opcode.LOAD_TOKENS,
             _transfer(buffer, Window.INPUT, tile.first * buffer.stride * self.plan.config.lanes),
-            wait=[S.TOKENS_FREE] if tile.number >= PATCH_BUFFERS else [],
+            wait=[S.TOKENS_FREE] if tile.number >= PATCH_BUFFERS and not skip else [],
             token_signal=S.TOKENS_READY,
         )
 
@@ -252,8 +254,8 @@ class _Scheduler:
             signal=[S.WEIGHTS_READY],
         )
         tile = step.tile
-        if layer.role == Role.PATCH and tile and index == min(1, len(layer.blocks) - 1):
-            self.next_patches(tile)
+        if layer.role == Role.PATCH and tile and not index:
+            self.patches_behind(tile)
         wait, signal = {S.WEIGHTS_READY}, {S.WEIGHTS_FREE} if place.frees else set()
         token_wait = token_signal = None
         if block is layer.blocks[0]:
@@ -291,16 +293,21 @@ class _Scheduler:
             views=_views_of(block.views, tile) if tile else block.views,
         )
 
-    def next_patches(self, tile: Tile) -> None:
-        """The next tile of patches, behind the second column block's weights of this one.
+    def patches_behind(self, tile: Tile) -> None:
+        """The patches of a tile, behind the weights of its first column block.
 
-        The buffer is then free, and no weights that are needed earlier wait behind its load. The
-        first LayerNorm table follows the last tile.
+        Its buffer is free by then, no weights that are needed earlier wait behind the patches, and
+        the array follows them row by row: in the first tile piece by piece, because the position
+        embedding goes before the patches. The first LayerNorm table follows the last tile.
         """
+        small = (tile.count // 8, tile.count // 4) if not tile.number else ()
+        start = 0
+        for count in (*small, tile.count - sum(small)):
+            if count:
+                self.load_patches(replace(tile, first=tile.first + start, count=count), start)
+            start += count
         if tile.final:
             self.load_norm()
-        else:
-            self.load_patches(self.plan.tiling.patches[tile.number + 1])
 
     def operands(self, step: Step, layer: Linear, block: Block) -> dict[str, Any]:
         """Source, target and rows of a column block."""

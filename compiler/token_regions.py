@@ -59,41 +59,58 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
 
 def place_tokens(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]]:
     """The smallest number of tiles that fits, and its regions; `CompileError` if none does."""
-    shape = lowered.model.config
+    shape, available = lowered.model.config, config.token_words
     for count in range(1, shape.patches + 1):
         patches = balanced(shape.patches, count) if count > 1 else ()
-        regions = _patch_regions(lowered, Tiling(patches=patches))
-        if _place(regions)["patches"].end <= config.token_words:
+        if _end(_place(_patch_regions(lowered, Tiling(patches=patches)))) <= available:
             break
     else:
-        _refuse(lowered, config)
+        raise _refusal(lowered, config)
     for count in range(1, shape.tokens + 1):
         tiling = Tiling(patches=patches, tokens=balanced(shape.tokens, count) if count > 1 else ())
         kind = _tiled_regions if tiling.tokens else _whole_regions
         placed = _place(kind(lowered, tiling, config))
-        if max(region.end for region in placed.values()) <= config.token_words:
+        if _end(placed) <= available:
             _check_disjoint(placed)
             return tiling, placed
-    _refuse(lowered, config)
-    raise CompileError("internal error: no tile fits, and none is too large")
+    raise _refusal(lowered, config)
 
 
-def _refuse(lowered: Lowered, config: Config) -> None:
-    """Name the first thing that does not fit even in tiles of one row."""
+def _refusal(lowered: Lowered, config: Config) -> CompileError:
+    """The first thing that does not fit: whole, or in tiles of one row if that takes less."""
     shape, packing, lanes = lowered.model.config, lowered.packing, config.lanes
-    dim_words = words(shape.embed_dim, lanes)
-    residual = shape.tokens * 2 * dim_words
-    turn = shape.tokens * max(dim_words, packing.context_words)
-    buffers = min(PATCH_BUFFERS, shape.patches)
-    for where, needed in (
-        ("embed.position", residual),
-        ("patch_embed", residual + buffers * words(shape.patch_dim, lanes)),
-        ("blocks.0.attn", residual + 2 * turn + shape.tokens * packing.head_words),
-        ("blocks.0.mlp.fc1", residual + turn + words(shape.mlp_dim, lanes)),
-        ("head", residual + turn + 2 * words(shape.classes, lanes)),
-    ):
-        available = config.token_words * lanes
-        need(where, needed * lanes, "bytes of token memory", available, "token_words", config)
+    n, dim_words = shape.tokens, words(shape.embed_dim, lanes)
+    hidden = words(shape.mlp_dim, lanes)
+    residual = 2 * n * dim_words
+    patch_words, result = words(shape.patch_dim, lanes), 2 * words(shape.classes, lanes)
+    turn = n * max(dim_words, packing.context_words)
+    query, context = n * packing.head_words, n * packing.context_words
+    embed = {
+        "embed.position": residual,
+        "patch_embed": residual + patch_words * min(PATCH_BUFFERS, shape.patches),
+    }
+    plans = [
+        {
+            **embed,
+            "blocks.0.attn": residual + n * dim_words + query + context,
+            "blocks.0.mlp.fc1": residual + n * (dim_words + hidden),
+            "head": residual + n * dim_words + result,
+        },
+        {
+            **embed,
+            "blocks.0.attn": residual + 2 * turn + query,
+            "blocks.0.mlp.fc1": residual + turn + hidden,
+            "head": residual + turn + result,
+        },
+    ]
+    try:
+        for where, words_needed in min(plans, key=lambda plan: max(plan.values())).items():
+            available = config.token_words * lanes
+            needed = words_needed * lanes
+            need(where, needed, "bytes of token memory", available, "token_words", config)
+    except CompileError as error:
+        return error
+    return CompileError("internal error: no tile fits, and nothing is too large")
 
 
 def _patch_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
@@ -144,8 +161,9 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
     def region(name: str, rows: int, stride: int, *phases: str) -> Region:
         return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
 
-    even = region("even", n, stride, *attention, "mlp odd", "head")
-    odd = region("odd", n, stride, *attention, "mlp even", "head")
+    head = [["head"], []] if shape.depth % 2 == 0 else [[], ["head"]]
+    even = region("even", n, stride, *attention, "mlp odd", *head[0])
+    odd = region("odd", n, stride, *attention, "mlp even", *head[1])
     return [
         *_patch_regions(lowered, tiling),
         even,
@@ -171,6 +189,10 @@ def _place(regions: Iterable[Region]) -> dict[str, Region]:
                 base = other.end
         placed[region.name] = replace(region, base=base)
     return placed
+
+
+def _end(placed: dict[str, Region]) -> int:
+    return max(region.end for region in placed.values())
 
 
 def _check_disjoint(regions: dict[str, Region]) -> None:
