@@ -18,11 +18,28 @@ queue depth can make it stop. Why every access is ordered (t is a token row):
   t: all of fc1 has retired. The first norm1 follows the whole patch layer (RESIDUAL_READY for the
   instruction: the CLS row has no patch), so the patches may lie under it. The last LayerNorm
   takes one row, and one credit for all of fc2.
-- A block's weights and table: WEIGHTS_READY one a load; WEIGHTS_FREE as `ring` plans it.
+- A block's weights and table: WEIGHTS_READY one a load; WEIGHTS_FREE as `ring` plans it. Where the
+  ring shares the words of keys and values, the last attention of an encoder block gives a credit
+  too, and no block that is used between the first K and that attention lies there.
 - LayerNorm tables: NORM_TABLE_READY one a load; with S slots load i takes the NORM_TABLE_FREE that
   LayerNorm i - S gives.
 
-No credit is left over at HALT; `verification` counts them.
+In tiles of tokens (`tiling` has the order, `token_regions` the places):
+
+- The last attention gives one ARRAY_DONE, which the first tile's proj takes; the others follow it in
+  order. Within a tile fc1's last block and fc2 follow each other row by row as above.
+- norm2 writes row t in the place of the context's row t: proj's last block of the tile has read it.
+- RESIDUAL_READY: proj of each tile gives its rows to norm2; of fc2 only the last tile's gives them,
+  to norm1. The rows of the tiles before need none: norm1 takes them behind the last tile's norm2,
+  which has had credits of that tile's proj, and that follows their fc2.
+- NORMALIZED is therefore given, and taken, for norm2 of all tiles and then for norm1 of all rows.
+- norm1 writes row t in the place of norm2's row t: fc1 of its tile has retired before that tile's
+  fc2 ends. The hidden rows never lie over the region that norm1 writes.
+- Patches: TOKENS_READY and the position embedding before it, row by row; a tile's buffer is loaded
+  again when TOKENS_FREE says that the whole layer has used it.
+
+No credit is left over at HALT; `verification` counts them. `tests/compiler/ordering.py` proves the
+order of every access from the credits alone.
 """
 
 from collections.abc import Iterable
