@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from compiler.errors import CompileError, need
-from compiler.layers import Linear, Lowered, Norm
+from compiler.errors import need
+from compiler.layers import Attention, Linear, Lowered, Norm, Role
 from compiler.packing import words
-from compiler.ring import RingBlock, place_ring
+from compiler.ring import RingBlock, RingUse, place_best, place_uses
+from compiler.tiling import Step, Tiling, steps
+from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES
@@ -19,38 +21,23 @@ MAX_OFFSET = 1 << 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region:
-    """Rows of `stride` words each in token memory, in use during `phases`."""
-
-    name: str
-    rows: int
-    stride: int
-    phases: frozenset[str]
-    base: int = 0
-
-    @property
-    def size(self) -> int:
-        """Words."""
-        return self.rows * self.stride
-
-    @property
-    def end(self) -> int:
-        """First word behind it."""
-        return self.base + self.size
-
-
-@dataclass(frozen=True, kw_only=True)
 class Allocation:
     """Every address of a program."""
 
     config: Config
+    tiling: Tiling
+    steps: tuple[Step, ...]
+    """The layers and tiles in program order."""
     regions: dict[str, Region]
     key_row: int
     value_row: int
     ring_row: int
     """Row-memory words from here on are the weight ring."""
+    shared: bool
+    """While no keys and values are alive, the weight ring is all of row memory."""
     ring: tuple[RingBlock, ...]
-    """One entry for each column block, in program order."""
+    """One entry for each use of a column block, in program order; if `shared`, one for each
+    encoder block's keys and values too, at its last attention."""
     norm_slots: int
     """LayerNorms whose tables fit side by side."""
     norm_tables: int
@@ -58,13 +45,20 @@ class Allocation:
     position_offset: int
     norm_offsets: tuple[int, ...]
     block_offsets: tuple[int, ...]
+    """Of all layers' column blocks."""
     weights_bytes: int
+
+    def region(self, name: str, block: int, mlp: bool = False) -> Region:
+        """Where a tensor of an encoder block lies; mlp: norm2's rows, not norm1's."""
+        return self.regions[region_name(name, block, mlp, self.tiling)]
 
     def describe(self) -> str:
         """The memory map, one line an item."""
         config = self.config
-        lines = [
-            f"token memory  {region.base:6}..{region.end - 1:<6} {region.name:<9} "
+        width = max(9, *(len(name) for name in self.regions))
+        lines = [self.tiling.describe()] if self.tiling != Tiling() else []
+        lines += [
+            f"token memory  {region.base:6}..{region.end - 1:<6} {region.name:<{width}} "
             f"{region.rows} rows x {region.stride} words, {'/'.join(sorted(region.phases))}"
             for region in self.regions.values()
         ]
@@ -73,9 +67,11 @@ class Allocation:
         lines.append(
             f"row memory    {self.key_row:6}..{self.ring_row - 1:<6} keys and values (a bank)"
         )
+        blocks = [block for block in self.ring if block.table >= 0]
         lines.append(
             f"row memory    {self.ring_row:6}..{config.row_words - 1:<6} weight ring, "
-            f"{len(self.ring)} blocks, largest {max(b.size for b in self.ring)} words"
+            f"{len(blocks)} blocks, largest {max(b.size for b in blocks)} words"
+            + (", from 0 on while no keys are in use" if self.shared else "")
         )
         lines.append(f"norm tables   {self.norm_slots} slots of {self.norm_tables}")
         lines.append(f"WEIGHTS       {self.weights_bytes:,} bytes")
@@ -85,19 +81,12 @@ class Allocation:
 def allocate(lowered: Lowered, config: Config) -> Allocation:
     """Place everything; `CompileError` says what does not fit."""
     _check_limits(lowered, config)
-    regions = _token_regions(lowered, config)
+    tiling, regions = place_tokens(lowered, config)
+    order = steps(lowered, tiling)
     shape = lowered.model.config
     kv_words = words(shape.tokens, config.banks) * lowered.packing.head_words
-    word_bytes = config.banks * config.lanes
-    row_bytes = config.row_words * word_bytes
-    sizes = []
-    for layer in lowered.layers:
-        if isinstance(layer, Linear):
-            size = words(layer.depth, config.banks)
-            needed = (2 * kv_words + size) * word_bytes
-            need(layer.name, needed, "bytes of row memory", row_bytes, "row_words", config)
-            sizes += [size] * len(layer.blocks)
-    ring_row = 2 * kv_words
+    shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
+    uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
     offset = 0
 
@@ -120,11 +109,14 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
     need("weights", offset, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
     return Allocation(
         config=config,
+        tiling=tiling,
+        steps=order,
         regions=regions,
         key_row=0,
         value_row=kv_words,
-        ring_row=ring_row,
-        ring=place_ring(sizes, ring_row, config.row_words, config.column_tables),
+        ring_row=2 * kv_words,
+        shared=shared,
+        ring=(place_best if shared else place_uses)(uses, config.row_words, config.column_tables),
         norm_slots=config.norm_tables // norm_tables,
         norm_tables=norm_tables,
         position_offset=position_offset,
@@ -132,6 +124,47 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
         block_offsets=block_offsets,
         weights_bytes=offset,
     )
+
+
+def _largest(lowered: Lowered, config: Config) -> int:
+    """Bank words of the largest column block."""
+    linears = (layer for layer in lowered.layers if isinstance(layer, Linear))
+    return max(words(layer.depth, config.banks) for layer in linears)
+
+
+def _ring_uses(
+    lowered: Lowered, order: tuple[Step, ...], kv_words: int, shared: bool, config: Config
+) -> list[RingUse]:
+    """The column blocks in program order; if `shared`, also where keys and values are dead.
+
+    Then only the blocks of Q, K and V must leave the words of keys and values alone.
+    """
+    word_bytes = config.banks * config.lanes
+    tokens = lowered.model.config.tokens
+    uses = []
+    for step in order:
+        layer = step.layer
+        if isinstance(layer, Linear):
+            beside = not shared or layer.role in (Role.QUERY, Role.KEY, Role.VALUE)
+            first = kv_words if beside else 0
+            size = words(layer.depth, config.banks)
+            needed, available = (first + size) * word_bytes, config.row_words * word_bytes
+            need(layer.name, needed, "bytes of row memory", available, "row_words", config)
+            count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
+            table_bytes = config.lanes * REQUANTIZE.entry_bytes
+            use = RingUse(
+                size=size,
+                first=first,
+                load_cycles=words(size * word_bytes + table_bytes, config.bus_bytes),
+                use_cycles=size * count,
+            )
+            uses += [use] * len(layer.blocks)
+        elif shared and isinstance(layer, Attention) and layer.last_group:
+            # scores and P.V of each head: kv_words is what one token takes in both
+            uses.append(
+                RingUse(size=kv_words, hold=True, use_cycles=kv_words * tokens * len(layer.heads))
+            )
+    return uses
 
 
 def _check_limits(lowered: Lowered, config: Config) -> None:
@@ -175,80 +208,3 @@ def _check_limits(lowered: Lowered, config: Config) -> None:
     for where, stride in strides.items():
         need(where, stride, "words a token row", MAX_STRIDE, f"lanes {config.lanes}")
     need("embed.position", 2 * dim_words, "words a row to load", MAX_LOAD_WORDS, "width of a field")
-
-
-def _token_regions(lowered: Lowered, config: Config) -> dict[str, Region]:
-    """Regions by first fit: two may share words only if they are never in use together.
-
-    Patches and all normalised tokens share one region: each is dead before the next is written.
-    """
-    shape, packing, lanes = lowered.model.config, lowered.packing, config.lanes
-    dim_words = words(shape.embed_dim, lanes)
-    everywhere = frozenset({"embed", "attention", "mlp", "head"})
-    patch_words = words(shape.patch_dim, lanes)
-    regions = [
-        Region(name="residual", rows=shape.tokens, stride=2 * dim_words, phases=everywhere),
-        Region(name="norm", rows=shape.tokens, stride=dim_words, phases=everywhere - {"embed"}),
-        Region(name="patches", rows=shape.patches, stride=patch_words, phases=frozenset({"embed"})),
-        Region(
-            name="query",
-            rows=shape.tokens,
-            stride=packing.head_words,
-            phases=frozenset({"attention"}),
-        ),
-        Region(
-            name="context",
-            rows=shape.tokens,
-            stride=packing.context_words,
-            phases=frozenset({"attention"}),
-        ),
-        Region(
-            name="hidden",
-            rows=shape.tokens,
-            stride=words(shape.mlp_dim, lanes),
-            phases=frozenset({"mlp"}),
-        ),
-        Region(
-            name="result",
-            rows=1,
-            stride=2 * words(shape.classes, lanes),
-            phases=frozenset({"head"}),
-        ),
-    ]
-    where = {
-        "residual": "embed.position",
-        "norm": "blocks.0.norm1",
-        "patches": "patch_embed",
-        "query": "blocks.0.attn",
-        "context": "blocks.0.attn",
-        "hidden": "blocks.0.mlp.fc1",
-        "result": "head",
-    }
-    placed: dict[str, Region] = {}
-    for region in regions:
-        base = 0
-        for other in sorted(placed.values(), key=lambda item: item.base):
-            if (
-                region.phases & other.phases
-                and base < other.end
-                and other.base < base + region.size
-            ):
-                base = other.end
-        placed[region.name] = Region(**{**vars(region), "base": base})
-        need(
-            where[region.name],
-            placed[region.name].end * lanes,
-            "bytes of token memory",
-            config.token_words * lanes,
-            "token_words",
-            config,
-        )
-    _check_disjoint(placed)
-    return placed
-
-
-def _check_disjoint(regions: dict[str, Region]) -> None:
-    for a in regions.values():
-        for b in regions.values():
-            if a is not b and a.phases & b.phases and a.base < b.end and b.base < a.end:
-                raise CompileError(f"internal error: regions {a.name} and {b.name} overlap")

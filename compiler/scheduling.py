@@ -1,37 +1,15 @@
-"""Third step: the program, with the credits that order its four queues.
-
-An instruction waits only for instructions before it in the program, so with queues in order no
-queue depth can make it stop. Why every access is ordered (t is a token row):
-
-- Read after write within the array queue: ARRAY_DONE. V's last block -> a group's first head (Q
-  and K retired before V, in order); the last head, row by row -> proj; fc1's last block, row by
-  row -> fc2. Blocks before the one that gives the credit have retired by then, in order.
-- Write after read within the array queue needs nothing: an instruction's operands are read before
-  its own results, and results are written in program order. So one Q, K and V region serve all
-  groups, and the hidden region may lie over Q and the context.
-- The residual row t: proj and fc2 give RESIDUAL_READY with their last block's row t, LayerNorm
-  takes it. fc2 writes row t only after fc1's row t (ARRAY_DONE), which needs norm2's row t
-  (NORMALIZED), which LayerNorm gives when it has read and written all of row t; proj likewise
-  through Q, K, V and attention, all rows of which it follows.
-- The normalised tokens have one region. norm2 overwrites norm1's row t after proj's last block of
-  row t: Q, K and V have read all rows by then. The next norm1 comes after fc2's last block of row
-  t: all of fc1 has retired. The first norm1 follows the whole patch layer (RESIDUAL_READY for the
-  instruction: the CLS row has no patch), so the patches may lie under it. The last LayerNorm
-  takes one row, and one credit for all of fc2.
-- A block's weights and table: WEIGHTS_READY one a load; WEIGHTS_FREE as `ring` plans it.
-- LayerNorm tables: NORM_TABLE_READY one a load; with S slots load i takes the NORM_TABLE_FREE that
-  LayerNorm i - S gives.
-
-No credit is left over at HALT; `verification` counts them.
-"""
+"""Third step: the program. `credits` says which credits order it, and why they are enough."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.allocation import MAX_LOAD_WORDS, Allocation, Region
+from compiler.allocation import MAX_LOAD_WORDS, Allocation
+from compiler.credits import first_takes, last_gives
 from compiler.layers import Attention, Block, Linear, Lowered, Norm, Role, View
 from compiler.packing import words
+from compiler.tiling import Step, Tile
+from compiler.token_regions import PATCH_BUFFERS, Region
 from spec.assembler import Instruction, live_rows, rows
 from spec.formats import NORM
 from spec.image import TensorPart
@@ -90,49 +68,87 @@ def schedule(lowered: Lowered, allocation: Allocation) -> Schedule:
 
 
 class _Scheduler:
-    """The program so far, and how many blocks and LayerNorms it holds."""
+    """The program so far, and how many column blocks and LayerNorms it holds."""
 
     def __init__(self, lowered: Lowered, allocation: Allocation) -> None:
         self.lowered, self.plan = lowered, allocation
         self.shape = lowered.model.config
         self.out = Schedule()
-        self.block_count = 0
+        self.ring = iter(allocation.ring)
         self.norm_count = 0
         self.loaded_norms = 0
         self.norms = [layer for layer in lowered.layers if isinstance(layer, Norm)]
+        self.offsets: dict[int, tuple[int, ...]] = {}
+        offsets = iter(allocation.block_offsets)
+        for layer in lowered.layers:
+            if isinstance(layer, Linear):
+                self.offsets[id(layer)] = tuple(next(offsets) for _ in layer.blocks)
 
     def run(self) -> Schedule:
         """The whole program."""
         self.prologue()
-        for layer in self.lowered.layers:
-            if isinstance(layer, Linear):
-                for block in layer.blocks:
-                    self.linear(layer, block)
-            elif isinstance(layer, Attention):
-                self.attention(layer)
+        for step in self.plan.steps:
+            if isinstance(step.layer, Linear):
+                self.linear(step, step.layer)
+            elif isinstance(step.layer, Attention):
+                self.attention(step, step.layer)
             else:
-                self.normalize(layer)
+                self.normalize(step, step.layer)
         self.store_result()
         self.out.add("halt", Opcode.HALT, {})
         return self.out
 
     def prologue(self) -> None:
         """Live tokens, position embedding, patches and the first LayerNorm table."""
-        regions = self.plan.regions
         self.out.add("live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY])
+        if self.plan.tiling.patches:
+            return
         self.out.add(
             "embed.position",
             Opcode.LOAD_TOKENS,
-            _transfer(regions["residual"], Window.WEIGHTS, self.plan.position_offset),
+            _transfer(self.plan.regions["residual"], Window.WEIGHTS, self.plan.position_offset),
             views=self.lowered.position_views,
         )
         self.out.add(
             "input",
             Opcode.LOAD_TOKENS,
-            _transfer(regions["patches"], Window.INPUT, 0),
+            _transfer(self.plan.regions["patches"], Window.INPUT, 0),
             signal=[S.TOKENS_READY],
         )
         self.load_norm()
+
+    def load_patches(self, tile: Tile, skip: int = 0) -> None:
+        """Position embedding and patches of a tile, or of its rows from `skip` on.
+
+        The position embedding of the CLS row comes with the first patch's.
+        """
+        residual = self.plan.regions["residual"]
+        first = tile.first + 1 if tile.first else 0
+        row_bytes = residual.stride * self.plan.config.lanes
+        self.out.add(
+            "embed.position",
+            Opcode.LOAD_TOKENS,
+            _transfer(
+                _rows_of(residual, first, tile.first + 1 + tile.count - first),
+                Window.WEIGHTS,
+                self.plan.position_offset + first * row_bytes,
+            ),
+            views=() if first else self.lowered.position_views,
+        )
+        buffer = _rows_of(self.patch_buffer(tile), skip, tile.count)
+        self.out.add(
+            "input",
+            Opcode.LOAD_TOKENS,
+            _transfer(buffer, Window.INPUT, tile.first * buffer.stride * self.plan.config.lanes),
+            wait=[S.TOKENS_FREE] if tile.number >= PATCH_BUFFERS and not skip else [],
+            token_signal=S.TOKENS_READY,
+        )
+
+    def patch_buffer(self, tile: Tile) -> Region:
+        """The words of a tile of patches."""
+        patches = self.plan.regions["patches"]
+        size = patches.rows // PATCH_BUFFERS
+        return _rows_of(patches, tile.number % PATCH_BUFFERS * size, tile.count)
 
     def load_norm(self) -> None:
         """The next LayerNorm's table, if there is one more."""
@@ -153,44 +169,59 @@ class _Scheduler:
             signal=[S.NORM_TABLE_READY],
         )
 
-    def normalize(self, layer: Norm) -> None:
+    def normalize(self, step: Step, layer: Norm) -> None:
         """One LayerNorm; the table of the next follows at once, to be there in time."""
-        regions, number = self.plan.regions, self.norm_count
-        self.norm_count += 1
+        number = self.norm_count
+        mlp = layer.name.endswith("norm2")
+        source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
         whole = number == 0 or layer.cls_only
-        frees = number + self.plan.norm_slots < len(self.norms)
+        frees = step.last and number + self.plan.norm_slots < len(self.norms)
+        count, views = live_rows(), layer.views
+        if layer.cls_only:
+            count = rows(1)
+        elif step.tile:
+            source, target = (_rows_of_tile(region, step.tile) for region in (source, target))
+            count, views = rows(step.tile.count), _views_of(layer.views, step.tile)
+        wait = {S.NORM_TABLE_READY} if step.first else set()
+        if whole:
+            wait.add(S.RESIDUAL_READY)
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,
             {
-                "source": regions["residual"].base,
-                "source_stride": regions["residual"].stride,
-                "target": regions["norm"].base,
-                "target_stride": regions["norm"].stride,
+                "source": source.base,
+                "source_stride": source.stride,
+                "target": target.base,
+                "target_stride": target.stride,
                 "channels": self.shape.embed_dim,
-                "rows": rows(1) if layer.cls_only else live_rows(),
+                "rows": count,
                 "table": number % self.plan.norm_slots * self.plan.norm_tables,
                 "epsilon": layer.epsilon,
                 "fraction_bits": NORM.fraction_bits(self.shape.embed_dim),
             },
-            wait=[S.NORM_TABLE_READY, *([S.RESIDUAL_READY] if whole else [])],
+            wait=wait,
             signal=[S.NORM_TABLE_FREE] if frees else [],
-            token_wait=None if whole else S.RESIDUAL_READY,
+            token_wait=None if whole or not step.follows else S.RESIDUAL_READY,
             token_signal=S.NORMALIZED,
-            views=layer.views,
+            views=views,
         )
-        self.load_norm()
+        if step.last:
+            self.norm_count += 1
+            self.load_norm()
 
-    def linear(self, layer: Linear, block: Block) -> None:
-        """A column block: load and use."""
-        number = self.block_count
-        self.block_count += 1
-        place = self.plan.ring[number]
+    def linear(self, step: Step, layer: Linear) -> None:
+        """A layer or a tile of it, column block by column block: load and use."""
+        for index, block in enumerate(layer.blocks):
+            self.column_block(step, layer, index, block)
+
+    def column_block(self, step: Step, layer: Linear, index: int, block: Block) -> None:
+        """Load a column block and use it."""
+        place = next(self.ring)
         self.out.add(
             layer.name,
             Opcode.LOAD_WEIGHTS,
             {
-                "offset": self.plan.block_offsets[number],
+                "offset": self.offsets[id(layer)][index],
                 "row": place.row,
                 "depth": layer.depth,
                 "table": place.table,
@@ -198,23 +229,28 @@ class _Scheduler:
             wait=[S.WEIGHTS_FREE] if place.waits else [],
             signal=[S.WEIGHTS_READY],
         )
+        tile = step.tile
+        if layer.role == Role.PATCH and tile and not index:
+            self.patches_behind(tile)
         wait, signal = {S.WEIGHTS_READY}, {S.WEIGHTS_FREE} if place.frees else set()
         token_wait = token_signal = None
         if block is layer.blocks[0]:
-            token_wait = _first_takes(layer)
-            if layer.role == Role.PATCH:
-                wait |= {S.LIVE_READY, S.TOKENS_READY}
+            once, token_wait = first_takes(layer, tile)
+            wait |= once
         if block is layer.blocks[-1]:
-            credit, row_by_row = _last_gives(layer)
+            credit, row_by_row = last_gives(layer, tile)
             if row_by_row:
                 token_signal = credit
             elif credit is not None:
                 signal.add(credit)
+            if layer.role == Role.PATCH and tile:
+                reused = tile.number + PATCH_BUFFERS < len(self.plan.tiling.patches)
+                signal |= {S.TOKENS_FREE} if reused else set()
         self.out.add(
             layer.name,
             Opcode.FULLY_CONNECTED,
             {
-                **self.operands(layer, block),
+                **self.operands(step, layer, block),
                 "depth": layer.depth,
                 "row": place.row,
                 "table": place.table,
@@ -230,23 +266,50 @@ class _Scheduler:
             signal=signal,
             token_wait=token_wait,
             token_signal=token_signal,
-            views=block.views,
+            views=_views_of(block.views, tile) if tile else block.views,
         )
 
-    def operands(self, layer: Linear, block: Block) -> dict[str, Any]:
+    def patches_behind(self, tile: Tile) -> None:
+        """The patches of a tile, behind the weights of its first column block.
+
+        Its buffer is free by then, no weights that are needed earlier wait behind the patches, and
+        the array follows them row by row: in the first tile piece by piece, because the position
+        embedding goes before the patches. The first LayerNorm table follows the last tile.
+        """
+        small = (tile.count // 8, tile.count // 4) if not tile.number else ()
+        start = 0
+        for count in (*small, tile.count - sum(small)):
+            if count:
+                self.load_patches(replace(tile, first=tile.first + start, count=count), start)
+            start += count
+        if tile.final:
+            self.load_norm()
+
+    def operands(self, step: Step, layer: Linear, block: Block) -> dict[str, Any]:
         """Source, target and rows of a column block."""
-        source = self.plan.regions[layer.source]
+        tile, mlp = step.tile, layer.role == Role.FC1
+        source = self.plan.region(layer.source, step.block, mlp)
+        count = live_rows()
         if layer.destination == Destination.ROWS:
             base = self.plan.key_row if layer.role == Role.KEY else self.plan.value_row
             target, stride = base + block.word, self.lowered.packing.head_words
         else:
-            region = self.plan.regions[layer.target]
+            region = self.plan.region(layer.target, step.block)
+            if tile and layer.target != "hidden":
+                region = _rows_of_tile(region, tile)
             target, stride = region.base + block.word, region.stride
-        count = live_rows()
-        if layer.role == Role.PATCH:
-            target, count = target + stride, live_rows(1)
+        if tile:
+            count = rows(tile.count)
+            if layer.role == Role.PATCH:
+                source = self.patch_buffer(tile)
+            elif layer.source != "hidden":
+                source = _rows_of_tile(source, tile)
+        elif layer.role == Role.PATCH:
+            count = live_rows(1)
         elif layer.role == Role.HEAD:
             count = rows(1)
+        if layer.role == Role.PATCH:
+            target += stride
         return {
             "source": source.base,
             "source_stride": source.stride,
@@ -255,11 +318,17 @@ class _Scheduler:
             "target_stride": stride,
         }
 
-    def attention(self, layer: Attention) -> None:
+    def attention(self, step: Step, layer: Attention) -> None:
         """The heads of a group, one behind the other."""
-        query, context = self.plan.regions["query"], self.plan.regions["context"]
+        query = self.plan.region("query", step.block)
+        context = self.plan.region("context", step.block)
         for head in layer.heads:
             final = layer.last_group and head is layer.heads[-1]
+            signal = set()
+            if final and self.plan.shared and next(self.ring).frees:
+                signal.add(S.WEIGHTS_FREE)
+            if final and self.plan.tiling.tokens:
+                signal.add(S.ARRAY_DONE)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
@@ -281,7 +350,8 @@ class _Scheduler:
                     "output_shift": head.output_shift,
                 },
                 wait=[S.ARRAY_DONE] if head is layer.heads[0] else [],
-                token_signal=S.ARRAY_DONE if final else None,
+                signal=signal,
+                token_signal=S.ARRAY_DONE if final and not self.plan.tiling.tokens else None,
                 views=head.views,
             )
 
@@ -295,29 +365,20 @@ class _Scheduler:
         )
 
 
-def _first_takes(layer: Linear) -> Semaphore | None:
-    """What a layer's first block takes for each row."""
-    if layer.first_reader:
-        return S.NORMALIZED
-    return S.ARRAY_DONE if layer.role in (Role.PROJ, Role.FC2) else None
+def _rows_of(region: Region, first: int, count: int) -> Region:
+    """Some rows of a region."""
+    return replace(region, base=region.base + first * region.stride, rows=count)
 
 
-def _last_gives(layer: Linear) -> tuple[Semaphore | None, bool]:
-    """What a layer's last block gives, and whether it does so for each row."""
-    match layer.role:
-        case Role.PATCH:
-            return S.RESIDUAL_READY, False
-        case Role.VALUE:
-            return S.ARRAY_DONE, False
-        case Role.PROJ:
-            return S.RESIDUAL_READY, True
-        case Role.FC1:
-            return S.ARRAY_DONE, True
-        case Role.FC2:
-            return S.RESIDUAL_READY, not layer.last_writer
-        case Role.HEAD:
-            return S.RESULT_READY, False
-    return None, False
+def _rows_of_tile(region: Region, tile: Tile) -> Region:
+    return _rows_of(region, tile.first, tile.count)
+
+
+def _views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
+    """The rows of a tile of what a whole layer makes."""
+    return tuple(
+        (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
+    )
 
 
 def _transfer(region: Region, window: Window, offset: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Fifth step: an independent look at the finished program.
 
 Counts every credit in program order, and proves from the instructions alone that no load
-overwrites a table or weights that are still to be used.
+overwrites a table, weights, keys or values that are still to be used, and that no key or value is
+written over weights that are still to be used.
 """
 
 from collections import Counter
@@ -9,7 +10,15 @@ from collections import Counter
 from compiler.errors import CompileError
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
-from spec.isa import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Opcode, Semaphore
+from spec.isa import (
+    CONSUMER_OF,
+    PRODUCER_OF,
+    QUEUE_OF,
+    SEMAPHORE_BITS,
+    Destination,
+    Opcode,
+    Semaphore,
+)
 
 __all__ = ["verify"]
 
@@ -54,35 +63,84 @@ def _check_credits(instructions: list[Instruction]) -> None:
 
 
 def _check_reuse(instructions: list[Instruction], config: Config) -> None:
-    """A load may overwrite only what instructions it is sure to follow have used."""
-    for load, use, free, spans in (
-        (Opcode.LOAD_WEIGHTS, Opcode.FULLY_CONNECTED, Semaphore.WEIGHTS_FREE, _weight_spans),
-        (Opcode.LOAD_NORM, Opcode.NORMALIZE, Semaphore.NORM_TABLE_FREE, _norm_spans),
+    """A load may overwrite only what instructions it is sure to follow have used.
+
+    Loads and their users are two queues, each in order: the k-th credit that a load takes is the
+    k-th that a user gives, and everything up to that user is over then.
+    """
+    live = max(op.fields["tokens"] for op in instructions if op.opcode == Opcode.LIVE)
+    for load, use, ready, free, spans in (
+        (
+            Opcode.LOAD_WEIGHTS,
+            Opcode.FULLY_CONNECTED,
+            Semaphore.WEIGHTS_READY,
+            Semaphore.WEIGHTS_FREE,
+            _weight_spans,
+        ),
+        (
+            Opcode.LOAD_NORM,
+            Opcode.NORMALIZE,
+            Semaphore.NORM_TABLE_READY,
+            Semaphore.NORM_TABLE_FREE,
+            _norm_spans,
+        ),
     ):
-        uses = [op for op in instructions if op.opcode == use]
-        givers = [number for number, op in enumerate(uses) if free in op.signal]
-        taken = retired = 0
         loads = [op for op in instructions if op.opcode == load]
+        users = [op for op in instructions if op.queue == QUEUE_OF[use]]
+        first_use, last_use = [], []
+        for number, op in enumerate(users):
+            if ready in op.wait:
+                first_use.append(number)
+                last_use.append(number)
+            elif op.opcode == use:
+                last_use[-1] = number
+        givers = [number for number, op in enumerate(users) if free in op.signal]
+        in_rows = [_key_and_value_spans(op, config, live) for op in users]
+        taken = retired = 0
         for number, op in enumerate(loads):
             if free in op.wait:
                 retired = givers[taken] + 1
                 taken += 1
             mine = spans(op, config)
-            for other in range(retired, number):
-                for (start, end), (first, last) in zip(
-                    mine, spans(loads[other], config), strict=True
+            for other in range(number):
+                if last_use[other] >= retired and any(
+                    _meet(*pair) for pair in zip(mine, spans(loads[other], config), strict=True)
                 ):
-                    if start < last and first < end:
-                        raise CompileError(
-                            f"internal error: load {number} may overwrite what load {other} brought"
-                        )
+                    raise CompileError(
+                        f"internal error: load {number} may overwrite what load {other} brought"
+                    )
+            for user in range(retired, first_use[number] + 1):
+                if any(_meet(mine[0], span) for span in in_rows[user]):
+                    raise CompileError(
+                        f"internal error: load {number} shares words with keys or values in use"
+                    )
 
 
-def _weight_spans(op: Instruction, config: Config) -> list[tuple[int, int]]:
+Span = tuple[int, int]
+"""First, and one behind the last."""
+
+
+def _meet(a: Span, b: Span) -> bool:
+    return a[0] < b[1] and b[0] < a[1]
+
+
+def _weight_spans(op: Instruction, config: Config) -> list[Span]:
     row, table = op.fields["row"], op.fields["table"]
     return [(row, row + -(-op.fields["depth"] // config.banks)), (table, table + 1)]
 
 
-def _norm_spans(op: Instruction, config: Config) -> list[tuple[int, int]]:
+def _norm_spans(op: Instruction, config: Config) -> list[Span]:
     table = op.fields["table"]
     return [(table, table + op.fields["channels"] // config.lanes)]
+
+
+def _key_and_value_spans(op: Instruction, config: Config, live: int) -> list[Span]:
+    """Words of a bank that an instruction of the array queue reads or writes as keys or values."""
+    f = op.fields
+    if op.opcode == Opcode.ATTENTION:
+        size = -(-resolve_rows(f["keys"], live) // config.banks) * f["head_words"]
+        return [(f[name], f[name] + size) for name in ("key", "value")]
+    if op.opcode == Opcode.FULLY_CONNECTED and f["destination"] == Destination.ROWS:
+        groups = -(-resolve_rows(f["rows"], live) // config.banks)
+        return [(f["target"], f["target"] + (groups - 1) * f["target_stride"] + 1)]
+    return []

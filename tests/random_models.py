@@ -85,6 +85,8 @@ def random_images(config: ModelConfig, count: int, seed: int = 0) -> np.ndarray:
     return np.clip(smooth + noise, 0, 255).astype(np.uint8)
 
 
-def random_model(config: ModelConfig, seed: int = 0, outliers: bool = True) -> Model:
-    """A random model, quantised over 16 random images."""
-    return quantize_model(random_float(config, seed, outliers), random_images(config, 16, seed))
+def random_model(
+    config: ModelConfig, seed: int = 0, outliers: bool = True, images: int = 16
+) -> Model:
+    """A random model, quantised over random images."""
+    return quantize_model(random_float(config, seed, outliers), random_images(config, images, seed))

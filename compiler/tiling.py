@@ -1,0 +1,127 @@
+"""Token tiles: the order of the layers when token memory does not hold all rows at once.
+
+Two parts of the network are tiled, each only as far as it has to be:
+
+- the patch layer: two tiles of patches in memory, one in use while the other is loaded;
+- from proj to fc2: the hidden rows of one tile at a time, and all weights again for each tile.
+
+Attention needs all tokens and is never tiled.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.layers import Layer, Linear, Lowered, Norm, Role
+
+__all__ = ["Step", "Tile", "Tiling", "balanced", "steps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """Rows first .. first + count - 1."""
+
+    number: int
+    first: int
+    count: int
+    final: bool
+    """The last tile."""
+
+
+Tiles = tuple[Tile, ...]
+"""Empty: the part is not tiled."""
+
+
+def balanced(rows: int, tiles: int) -> Tiles:
+    """`rows` rows in `tiles` tiles that differ by one row at most, the larger ones first."""
+    size, larger = divmod(rows, tiles)
+    out, first = [], 0
+    for number in range(tiles):
+        count = size + (number < larger)
+        out.append(Tile(number=number, first=first, count=count, final=number == tiles - 1))
+        first += count
+    return tuple(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """What is tiled."""
+
+    patches: Tiles = ()
+    tokens: Tiles = ()
+
+    def describe(self) -> str:
+        """One line a part."""
+        lines = []
+        for name, tiles, unit in (
+            ("patch layer", self.patches, "patches"),
+            ("proj to fc2", self.tokens, "tokens"),
+        ):
+            sizes = "+".join(str(tile.count) for tile in tiles)
+            lines.append(f"{name:<13} {f'tiles of {sizes} {unit}' if tiles else 'whole'}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A layer, or one tile of it."""
+
+    layer: Layer
+    block: int
+    """Encoder block; the last LayerNorm and the head have the number behind the last one."""
+    tile: Tile | None = None
+    first: bool = True
+    """The first step of its layer."""
+    last: bool = True
+    """The last step of its layer."""
+    follows: bool = True
+    """LayerNorm: each row waits for its credit. False: all rows are there before the step."""
+
+
+def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
+    """The program's order of layers.
+
+    With tiles of tokens, norm1 of the next encoder block follows norm2 of the last tile, for all
+    rows of the tiles before in one step, so that the credits of LayerNorm rows are taken in the
+    order in which they are given; the rows of the last tile follow its fc2.
+    """
+    return tuple(_steps(lowered.layers, tiling))
+
+
+def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
+    block, position = 0, 0
+    while position < len(layers):
+        layer = layers[position]
+        if isinstance(layer, Linear) and layer.role == Role.PATCH and tiling.patches:
+            yield from (_part(layer, block, tile) for tile in tiling.patches)
+        elif isinstance(layer, Linear) and layer.role == Role.PROJ and tiling.tokens:
+            mlp, following = layers[position : position + 4], layers[position + 4]
+            assert isinstance(following, Norm)
+            yield from _tiled(mlp, following, block, tiling.tokens)
+            position += 3
+            block += 1
+            if not following.cls_only:
+                position += 1
+        else:
+            yield Step(layer=layer, block=block)
+            if isinstance(layer, Linear) and layer.role == Role.FC2:
+                block += 1
+        position += 1
+
+
+def _tiled(mlp: tuple[Layer, ...], following: Norm, block: int, tiles: Tiles) -> Iterator[Step]:
+    """Proj, norm2, fc1 and fc2 tile by tile, and norm1 of the next encoder block."""
+    proj, norm, fc1, fc2 = mlp
+    for tile in tiles:
+        yield _part(proj, block, tile)
+        yield _part(norm, block, tile)
+        if tile.final and tile.first and not following.cls_only:
+            before = Tile(number=0, first=0, count=tile.first, final=False)
+            yield Step(layer=following, block=block + 1, tile=before, last=False, follows=False)
+        yield _part(fc1, block, tile)
+        yield _part(fc2, block, tile)
+        if tile.final and not following.cls_only:
+            yield Step(layer=following, block=block + 1, tile=tile, first=not tile.first)
+
+
+def _part(layer: Layer, block: int, tile: Tile) -> Step:
+    return Step(layer=layer, block=block, tile=tile, first=not tile.number, last=tile.final)

@@ -1,0 +1,124 @@
+"""Proves from a program's credits alone that every access to on-chip memory is in order.
+
+An event is a token row of an instruction (or the whole of one without rows). Within a queue events
+start and end in order. Every event knows, for each queue, how many of its events are over when it
+starts: by the credits it takes, by what their givers knew, and by the event before it. Two accesses
+to one word, one of them a write, are in order when the later one (in the program) knows that the
+earlier one is over. Within a queue only a read behind a write needs that: an instruction's operands
+are read before its results are written, and results are written in order.
+"""
+
+from collections import defaultdict, deque
+
+from spec.assembler import resolve_rows
+from spec.isa import Destination, Opcode, Queue
+
+FIRST_ROWS = {Opcode.FULLY_CONNECTED: "rows", Opcode.NORMALIZE: "rows", Opcode.ATTENTION: "queries"}
+
+
+class DisorderError(AssertionError):
+    """Two accesses that nothing orders."""
+
+
+def check_ordering(instructions, config):
+    """Raise `DisorderError` for the first access that may come too early."""
+    live = max(op.fields["tokens"] for op in instructions if op.opcode == Opcode.LIVE)
+    known = {queue: dict.fromkeys(Queue, 0) for queue in Queue}
+    started = dict.fromkeys(Queue, 0)
+    credits = defaultdict(deque)
+    writer, readers = {}, defaultdict(dict)
+
+    def take(queue, semaphore):
+        giver, event, knowledge = credits[semaphore].popleft()
+        merge(known[queue], knowledge)
+        known[queue][giver] = max(known[queue][giver], event)
+
+    def check(pc, queue, word, other, own_too):
+        other_queue, event, other_pc = other
+        if (other_queue != queue or own_too) and known[queue][other_queue] < event:
+            raise DisorderError(f"pc {pc} ({queue.name}) and pc {other_pc} meet at word {word}")
+
+    for pc, op in enumerate(instructions):
+        queue = op.queue
+        if queue is None:
+            continue
+        rows = rows_of(op, live)
+        for semaphore in op.wait:
+            take(queue, semaphore)
+        for row in range(rows):
+            if op.token_wait is not None:
+                take(queue, op.token_wait)
+            started[queue] += 1
+            event = started[queue]
+            reads, writes = accesses(op, row, rows, config, live)
+            for word in reads:
+                if word in writer:
+                    check(pc, queue, word, writer[word], True)
+                readers[word][queue] = (queue, event, pc)
+            for word in writes:
+                for other in readers[word].values():
+                    check(pc, queue, word, other, False)
+                if word in writer:
+                    check(pc, queue, word, writer[word], False)
+                writer[word] = (queue, event, pc)
+                readers[word] = {}
+            if op.token_signal is not None:
+                credits[op.token_signal].append((queue, event, dict(known[queue])))
+        for semaphore in op.signal:
+            credits[semaphore].append((queue, started[queue], dict(known[queue])))
+    return started
+
+
+def merge(mine, other):
+    for queue, event in other.items():
+        mine[queue] = max(mine[queue], event)
+
+
+def rows_of(op, live):
+    if op.opcode in FIRST_ROWS:
+        return resolve_rows(op.fields[FIRST_ROWS[op.opcode]], live)
+    return op.fields.get("rows", 1)
+
+
+def accesses(op, row, rows, config, live):
+    """Words that a row of an instruction reads and writes; whole matrices with its first row."""
+    f, first, final = op.fields, row == 0, row == rows - 1
+
+    def span(kind, base, count):
+        return [(kind, base + word) for word in range(count)]
+
+    match op.opcode:
+        case Opcode.LOAD_WEIGHTS:
+            writes = span("row", f["row"], -(-f["depth"] // config.banks))
+            return [], writes + span("column table", f["table"], 1)
+        case Opcode.LOAD_NORM:
+            return [], span("norm table", f["table"], f["channels"] // config.lanes)
+        case Opcode.LOAD_TOKENS:
+            return [], span("token", f["token"] + row * f["stride"], f["words"])
+        case Opcode.STORE_TOKENS:
+            return span("token", f["token"] + row * f["stride"], f["words"]), []
+        case Opcode.NORMALIZE:
+            words = -(-f["channels"] // config.lanes)
+            reads = span("token", f["source"] + row * f["source_stride"], 2 * words)
+            reads += span("norm table", f["table"], words)
+            return reads, span("token", f["target"] + row * f["target_stride"], words)
+        case Opcode.FULLY_CONNECTED:
+            words = -(-f["depth"] // config.lanes)
+            reads = span("token", f["source"] + row * f["source_stride"], words)
+            if first or final:
+                reads += span("row", f["row"], -(-f["depth"] // config.banks))
+                reads += span("column table", f["table"], 1)
+            if f["destination"] == Destination.ROWS:
+                group = row // config.banks * f["target_stride"]
+                return reads, span("row", f["target"] + group, 1)
+            pair = 2 if f["destination"] in (Destination.RESIDUAL, Destination.WIDE) else 1
+            target = span("token", f["target"] + row * f["target_stride"], pair)
+            return reads + target * (f["destination"] == Destination.RESIDUAL), target
+        case Opcode.ATTENTION:
+            reads = span("token", f["query"] + row * f["query_stride"], f["head_words"])
+            if first or final:
+                words = -(-resolve_rows(f["keys"], live) // config.banks) * f["head_words"]
+                reads += span("row", f["key"], words) + span("row", f["value"], words)
+            target = f["target"] + row * f["target_stride"]
+            return reads, span("token", target, f["head_words"])
+    return [], []

@@ -1,0 +1,152 @@
+import dataclasses
+
+import pytest
+
+from compiler import CompileError, compile_steps
+from compiler.ring import RingUse, array_waits, place_uses
+from compiler.tiling import balanced
+from compiler.verification import verify
+from spec.isa import Destination, Opcode, Semaphore
+from spec.presets import PRESETS, preset
+from tests.compiler.ordering import DisorderError, check_ordering
+from tests.random_models import random_model
+from tests.shapes import SHAPES
+from tests.shapes import model_of as whole_model
+from tests.tiled_models import CASES, DEIT_TINY, machine_of, model_of
+
+ASIC = preset("asic512")
+
+
+def deit(**changes):
+    """A model of DeiT-T's shape, two blocks deep; only its shape matters here."""
+    shape = dataclasses.replace(DEIT_TINY, depth=2, **changes)
+    return random_model(shape, outliers=False, images=1)
+
+
+def counts(tiles):
+    return [tile.count for tile in tiles]
+
+
+def test_balanced():
+    assert counts(balanced(197, 2)) == [99, 98]
+    assert counts(balanced(5, 5)) == [1] * 5
+    assert [tile.first for tile in balanced(11, 3)] == [0, 4, 8]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_smallest_number_of_tiles(name):
+    shape, changes, patches, tokens = CASES[name]
+    config = machine_of(changes)
+    steps = compile_steps(model_of(shape), config)
+    plan = steps.allocation
+    assert (counts(plan.tiling.patches), counts(plan.tiling.tokens)) == (patches, tokens)
+    assert max(region.end for region in plan.regions.values()) <= config.token_words
+    check_ordering(steps.schedule.instructions, config)
+    if tokens:
+        text = "+".join(str(count) for count in tokens)
+        assert f"proj to fc2   tiles of {text} tokens" in steps.describe()
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_whole_programs_are_in_order(name, config):
+    steps = compile_steps(whole_model(name), config)
+    assert counts(steps.allocation.tiling.tokens) == []
+    assert not steps.allocation.shared
+    check_ordering(steps.schedule.instructions, config)
+
+
+def test_deit_tiny_on_asic512():
+    steps = compile_steps(deit(), ASIC)
+    tiling = steps.allocation.tiling
+    assert (counts(tiling.patches), counts(tiling.tokens)) == ([66, 65, 65], [99, 98])
+    assert ASIC.sram_bytes <= 320 * 1024
+    check_ordering(steps.schedule.instructions, ASIC)
+    assert "weight ring, 115 blocks, largest 96 words, from 0 on" in steps.describe()
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "text"),
+    [
+        (
+            {"embed_dim": 384, "heads": 6, "mlp_dim": 1536},
+            {},
+            "blocks.0.attn: needs 315,200 bytes of token memory, preset 'small' has 204,800 "
+            "(token_words)",
+        ),
+        (
+            {"patch_size": 56},
+            {"token_words": 300},
+            "patch_embed: needs 25,344 bytes of token memory, preset 'small' has 19,200 "
+            "(token_words)",
+        ),
+        (
+            {},
+            {"row_words": 95},
+            "patch_embed: needs 49,152 bytes of row memory, preset 'small' has 48,640 (row_words)",
+        ),
+        (
+            {"patch_size": 32, "mlp_dim": 16000, "activation": "relu"},
+            {"row_words": 1900},
+            "blocks.0.mlp.fc2: needs 1,024,000 bytes of row memory, preset 'small' has 972,800 "
+            "(row_words)",
+        ),
+    ],
+)
+def test_what_does_not_fit_in_tiles(changes, config, text):
+    small = dataclasses.replace(ASIC, name="small", **config)
+    with pytest.raises(CompileError) as error:
+        compile_steps(deit(**changes), small)
+    assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    "semaphore",
+    [
+        Semaphore.NORMALIZED,
+        Semaphore.RESIDUAL_READY,
+        Semaphore.ARRAY_DONE,
+        Semaphore.WEIGHTS_FREE,
+        Semaphore.TOKENS_FREE,
+        Semaphore.TOKENS_READY,
+    ],
+)
+def test_every_credit_is_needed(semaphore):
+    """Without one semaphore's credits, the proof of order fails."""
+    shape, changes, *_ = CASES["six tiles"]
+    config = machine_of(changes)
+    program = [
+        dataclasses.replace(
+            op,
+            wait=op.wait - {semaphore},
+            signal=op.signal - {semaphore},
+            token_wait=None if op.token_wait == semaphore else op.token_wait,
+            token_signal=None if op.token_signal == semaphore else op.token_signal,
+        )
+        for op in compile_steps(model_of(shape), config).schedule.instructions
+    ]
+    with pytest.raises(DisorderError):
+        check_ordering(program, config)
+
+
+def test_verification_guards_keys_and_values():
+    shape, changes, *_ = CASES["smallest row memory"]
+    config = machine_of(changes)
+    program = list(compile_steps(model_of(shape), config).schedule.instructions)
+    key = max(
+        pc for pc, op in enumerate(program) if op.fields.get("destination") == Destination.ROWS
+    )
+    load = max(pc for pc in range(key) if program[pc].opcode == Opcode.LOAD_WEIGHTS)
+    fields = {**program[load].fields, "row": program[key].fields["target"]}
+    program[load] = dataclasses.replace(program[load], fields=fields)
+    with pytest.raises(CompileError, match="shares words with keys or values in use"):
+        verify(program, config)
+
+
+def test_aligned_blocks_wait_less():
+    small = RingUse(size=2, load_cycles=8, use_cycles=20)
+    large = RingUse(size=8, load_cycles=32, use_cycles=80)
+    uses = [small] * 10 + [large] * 2 + [small] * 10 + [large] * 2
+    gapless, aligned = (place_uses(uses, 16, 8, kind) for kind in (False, True))
+    assert array_waits(uses, aligned) < array_waits(uses, gapless)
+    assert array_waits(uses, aligned) == 8

@@ -1,0 +1,22 @@
+import dataclasses
+
+import pytest
+
+from spec.presets import preset
+from tests.golden_model.test_machine import check_model
+from tests.random_models import random_model
+from tests.tiled_models import CASES, DEIT_TINY, machine_of, model_of
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_vit_is_machine_in_tiles(name):
+    shape, changes, *_ = CASES[name]
+    check_model(model_of(shape), machine_of(changes), seed=3)
+
+
+@pytest.mark.parametrize(
+    "depth", [2, pytest.param(DEIT_TINY.depth, marks=pytest.mark.regress, id="whole")]
+)
+def test_deit_tiny_on_asic512(depth):
+    shape = dataclasses.replace(DEIT_TINY, depth=depth)
+    check_model(random_model(shape, outliers=False, images=2), preset("asic512"), seed=3)

@@ -1,0 +1,84 @@
+"""Shapes and machines on which a model does not fit whole, and DeiT-T."""
+
+import dataclasses
+from functools import cache
+
+from spec.config import Config
+from spec.model_file import Model, ModelConfig
+from spec.presets import preset
+from tests.random_models import random_model
+
+DEIT_TINY = ModelConfig(
+    image_size=224,
+    patch_size=16,
+    channels=3,
+    embed_dim=192,
+    depth=12,
+    heads=3,
+    head_dim=64,
+    mlp_dim=768,
+    classes=1000,
+    activation="gelu",
+)
+HUNDRED = ModelConfig(
+    image_size=100,
+    patch_size=10,
+    channels=3,
+    embed_dim=64,
+    depth=2,
+    heads=2,
+    head_dim=32,
+    mlp_dim=256,
+    classes=10,
+    activation="gelu",
+)
+"""Too large for `tiny` as it is."""
+SEVENTEEN = ModelConfig(
+    image_size=16,
+    patch_size=4,
+    channels=3,
+    embed_dim=16,
+    depth=3,
+    heads=2,
+    head_dim=8,
+    mlp_dim=128,
+    classes=30,
+    activation="gelu",
+)
+SHAPES = {
+    "even depth": dataclasses.replace(SEVENTEEN, depth=2, mlp_dim=64),
+    "odd depth": SEVENTEEN,
+    "one block": dataclasses.replace(SEVENTEEN, depth=1, classes=3, activation="relu"),
+    "wide context": dataclasses.replace(SEVENTEEN, heads=3, head_dim=10, channels=1),
+    "short mlp": dataclasses.replace(SEVENTEEN, depth=2, mlp_dim=16),
+    "narrow context": dataclasses.replace(SEVENTEEN, embed_dim=21, heads=1, head_dim=7),
+}
+CASES = {
+    # shape, parameters of the machine; tiles of patches, tiles of tokens
+    "two tiles": ("even depth", {"token_words": 180}, [], [9, 8]),
+    "three tiles": ("even depth", {"token_words": 155}, [6, 5, 5], [6, 6, 5]),
+    "six tiles": ("odd depth", {"token_words": 155}, [6, 5, 5], [3, 3, 3, 3, 3, 2]),
+    "one slot of everything": (
+        "odd depth",
+        {"token_words": 200, "norm_tables": 2, "column_tables": 1, "queue_depth": 1},
+        [],
+        [6, 6, 5],
+    ),
+    "one block": ("one block", {"token_words": 160}, [6, 5, 5], [3, 3, 3, 3, 3, 2]),
+    "smallest row memory": ("odd depth", {"token_words": 200, "row_words": 32}, [], [6, 6, 5]),
+    "whole, smallest row memory": ("even depth", {"row_words": 16}, [], []),
+    "wide context": ("wide context", {"token_words": 310}, [], [6, 6, 5]),
+    "narrow context": ("narrow context", {"token_words": 300}, [], [9, 8]),
+    "patches only": ("short mlp", {"token_words": 155}, [6, 5, 5], []),
+}
+
+
+@cache
+def model_of(shape: str) -> Model:
+    """A random model of a shape."""
+    return random_model(SHAPES[shape], outliers=False)
+
+
+def machine_of(changes: dict[str, int]) -> Config:
+    """The tiny machine with other parameters."""
+    return dataclasses.replace(preset("tiny"), name="cramped", **changes)
