@@ -1,0 +1,288 @@
+"""The dispatcher against the instruction set's rules, written once more as plain predicates."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+from amaranth.lib import wiring
+
+from rtl_gen.interfaces import ERROR, ISSUED
+from rtl_gen.sequencer.dispatcher import Dispatcher
+from sim.bench import cycles, parameters, seeded, start
+from sim.streams import Sink, Source, check, check_all, pack, read, write
+from spec.isa import (
+    BODIES,
+    CONSUMER_OF,
+    HEADER,
+    PRODUCER_OF,
+    QUEUE_OF,
+    SEMAPHORE_COUNT,
+    Opcode,
+    Queue,
+    Semaphore,
+)
+from spec.registers import Error
+
+PARAMETERS = [
+    {"lanes": 8, "max_tokens": 20, "max_head_words": 2},
+    {"lanes": 64, "max_tokens": 197, "max_head_words": 4},
+]
+_NONE = {"index": 0, "valid": 0}
+
+
+def component(*, lanes: int, max_tokens: int, max_head_words: int) -> wiring.Component:
+    """The component under test."""
+    return Dispatcher(lanes=lanes, max_tokens=max_tokens, max_head_words=max_head_words)
+
+
+def _owned(of: dict[Semaphore, Queue], queue: Queue) -> list[int]:
+    return [semaphore.value for semaphore, owner in of.items() if owner is queue]
+
+
+def _rows(rng: random.Random) -> dict[str, int]:
+    """A row count that is allowed; from the live tokens any number may be taken off."""
+    most = parameters()["max_tokens"]
+    if rng.random() < 0.3:
+        return {"count": rng.choice((0, most, 4095)), "live": 1}
+    return {"count": rng.choice((1, most, rng.randrange(1, most + 1))), "live": 0}
+
+
+def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
+    """Random bits in every field, with allowed values where there is a rule."""
+    p = parameters()
+    lanes = p["lanes"]
+    body: dict[str, Any] = {}
+    for name, field in BODIES[opcode]:
+        shape = field.shape
+        if hasattr(shape, "members"):
+            body[name] = _rows(rng)
+        else:
+            body[name] = rng.getrandbits(field.width) - (
+                (1 << field.width - 1) if getattr(shape, "signed", False) else 0
+            )
+    if opcode is Opcode.FULLY_CONNECTED:
+        body |= {
+            "depth": rng.choice((1, 0xFFFF, body["depth"] | 1)),
+            "columns": rng.choice((1, lanes, rng.randrange(1, lanes + 1))),
+            "activation": rng.randrange(3),
+        }
+    elif opcode is Opcode.ATTENTION:
+        longest = min(p["max_head_words"] * lanes, 255)
+        head_dim = rng.choice((1, lanes, lanes - 1, min(lanes + 1, longest), longest))
+        spare = max(lanes - head_dim, 0)
+        body |= {
+            "head_dim": head_dim,
+            "head_words": -(-head_dim // lanes),
+            "first_lane": rng.choice((0, spare, rng.randrange(spare + 1))),
+        }
+    elif opcode is Opcode.NORMALIZE:
+        body["channels"] = rng.choice((1, 4095, body["channels"] | 1))
+    elif opcode is Opcode.LIVE:
+        body["tokens"] = rng.choice((1, p["max_tokens"]))
+    return body
+
+
+def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
+    """Credits of the opcode's own semaphores only; an invalid token index may be anything."""
+    header: dict[str, Any] = {"opcode": opcode}
+    for name, token, of in (
+        ("wait", "token_wait", CONSUMER_OF),
+        ("signal", "token_signal", PRODUCER_OF),
+    ):
+        if opcode is Opcode.HALT:
+            header |= {name: rng.getrandbits(16), token: {"index": 15, "valid": rng.randrange(2)}}
+            continue
+        own = _owned(of, QUEUE_OF[opcode])
+        header[name] = sum(1 << i for i in own if rng.random() < 0.5)
+        header[token] = rng.choice(
+            ({"index": rng.randrange(16), "valid": 0}, {"index": rng.choice(own), "valid": 1})
+        )
+    return header
+
+
+def _word(opcode: Opcode, header: dict[str, Any], body: dict[str, Any]) -> int:
+    """Bits of an instruction; fields may break the rules as long as they fit."""
+    return pack(HEADER, header) | pack(BODIES[opcode], body) << HEADER.size
+
+
+def _good(rng: random.Random, opcode: Opcode) -> int:
+    """A random word that the dispatcher accepts."""
+    return _word(opcode, _good_header(rng, opcode), _good_body(rng, opcode))
+
+
+def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
+    """Each way in which one operand breaks a rule."""
+    p = parameters()
+    lanes, most, words = p["lanes"], p["max_tokens"], p["max_head_words"]
+    wrong = [{"count": count, "live": 0} for count in (0, most + 1, 4095)]
+    if opcode is Opcode.FULLY_CONNECTED:
+        yield from ({"rows": rows} for rows in wrong)
+        yield from ({"columns": columns} for columns in (0, lanes + 1, 255))
+        yield from ({"depth": 0}, {"activation": 3})
+    elif opcode is Opcode.ATTENTION:
+        yield from ({"queries": rows} for rows in wrong)
+        yield from ({"keys": rows} for rows in wrong)
+        for head_dim, head_words, first_lane in (
+            (0, 0, 0),
+            (0, 1, 0),
+            (1, 0, 0),
+            (1, 2, 0),
+            (lanes, 2, 0),
+            (lanes + 1, 1, 0),
+            (lanes + 1, 2, 1),
+            (lanes, 1, 1),
+            (1, 1, lanes),
+            (1, 1, 255),
+            (lanes - 1, 1, 2),
+            (2, 1, lanes - 1),
+            (lanes, 1, 255),
+            *([(words * lanes + 1, words + 1, 0)] if words * lanes < 255 else []),
+        ):
+            yield {"head_dim": head_dim, "head_words": head_words, "first_lane": first_lane}
+    elif opcode is Opcode.NORMALIZE:
+        yield from ({"rows": rows} for rows in wrong)
+        yield {"channels": 0}
+    elif opcode is Opcode.LIVE:
+        yield from ({"tokens": tokens} for tokens in (0, most + 1, 4095))
+
+
+def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
+    """Every kind of refused word, with its error and a description."""
+    defined = {opcode.value for opcode in Opcode}
+    for value in range(256):
+        if value not in defined:
+            opcode = rng.choice(list(Opcode))
+            yield _good(rng, opcode) & ~0xFF | value, Error.OPCODE, f"opcode {value}"
+    for opcode in Opcode:
+        for bit in range(14):
+            header = _good_header(rng, opcode) | {"reserved": 1 << bit}
+            word = _word(opcode, header, _good_body(rng, opcode))
+            yield word, Error.OPCODE, f"{opcode.name} reserved bit {bit}"
+        for wrong in _bad_bodies(opcode):
+            body = _good_body(rng, opcode) | wrong
+            header = _good_header(rng, opcode)
+            yield _word(opcode, header, body), Error.OPERAND, f"{opcode.name} {wrong}"
+            if opcode in QUEUE_OF:
+                bad_header = header | {"wait": 0xFFFF}
+                text = f"{opcode.name} {wrong}, bad semaphores"
+                yield _word(opcode, bad_header, body), Error.OPERAND, text
+                text = f"{opcode.name} {wrong}, bad semaphores, reserved"
+                yield _word(opcode, bad_header | {"reserved": 1}, body), Error.OPCODE, text
+    for opcode, queue in QUEUE_OF.items():
+        for name, of in (("wait", CONSUMER_OF), ("signal", PRODUCER_OF)):
+            for index in set(range(SEMAPHORE_COUNT)) - set(_owned(of, queue)):
+                for wrong in (
+                    {name: 1 << index},
+                    {f"token_{name}": {"index": index, "valid": 1}},
+                ):
+                    header = _good_header(rng, opcode)
+                    if name in wrong:
+                        wrong = {name: header[name] | wrong[name]}
+                    word = _word(opcode, header | wrong, _good_body(rng, opcode))
+                    yield word, Error.SEMAPHORE, f"{opcode.name} {wrong}"
+
+
+def _ends(dut: Any) -> tuple[int, int]:
+    return int(dut.halted.value), read(dut, "error", ERROR)["valid"]
+
+
+async def _program(dut: Any, seed: int, stall_in: float, stall_out: float, last: Any) -> int:
+    """Good instructions of every opcode, then `last` (a word), then more that must not pass.
+
+    Returns the cycles used beyond one a good instruction.
+    """
+    await start(dut)
+    source = Source(dut, "instruction", ISSUED, seed=seed, stall=stall_in)
+    sinks = [
+        Sink(dut, f"queues__{queue.value}", ISSUED, seed=seed, stall=stall_out) for queue in Queue
+    ]
+    rng = random.Random(seeded(seed))
+    opcodes = [opcode for opcode in QUEUE_OF for _ in range(40)]
+    rng.shuffle(opcodes)
+    expected: dict[Queue, list[Any]] = {queue: [] for queue in Queue}
+    for opcode in opcodes:
+        item = {"pc": rng.getrandbits(16), "word": _good(rng, opcode)}
+        expected[QUEUE_OF[opcode]].append(item)
+        source.put(item)
+    used = 0
+    while source.queue:
+        await cycles(dut)
+        used += 1
+    check("dispatcher.running", _ends(dut), (0, 0))
+    source.put({"pc": 0xBEEF, "word": last})
+    for opcode in QUEUE_OF:
+        source.put({"pc": 1, "word": _good(rng, opcode)})
+    source.put({"pc": 2, "word": 0})
+    await source.drained()
+    await cycles(dut, 5)
+    for queue, sink in zip(Queue, sinks, strict=True):
+        check_all(f"dispatcher {queue.name}", sink.received, expected[queue], seed=seed)
+    return used - len(opcodes)
+
+
+@cocotb.test()
+async def without_stalls(dut: Any) -> None:
+    """One instruction a cycle, then HALT: nothing after it passes or is checked."""
+    last = _good(random.Random(seeded(1)), Opcode.HALT)
+    check("dispatcher.bubbles", await _program(dut, 1, 0.0, 0.0, last) <= 1, True)
+    check("dispatcher.halted", _ends(dut), (1, 0))
+
+
+@cocotb.test()
+async def slow_queues(dut: Any) -> None:
+    """Queues are often full; then a bad instruction: nothing after it passes."""
+    await _program(dut, 2, 0.1, 0.7, 0)
+    expected = {"valid": 1, "code": Error.OPCODE, "pc": 0xBEEF}
+    check("dispatcher.error", read(dut, "error", ERROR), expected)
+    check("dispatcher.not_halted", int(dut.halted.value), 0)
+
+
+@cocotb.test()
+async def slow_fetcher(dut: Any) -> None:
+    """Instructions come late; HALT after them."""
+    await _program(dut, 3, 0.7, 0.2, _good(random.Random(seeded(3)), Opcode.HALT))
+    check("dispatcher.halted", _ends(dut), (1, 0))
+
+
+@cocotb.test()
+async def every_bad_word(dut: Any) -> None:
+    """Each refused word stops a fresh machine at once, with its code and pc, and reaches no queue.
+
+    The queues are never ready: an error waits for none of them. A good word in between, which a
+    reset takes back, shows that the machine is fresh.
+    """
+    from cocotb.triggers import ReadOnly
+
+    await start(dut)
+    rng = random.Random(seeded(4))
+    for index, (word, code, text) in enumerate(_bad_words(rng)):
+        dut.rst.value = 1
+        dut.instruction__valid.value = 0
+        await cycles(dut)
+        dut.rst.value = 0
+        dut.instruction__valid.value = 1
+        good = index % 16 == 0
+        opcode = rng.choice(list(QUEUE_OF))
+        if good:
+            write(dut, "instruction__payload", ISSUED, {"pc": 9, "word": _good(rng, opcode)})
+            await cycles(dut)
+            valids = [int(getattr(dut, f"queues__{q.value}__valid").value) for q in Queue]
+            check("dispatcher.valid", valids, [int(q is QUEUE_OF[opcode]) for q in Queue])
+            check("dispatcher.fresh", _ends(dut), (0, 0), index=index, of=text)
+            check("dispatcher.waits", int(dut.instruction__ready.value), 0)
+        pc = rng.getrandbits(16)
+        write(dut, "instruction__payload", ISSUED, {"pc": pc, "word": word})
+        await ReadOnly()
+        for queue in Queue:
+            valid = int(getattr(dut, f"queues__{queue.value}__valid").value)
+            check("dispatcher.refused", valid, 0, index=index, of=text)
+        await cycles(dut)
+        expected = {"valid": 1, "code": code, "pc": pc}
+        check("dispatcher.error", read(dut, "error", ERROR), expected, index=index, of=text)
+        if index % 16 == 1:
+            later = {"pc": pc ^ 1, "word": rng.choice((0, _good(rng, Opcode.HALT)))}
+            write(dut, "instruction__payload", ISSUED, later)
+            await cycles(dut, 2)
+            check("dispatcher.first", read(dut, "error", ERROR), expected, index=index, of=text)
+            check("dispatcher.no_halt", int(dut.halted.value), 0, index=index, of=text)
