@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from .errors import TrainingError
 
 __all__ = [
-    "CLASS_NAMES",
     "MEAN",
     "STD",
     "DataSet",
@@ -24,19 +23,6 @@ __all__ = [
 PACKAGE_DIR = Path("/usr/share/datasets/fashion-mnist")
 HELD_BACK = 5_000  # the last training images, never trained on: recipes are chosen by them
 MEAN, STD = 0.2860, 0.3530  # of the training pixels divided by 255
-CLASS_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
 Bytes = NDArray[np.uint8]
 
 

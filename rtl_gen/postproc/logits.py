@@ -31,12 +31,11 @@ class Logits(wiring.Component):
 
     LATENCY = Requantize.LATENCY_WITHOUT_ADDEND + 2
 
-    def __init__(self, *, banks: int, lanes: int, logic_multipliers: bool = False) -> None:
+    def __init__(self, *, banks: int, lanes: int) -> None:
         if banks % lanes:
             raise ValueError(f"lanes must divide banks ({banks}), not {lanes}")
         self.banks = banks
         self.lanes = lanes
-        self.logic_multipliers = logic_multipliers
         super().__init__(
             {
                 "enable": In(1),

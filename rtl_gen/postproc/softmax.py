@@ -120,9 +120,7 @@ class Softmax(wiring.Component):
         """Logits into their ring; exponentials from there into the other; a requantizer a row."""
         m = Module()
         multipliers = {"logic_multipliers": self.logic_multipliers}
-        m.submodules.logits = logits = Logits(
-            banks=self.banks, lanes=self.score_lanes, **multipliers
-        )
+        m.submodules.logits = logits = Logits(banks=self.banks, lanes=self.score_lanes)
         m.submodules.exponential = exponential = Exponential(lanes=self.score_lanes, **multipliers)
         m.submodules.row_scaler = row_scaler = RowScale(**multipliers)
         m.submodules.logit_ring = logit_ring = memory.Memory(

@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -50,7 +51,6 @@ def test_from_weights_to_an_integer_model(sievit, weights, tmp_path):
     assert "top-1" not in ended.out
     written = json.loads(report.read_text())
     assert written["top1_float"] is None
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(written, RUN)
     assert sievit("compile", "--model", model).status == 0
 
