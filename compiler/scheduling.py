@@ -261,6 +261,8 @@ class _Scheduler:
                 "activation_multiplier": layer.activation_multiplier,
                 "activation_shift": layer.activation_shift,
                 "activation_zero_point": layer.activation_zero_point,
+                "accumulate": 0,
+                "partial": 0,
             },
             wait=wait,
             signal=signal,

@@ -17,8 +17,8 @@ from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
 from golden_model.units.softmax import probabilities, row_scale
 from spec.assembler import Instruction, resolve_rows
-from spec.formats import ACT, LOGIT, REQUANTIZE, RESIDUAL
-from spec.isa import Activation, Destination, Opcode, Window
+from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL
+from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, Window
 from spec.registers import Error
 
 __all__ = ["execute"]
@@ -112,10 +112,18 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     memory.check_table(f["table"], 1, config.column_tables, "column")
     addend, multiplier, shift = memory.column_table[f["table"]].T
     acc = matmul_exact(scalars, weight)
+    if f["accumulate"]:
+        acc = acc + memory.partial_sums(f["partial"], rows)
+        if acc.min() < ACC.low or acc.max() > ACC.high:
+            raise MachineError("the sums leave 32 bits", Error.OPERAND)
 
     def scaled(low: int, high: int) -> NDArray[np.int64]:
         return requantize(acc, addend, multiplier, shift, low, high)
 
+    if f["destination"] == Destination.PARTIAL:
+        words = PARTIAL_WORDS
+        address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
+        return _write_tokens(memory, address, memory.halves(acc))
     if f["destination"] in (Destination.RESIDUAL, Destination.WIDE):
         address = memory.token_addresses(f["target"], f["target_stride"], rows, 2)
         out = scaled(RESIDUAL.low, RESIDUAL.high)

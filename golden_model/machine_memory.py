@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from golden_model.errors import GoldenError
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import Window
+from spec.isa import PARTIAL_WORDS, Window
 from spec.registers import Error
 
 __all__ = ["MachineError", "Memories"]
@@ -98,6 +98,19 @@ class Memories:
     def tokens(self, base: int, stride: int, rows: int, words: int) -> NDArray[np.uint8]:
         """Token rows, uint8 [rows, words * lanes]."""
         return self.token[self.token_addresses(base, stride, rows, words)].reshape(rows, -1)
+
+    def partial_sums(self, base: int, rows: int) -> NDArray[np.int64]:
+        """Sums of an earlier instruction, int64 [rows, lanes]; see `isa.PARTIAL_WORDS`."""
+        words = self.tokens(base, PARTIAL_WORDS, rows, PARTIAL_WORDS).view("<u2")
+        halves = words.reshape(rows, -1, 2, self.config.vector_lanes).swapaxes(2, 3)
+        sums = np.ascontiguousarray(halves).view("<i4")
+        return sums.reshape(rows, -1).astype(np.int64)
+
+    def halves(self, sums: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """Sums [rows, lanes] as they lie in token memory, uint16 [rows, 2 * lanes]."""
+        whole = sums.astype("<i4").view("<u2")
+        groups = whole.reshape(len(sums), -1, self.config.vector_lanes, 2).swapaxes(2, 3)
+        return np.ascontiguousarray(groups).reshape(len(sums), -1)
 
     def check_table(self, table: int, size: int, limit: int, kind: str) -> None:
         """Refuse table entries that are not there."""

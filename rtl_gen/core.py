@@ -35,7 +35,7 @@ FETCH, LOAD = 0, 1
 """Clients of the read channel; the fetcher has priority."""
 
 # Clients of token memory, in order of priority: what holds up the array comes first.
-_RESIDUAL, _OPERAND, _NORM, _STORE = range(4)
+_RESIDUAL, _PARTIAL, _OPERAND, _NORM, _STORE = range(5)
 _EPILOGUE, _NORMALIZED, _LOADED = range(3)
 
 
@@ -134,7 +134,7 @@ class Core(wiring.Component):
         )
         m.submodules.row_memory = self.row_memory = RowMemory(**sizes, words=c.row_words)
         m.submodules.token_memory = self.token_memory = TokenMemory(
-            lanes=c.lanes, words=c.token_words
+            lanes=c.lanes, words=c.token_words, readers=5
         )
         m.submodules.column_tables = self.column_tables = TableMemory(
             words=c.column_tables * c.lanes // c.vector_lanes, entries=c.vector_lanes
@@ -270,6 +270,7 @@ class Core(wiring.Component):
         connect(m, self.softmax.row_scale, self.epilogue.row_scale)
 
         connect(m, self.epilogue.residual, tokens.read[_RESIDUAL])
+        connect(m, self.epilogue.partial, tokens.read[_PARTIAL])
         connect(m, controller.read, tokens.read[_OPERAND])
         connect(m, self.layer_norm.read, tokens.read[_NORM])
         connect(m, self.storer.token_read, tokens.read[_STORE])
@@ -303,6 +304,7 @@ class Core(wiring.Component):
         found = [
             (tokens.read_error[_OPERAND], token, array_pc),
             (tokens.read_error[_RESIDUAL], token, epilogue_pc),
+            (tokens.read_error[_PARTIAL], token, epilogue_pc),
             (tokens.read_error[_NORM], token, norm_pc),
             (tokens.write_error[_EPILOGUE], token, tokens.write[_EPILOGUE].p.pc),
             (tokens.write_error[_NORMALIZED], token, tokens.write[_NORMALIZED].p.pc),

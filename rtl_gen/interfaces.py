@@ -185,6 +185,8 @@ EPILOGUE_COMMAND = data.StructLayout(
         "activation_multiplier": 16,
         "activation_shift": 6,
         "activation_zero_point": signed(8),
+        "accumulate": 1,
+        "partial": 16,
         "head_words": 4,
         "head_dim": 8,
         "first_lane": 8,

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FORMAT = "sievit-image"
-VERSION = "1"
+VERSION = "2"
 ALIGNMENT_BYTES = 64
 """Of every item in the WEIGHTS window, and of every window's base."""
 MAX_INSTRUCTIONS = 1 << 16

@@ -26,6 +26,7 @@ __all__ = [
     "LOAD_TOKENS",
     "LOAD_WEIGHTS",
     "NORMALIZE",
+    "PARTIAL_WORDS",
     "PRODUCER_OF",
     "QUEUE_OF",
     "STORE_TOKENS",
@@ -143,7 +144,7 @@ class Window(enum.Enum, shape=3):
     """class logits; writable"""
 
 
-class Destination(enum.Enum, shape=2):
+class Destination(enum.Enum, shape=3):
     """Where a FULLY_CONNECTED result row goes."""
 
     TOKENS = 0
@@ -154,6 +155,15 @@ class Destination(enum.Enum, shape=2):
     """added to the int16 word pair at the destination."""
     WIDE = 3
     """int16, two token-memory words a row (class logits)."""
+    PARTIAL = 4
+    """The sums themselves, int32, `PARTIAL_WORDS` token-memory words a row: more inputs follow."""
+
+
+PARTIAL_WORDS = 4
+"""Token-memory words of one row of int32 sums.
+
+For each group of `vector_lanes` channels in turn: the low halves of its sums, then the high ones.
+"""
 
 
 class Activation(enum.Enum, shape=2):
@@ -227,6 +237,8 @@ FULLY_CONNECTED = data.StructLayout(
         "activation_multiplier": 16,
         "activation_shift": 6,
         "activation_zero_point": signed(8),
+        "accumulate": 1,
+        "partial": 16,
     }
 )
 """One column block of a fully connected layer, over `rows` token rows.
@@ -235,6 +247,11 @@ Row t: `depth` int8 scalars from word source + t * source_stride on (minus `zero
 weight rows at `row`, requantized by column table `table`, to target + t * target_stride. For
 `Destination.ROWS`, row t goes to bank t mod banks, word target + t // banks * target_stride.
 `columns` lanes are valid; the others carry zero weights and entries.
+
+A layer with more inputs than fit takes several instructions: all but the last have
+`Destination.PARTIAL`, all but the first `accumulate`: row t adds the sums at partial + t *
+`PARTIAL_WORDS` to its own. They are read after all earlier instructions' writes. Its own sums go
+to the same rows or elsewhere.
 """
 
 ATTENTION = data.StructLayout(

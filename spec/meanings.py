@@ -86,6 +86,8 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "activation_multiplier": "GELU: from gelu's unit to codes",
         "activation_shift": "GELU: likewise",
         "activation_zero_point": "GELU: the code of 0",
+        "accumulate": "add the sums at `partial` before requantization",
+        "partial": "token word of row 0's sums",
     },
     Opcode.ATTENTION: {
         "query": "token word of query row 0",

@@ -21,6 +21,7 @@ from rtl_gen.interfaces import (
     token_write_layout,
 )
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
+from rtl_gen.postproc.partial_reader import PartialReader
 from rtl_gen.postproc.residual_reader import ResidualReader
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
@@ -34,7 +35,12 @@ def _is_wide(command: data.View) -> Value:
     """Whether the results are int16."""
     destination = command.destination
     wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
-    return ~command.attention & wide
+    return ~command.attention & (wide | (destination == Destination.PARTIAL))
+
+
+def _is_partial(command: data.View) -> Value:
+    """Whether the results are the sums themselves."""
+    return ~command.attention & (command.destination == Destination.PARTIAL)
 
 
 def _is_gelu(command: data.View) -> Value:
@@ -49,7 +55,8 @@ class Epilogue(wiring.Component):
     Golden twins: `requantize`, `gelu_activation`, `residual_add` of `golden_model.units`.
 
     Every result takes the same way: requantize to int16, GELU (or its identity), requantize (or
-    times one), then zero point and clip or the residual, then its word or word pair. Up to
+    times one), then zero point and clip or the residual, then its word or word pair. Sums that are
+    to be kept go this way in halves of int16, unchanged. Up to
     `SLOTS` instructions are on this way at a time; their commands stay in slots, and a stage
     finds what it needs by the slot number that goes with the data. A write that is refused stops
     the whole pipeline.
@@ -69,11 +76,12 @@ class Epilogue(wiring.Component):
     row_scale : one per row of an attention command: requantizer of all its words
     table : requantizers of fully connected commands
     residual : reads the word pairs that `Destination.RESIDUAL` adds to
+    partial : reads the sums of an earlier instruction, when that has been written
     token_write, row_write : results
     give, give_token : credits, after the write has been taken
     residual_saturations : lanes whose residual was clipped, in the cycle after
     error : `TABLE_ADDRESS`; the command and all after it wait for a reset
-    pc : instruction of the `residual` reads
+    pc : instruction of the `residual` and `partial` reads
     idle : no command is in work
     """
 
@@ -100,6 +108,7 @@ class Epilogue(wiring.Component):
                 "row_scale": In(stream.Signature(ROW_SCALE)),
                 "table": Out(table_read_port(vector_lanes)),
                 "residual": Out(token_read_port(lanes)),
+                "partial": Out(token_read_port(lanes)),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
                 "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
                 "give": Out(GIVE),
@@ -122,7 +131,9 @@ class Epilogue(wiring.Component):
         m.submodules.reader = reader = ResidualReader(lanes=lanes, vector_lanes=vector_lanes)
         connect(m, writer.token_write, flipped(self.token_write))
         connect(m, writer.row_write, flipped(self.row_write))
+        m.submodules.sums = sums = PartialReader(lanes=lanes, vector_lanes=vector_lanes)
         connect(m, reader.memory, flipped(self.residual))
+        connect(m, sums.memory, flipped(self.partial))
 
         # Slots: commands enter at `enter`, are read at `front`, written at `back`
         slots = Array(
@@ -161,6 +172,9 @@ class Epilogue(wiring.Component):
             writer.command.eq(oldest),
             reader.command.eq(oldest),
             reader.done.eq(writer.done),
+            sums.command.eq(oldest),
+            sums.done.eq(writer.done),
+            sums.permit.eq((used != 0) & ~oldest.attention & oldest.accumulate),
             self.pc.eq(oldest.pc),
             self.give.eq(writer.give),
             self.give_token.eq(writer.give_token),
@@ -174,8 +188,14 @@ class Epilogue(wiring.Component):
         present, moves, bad = Signal(), Signal(), Signal()
         last_group, last_word = Signal(), Signal()
         group_bits = (groups - 1).bit_length()
+        walks_oldest = unread == used
+        partial, half, accumulate = Signal(), Signal(), Signal()
+        """The sums are kept: their low halves, then (`half`) their high ones. And: adds to some."""
         m.d.comb += [
             now.eq(slots[front]),
+            partial.eq(_is_partial(now)),
+            accumulate.eq(~now.attention & now.accumulate),
+            sums.o.ready.eq(moves & accumulate & (half == partial)),
             bad.eq((unread != 0) & bad_table.bit_select(front, 1)),
             self.error.valid.eq(bad),
             self.error.code.eq(Error.TABLE_ADDRESS),
@@ -185,9 +205,10 @@ class Epilogue(wiring.Component):
                 & ~bad
                 & self.accumulators.valid
                 & (~now.attention | self.row_scale.valid)
+                & (~accumulate | (walks_oldest & sums.o.valid))
             ),
             moves.eq(present & enable),
-            last_group.eq(group == groups - 1),
+            last_group.eq((group == groups - 1) & (half == partial)),
             last_word.eq(~now.attention | (word == now.head_words - 1)),
             self.accumulators.ready.eq(moves & last_group),
             self.row_scale.ready.eq(moves & last_group & last_word & now.attention),
@@ -196,7 +217,7 @@ class Epilogue(wiring.Component):
             self.table.address.eq(Cat(group[:group_bits], now.table)),
         ]
         with m.If(moves):
-            m.d.sync += group.eq(group + 1)
+            m.d.sync += [half.eq(partial & ~half), group.eq(group + (half == partial))]
             with m.If(last_group):
                 m.d.sync += [group.eq(0), word.eq(word + 1)]
                 with m.If(last_word):
@@ -205,7 +226,6 @@ class Epilogue(wiring.Component):
                     m.d.sync += row.eq(0)
 
         # A residual row is fetched as soon as its accumulators are there
-        walks_oldest = unread == used
         m.d.comb += reader.permit.eq(
             (used != 0)
             & ~oldest.attention
@@ -255,17 +275,27 @@ class Epilogue(wiring.Component):
             ]
 
         # Data path
-        from_attention, scale = Signal(), Signal(ROW_SCALE, reset_less=True)
+        one_scale, scale = Signal(), Signal(ROW_SCALE, reset_less=True)
+        """One requantizer for all lanes, without addend."""
         with m.If(enable):
-            m.d.sync += [from_attention.eq(now.attention), scale.eq(self.row_scale.payload)]
+            m.d.sync += [
+                one_scale.eq(now.attention | partial),
+                scale.eq(self.row_scale.payload),
+            ]
+            with m.If(partial):
+                m.d.sync += [scale.multiplier.eq(1), scale.shift.eq(0)]
         units = []
         for lane in range(vector_lanes):
             m.submodules[f"lane_{lane}"] = unit = EpilogueLane(logic=self._logic)
             units.append(unit)
             x = Signal(signed(ACC.bits), name=f"x_{lane}", reset_less=True)
             choices = Array(self.accumulators.payload[lane::vector_lanes])
+            total = Signal(signed(ACC.bits), name=f"total_{lane}")
+            m.d.comb += total.eq(choices[group] + Mux(accumulate, sums.o.payload[lane], 0))
             with m.If(enable):
-                m.d.sync += x.eq(choices[group])
+                m.d.sync += x.eq(total)
+                with m.If(partial):
+                    m.d.sync += x.eq(total.word_select(half, RESIDUAL.bits).as_signed())
             m.d.comb += [
                 unit.enable.eq(enable),
                 unit.x.eq(x),
@@ -278,7 +308,7 @@ class Epilogue(wiring.Component):
                 unit.adds.eq(adds),
                 unit.residual.eq(reader.o.payload[lane]),
             ]
-            with m.If(from_attention):
+            with m.If(one_scale):
                 m.d.comb += unit.entry.eq(Cat(Const(0, 32), scale.multiplier, scale.shift))
 
         # Collect the groups of a result

@@ -14,7 +14,7 @@ from rtl_gen.interfaces import (
     token_write_layout,
 )
 from spec.formats import RESIDUAL
-from spec.isa import Destination
+from spec.isa import PARTIAL_WORDS, Destination
 
 __all__ = ["ResultWriter", "result_layout"]
 
@@ -98,15 +98,17 @@ class ResultWriter(wiring.Component):
             self.row_write.payload.pc.eq(command.pc),
         ]
         for lane in range(lanes):
-            own = (lane >= command.first_lane) & (lane + skipped < own_end)
-            m.d.comb += self.token_write.payload.mask[lane].eq(~command.attention | own)
+            mine = (lane >= command.first_lane) & (lane + skipped < own_end)
+            m.d.comb += self.token_write.payload.mask[lane].eq(~command.attention | mine)
 
         last_word = Signal(4)
         row_end = Signal()
         destination = command.destination
         wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
+        partial = destination == Destination.PARTIAL
+        own = Mux(partial, PARTIAL_WORDS - 1, wide)
         m.d.comb += [
-            last_word.eq(Mux(command.attention, command.head_words - 1, wide)),
+            last_word.eq(Mux(command.attention, command.head_words - 1, own)),
             row_end.eq(taken & (word == last_word)),
             self.done.eq(row_end & (row == command.rows - 1)),
         ]

@@ -297,6 +297,8 @@ class ArrayController(wiring.Component):
             "activation_multiplier",
             "activation_shift",
             "activation_zero_point",
+            "accumulate",
+            "partial",
         ):
             with m.If(~is_attention):
                 m.d.comb += epilogue[name].eq(fc[name])

@@ -16,6 +16,8 @@ from spec.isa import (
     NORMALIZE,
     PRODUCER_OF,
     QUEUE_OF,
+    Activation,
+    Destination,
     Opcode,
     Queue,
     Semaphore,
@@ -75,7 +77,8 @@ class Dispatcher(wiring.Component):
                     | (fc.depth == 0)
                     | (fc.columns == 0)
                     | (fc.columns > lanes)
-                    | (fc.activation.as_value() == 3)
+                    | (fc.activation.as_value() >= len(Activation))
+                    | (fc.destination.as_value() >= len(Destination))
                 )
             with m.Case(Opcode.ATTENTION):
                 words_needed = (attention.head_dim + (lanes - 1)) >> exact_log2(lanes)

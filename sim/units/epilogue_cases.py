@@ -11,7 +11,7 @@ from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
 from sim.bench import seeded
 from spec.formats import ACT, RESIDUAL
-from spec.isa import Activation, Destination
+from spec.isa import PARTIAL_WORDS, Activation, Destination
 
 __all__ = ["Case", "Credit", "random_case"]
 
@@ -34,6 +34,7 @@ class Case:
 
     banks: int
     lanes: int
+    vector_lanes: int
     memory: dict[int, bytes]
     tables: list[list[dict[str, int]]]
     commands: list[dict[str, Any]] = field(default_factory=list)
@@ -62,6 +63,16 @@ class Case:
                 word[lane] = value[lane]
         self.memory[address] = bytes(word)
 
+    def sums(self, command: dict[str, Any]) -> np.ndarray:
+        """The sums that a command adds to its own, int64 [rows, lanes]."""
+        if command["attention"] or not command["accumulate"]:
+            return np.zeros((command["rows"], self.lanes), np.int64)
+        first, count = command["partial"], command["rows"] * PARTIAL_WORDS
+        content = b"".join(self.memory[address] for address in range(first, first + count))
+        halves = np.frombuffer(content, "<u2").reshape(-1, 2, self.vector_lanes).astype(np.int64)
+        sums = halves[:, 0] + (halves[:, 1] << 16)
+        return wrapped(sums).reshape(command["rows"], self.lanes)
+
     def add(self, command: dict[str, Any], results: np.ndarray, scales: list[dict]) -> None:
         """Execute a command: `results` [rows x words, lanes] int32, `scales` one a row."""
         self.commands.append(command)
@@ -70,6 +81,8 @@ class Case:
         self.adds += [adds] * len(results)
         self.row_scales += scales
         words = command["head_words"] if command["attention"] else 1
+        if not command["attention"]:
+            results = wrapped(results + self.sums(command))
         target, stride = command["target"], command["target_stride"]
         for row in range(command["rows"]):
             for word in range(words):
@@ -96,6 +109,13 @@ class Case:
             for name in ("addend", "multiplier", "shift")
         ]
         every = (1 << lanes) - 1
+        if command["destination"] == Destination.PARTIAL:
+            whole = x.astype("<i4").view("<u2").reshape(-1, self.vector_lanes, 2)
+            content = whole.swapaxes(1, 2).tobytes()
+            for word in range(PARTIAL_WORDS):
+                part = content[word * lanes : (word + 1) * lanes]
+                self._token_write(command, address + word, part, every)
+            return
         if command["destination"] in (Destination.RESIDUAL, Destination.WIDE):
             values = requantize(x, *columns, **INT16)
             if command["destination"] == Destination.RESIDUAL:
@@ -133,6 +153,11 @@ class Case:
         self._token_write(command, address, value, every)
 
 
+def wrapped(values: np.ndarray) -> np.ndarray:
+    """The low 32 bits, signed."""
+    return (values + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
 def _entry(rng: random.Random, x_bits: int, result_bits: int, addend_bits: int) -> dict[str, int]:
     """A requantizer that mostly stays in range: a usual one, or one that makes many ties."""
     addend = rng.randint(-(1 << addend_bits), (1 << addend_bits) - 1)
@@ -158,11 +183,13 @@ def random_case(
     *,
     banks: int,
     lanes: int,
+    vector_lanes: int,
     column_tables: int,
     count: int,
     max_rows: int = 6,
     destinations: tuple[Destination, ...] = tuple(Destination),
     attention: float = 0.25,
+    accumulate: float = 0.3,
 ) -> Case:
     """`count` random commands; tables 0, 2, ... give int8 results, 1, 3, ... int16."""
     rng = random.Random(seeded(seed))
@@ -173,8 +200,14 @@ def random_case(
         x_bits = TABLE_X_BITS[table % 8]
         result_bits = 15 if table % 2 else 7
         tables.append([_entry(rng, x_bits, result_bits, max(1, x_bits - 2)) for _ in range(lanes)])
-    memory = {address: numbers.bytes(lanes) for address in range(words)}
-    case = Case(banks=banks, lanes=lanes, memory=dict(memory), tables=tables)
+    slots = [words + slot * PARTIAL_WORDS * max_rows for slot in range(3)]
+    """Of sums: an instruction keeps its own where it found the others, or elsewhere."""
+    memory = {
+        address: numbers.bytes(lanes) for address in range(slots[-1] + PARTIAL_WORDS * max_rows)
+    }
+    case = Case(
+        banks=banks, lanes=lanes, vector_lanes=vector_lanes, memory=dict(memory), tables=tables
+    )
     first = memory
     for pc in range(count):
         is_attention = rng.random() < attention
@@ -195,7 +228,7 @@ def random_case(
         results = numbers.integers(-limit, limit, shape)
         if rng.random() < 0.2:
             results = numbers.choice([-(2**31), 2**31 - 1, -1, 0, 1], shape)
-        stride = rng.randint(max(2, head_words), 12)
+        stride = rng.randint(max(PARTIAL_WORDS, head_words), 12)
         scales = [
             {
                 "multiplier": rng.choice([1 << 15, (1 << 16) - 1, rng.randrange(1 << 16)]),
@@ -203,27 +236,30 @@ def random_case(
             }
             for _ in range(rows if is_attention else 0)
         ]
-        case.add(
-            {
-                "pc": pc,
-                "attention": int(is_attention),
-                "rows": rows,
-                "destination": Destination.TOKENS if is_attention else destination,
-                "target": rng.choice([10, 20, rng.randrange(words - 12 * max_rows - 2)]),
-                "target_stride": stride,
-                "table": table,
-                "activation": activation,
-                "activation_multiplier": rng.randint(1 << 15, (1 << 16) - 1),
-                "activation_shift": rng.randint(18, 27),
-                "activation_zero_point": rng.choice([-128, -120, rng.randint(-128, 127)]),
-                "head_words": head_words,
-                "head_dim": head_dim,
-                "first_lane": rng.randint(0, lanes - head_dim) if head_words == 1 else 0,
-                "token_signal": {"index": rng.randrange(12), "valid": rng.randrange(2)},
-                "signal": rng.randrange(1 << 12),
-            },
-            results,
-            scales,
-        )
+        command = {
+            "pc": pc,
+            "attention": int(is_attention),
+            "rows": rows,
+            "destination": Destination.TOKENS if is_attention else destination,
+            "target": rng.choice([10, 20, rng.randrange(words - 12 * max_rows - 2)]),
+            "target_stride": stride,
+            "table": table,
+            "activation": activation,
+            "activation_multiplier": rng.randint(1 << 15, (1 << 16) - 1),
+            "activation_shift": rng.randint(18, 27),
+            "activation_zero_point": rng.choice([-128, -120, rng.randint(-128, 127)]),
+            "head_words": head_words,
+            "head_dim": head_dim,
+            "first_lane": rng.randint(0, lanes - head_dim) if head_words == 1 else 0,
+            "token_signal": {"index": rng.randrange(12), "valid": rng.randrange(2)},
+            "signal": rng.randrange(1 << 12),
+            "accumulate": int(rng.random() < accumulate),
+            "partial": rng.choice(slots),
+        }
+        if not is_attention and destination == Destination.PARTIAL:
+            command |= {"target": rng.choice(slots), "target_stride": PARTIAL_WORDS}
+        if not is_attention:
+            results = wrapped(results - case.sums(command))
+        case.add(command, results, scales)
     case.memory = first
     return case

@@ -32,6 +32,7 @@ PARAMETERS = [{"banks": 4, "lanes": 8}, {"banks": 2, "lanes": 2}]
 _EPILOGUE = "epilogue_command"
 _FIELDS = ("destination", "target", "target_stride", "table", "activation")
 _FIELDS += ("activation_multiplier", "activation_shift", "activation_zero_point")
+_FIELDS += ("accumulate", "partial")
 
 
 def component(*, banks: int, lanes: int) -> wiring.Component:
@@ -60,6 +61,8 @@ def _instruction(rng: random.Random, live: int) -> dict[str, Any]:
         "activation_multiplier": rng.randrange(1 << 16),
         "activation_shift": rng.randrange(64),
         "activation_zero_point": rng.randint(-128, 127),
+        "accumulate": rng.getrandbits(1),
+        "partial": rng.randrange(1 << 16),
     }
     return {
         "pc": rng.randrange(1 << PC_BITS),

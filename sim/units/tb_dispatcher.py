@@ -18,6 +18,8 @@ from spec.isa import (
     PRODUCER_OF,
     QUEUE_OF,
     SEMAPHORE_COUNT,
+    Activation,
+    Destination,
     Opcode,
     Queue,
     Semaphore,
@@ -65,7 +67,8 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
         body |= {
             "depth": rng.choice((1, 0xFFFF, body["depth"] | 1)),
             "columns": rng.choice((1, lanes, rng.randrange(1, lanes + 1))),
-            "activation": rng.randrange(3),
+            "activation": rng.randrange(len(Activation)),
+            "destination": rng.randrange(len(Destination)),
         }
     elif opcode is Opcode.ATTENTION:
         longest = min(p["max_head_words"] * lanes, 255)
@@ -120,6 +123,7 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
         yield from ({"rows": rows} for rows in wrong)
         yield from ({"columns": columns} for columns in (0, lanes + 1, 255))
         yield from ({"depth": 0}, {"activation": 3})
+        yield from ({"destination": code} for code in range(len(Destination), 8))
     elif opcode is Opcode.ATTENTION:
         yield from ({"queries": rows} for rows in wrong)
         yield from ({"keys": rows} for rows in wrong)

@@ -1,6 +1,7 @@
 """The epilogue against the golden units: every write, credit and saturation, in order."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ from rtl_gen.postproc.epilogue import Epilogue
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read
 from sim.units.epilogue_cases import Case, Credit, random_case
-from spec.isa import Destination
+from spec.isa import PARTIAL_WORDS, Destination
 from spec.registers import Error
 
 PARAMETERS = [
@@ -90,14 +91,21 @@ class TB:
         """
         dut = self.dut
         granted: int | None = None
+        wanted: int | None = None
         reads = 0
         while True:
             dut.residual__request__ready.value = int(self.random.random() >= self.stall)
             dut.residual__valid.value = int(granted is not None)
             data = self.random.randbytes(self.lanes) if granted is None else self.memory[granted]
             dut.residual__data.value = int.from_bytes(data, "little")
+            dut.partial__request__ready.value = int(self.random.random() >= self.stall)
+            dut.partial__valid.value = int(wanted is not None)
+            data = self.random.randbytes(self.lanes) if wanted is None else self.memory[wanted]
+            dut.partial__data.value = int.from_bytes(data, "little")
             await ReadOnly()
-            granted = None
+            granted = wanted = None
+            if self._transfers("partial__request"):
+                wanted = int(dut.partial__request__payload.value)
             if self._transfers("residual__request"):
                 granted = int(dut.residual__request__payload.value)
                 reads += 1
@@ -155,7 +163,7 @@ class TB:
 def _case(seed: int, **options: Any) -> Case:
     size = parameters()
     count = options.pop("count", max(8, 400 // size["lanes"]))
-    names = ("banks", "lanes", "column_tables")
+    names = ("banks", "lanes", "vector_lanes", "column_tables")
     return random_case(seed, **{name: size[name] for name in names}, count=count, **options)
 
 
@@ -178,25 +186,28 @@ async def short_residuals(dut: Any) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(destination=[0, 1, 2, 3])
+@cocotb.parametrize(destination=[0, 1, 2, 3, 4])
 async def full_rate(dut: Any, destination: int) -> None:
     """A result in lanes / vector_lanes cycles, without a bubble, and the stated latency."""
     size, place = parameters(), Destination(destination)
     groups = size["lanes"] // size["vector_lanes"]
-    case = _case(11, count=20, destinations=(place,), attention=0.0)
+    case = _case(11, count=20, destinations=(place,), attention=0.0, accumulate=0.0)
     await start(dut)
     bench = TB(dut, case, seed=11)
     await bench.run(11)
     if place == Destination.RESIDUAL:
         return
-    check("epilogue (latency)", bench.written[0] - bench.results[0], Epilogue.LATENCY)
-    words = 2 if place == Destination.WIDE else 1
+    halves = 2 if place == Destination.PARTIAL else 1
+    words = {Destination.WIDE: 2, Destination.PARTIAL: PARTIAL_WORDS}.get(place, 1)
+    second_half = words // 2 if place == Destination.PARTIAL else 0
+    latency = bench.written[second_half] - bench.results[0]
+    check("epilogue (latency)", latency, Epilogue.LATENCY)
     at = 0
     for command in case.commands:
         taken = bench.results[at : at + command["rows"]]
         gaps = {later - earlier for earlier, later in pairwise(taken)}
-        if groups >= words:
-            check("epilogue (gaps)", gaps - {groups}, set(), index=at)
+        if halves * groups >= words:
+            check("epilogue (gaps)", gaps - {halves * groups}, set(), index=at)
         at += command["rows"]
 
 
@@ -205,9 +216,12 @@ async def residual_rate(dut: Any) -> None:
     """Within an instruction, residuals flow at the rate of the results or the memory port."""
     size = parameters()
     groups = size["lanes"] // size["vector_lanes"]
-    case = _case(13, count=1, max_rows=1, destinations=(Destination.RESIDUAL,), attention=0.0)
+    options = {"destinations": (Destination.RESIDUAL,), "attention": 0.0, "accumulate": 0.0}
+    case = _case(13, count=1, max_rows=1, **options)
     command = {**case.commands[0], "rows": 12, "target": 0}
-    case = Case(banks=case.banks, lanes=case.lanes, memory=case.memory, tables=case.tables)
+    case = replace(
+        case, commands=[], accumulators=[], adds=[], token_writes=[], credits=[], saturations=0
+    )
     memory = dict(case.memory)
     numbers = [[random.randint(-99, 99) for _ in range(case.lanes)] for _ in range(12)]
     case.add(command, np.array(numbers), [])
@@ -217,6 +231,32 @@ async def residual_rate(dut: Any) -> None:
     await bench.run(13)
     gaps = [later - earlier for earlier, later in pairwise(bench.written[1::2])]
     check("epilogue (rate)", max(gaps), max(groups, 2))
+
+
+@cocotb.test()
+async def chained_sums(dut: Any) -> None:
+    """Instructions of a row or two, each adding to the sums that the one before leaves."""
+    case = _case(19, count=1, max_rows=1, destinations=(Destination.PARTIAL,), attention=0.0)
+    first = {**case.commands[0], "target": 30, "target_stride": PARTIAL_WORDS}
+    memory = dict(case.memory)
+    case = replace(
+        case, commands=[], accumulators=[], adds=[], token_writes=[], credits=[], saturations=0
+    )
+    numbers = np.random.default_rng(19)
+    for pc in range(8):
+        last = pc == 7
+        command = {
+            **first,
+            "pc": pc,
+            "rows": 2,
+            "accumulate": int(pc > 0),
+            "partial": 30,
+            "destination": Destination.WIDE if last else Destination.PARTIAL,
+        }
+        case.add(command, numbers.integers(-(1 << 28), 1 << 28, (2, case.lanes)), [])
+    case.memory = memory
+    await start(dut)
+    await TB(dut, case, seed=19).run(19)
 
 
 @cocotb.test()

@@ -146,6 +146,8 @@ def one_layer(**changes):
         "activation_multiplier": 0,
         "activation_shift": 0,
         "activation_zero_point": 0,
+        "accumulate": 0,
+        "partial": 0,
     }
     s = Semaphore
     return [

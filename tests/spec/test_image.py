@@ -74,7 +74,7 @@ def test_other_config(path):
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        ({"version": "2"}, "metadata 'version' must be '1', not '2'"),
+        ({"version": "1"}, f"metadata 'version' must be '{VERSION}', not '1'"),
         ({"format": "sievit-model"}, "metadata 'format' must be 'sievit-image'"),
         ({"program_sha256": "0"}, "digest mismatch: program is not what the compiler wrote"),
         ({"description": "{}"}, "digest mismatch: description"),
