@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from compiler.errors import need
 from compiler.layers import Attention, Linear, Lowered, Norm, Role
 from compiler.packing import words
-from compiler.ring import RingBlock, RingUse, place_best, place_uses
+from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
 from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
@@ -47,6 +47,18 @@ class Allocation:
     block_offsets: tuple[int, ...]
     """Of all layers' column blocks."""
     weights_bytes: int
+    scratch: dict[str, int]
+    """Offset of each spilled tensor in the SCRATCH window: `residual`, `tokens`, `context`."""
+    scratch_bytes: int
+    predicted_cycles: int
+    """Of the array: working, and waiting for weights that the bus brings at full speed."""
+    weight_loads: tuple[int, ...]
+    """Bytes that each step loads: weights and column tables."""
+
+    @property
+    def dram_bytes(self) -> int:
+        """Predicted traffic: weights as often as they are loaded, and what is spilled."""
+        return sum(self.weight_loads)
 
     def region(self, name: str, block: int, mlp: bool = False) -> Region:
         """Where a tensor of an encoder block lies; mlp: norm2's rows, not norm1's."""
@@ -75,6 +87,9 @@ class Allocation:
         )
         lines.append(f"norm tables   {self.norm_slots} slots of {self.norm_tables}")
         lines.append(f"WEIGHTS       {self.weights_bytes:,} bytes")
+        if self.scratch_bytes:
+            places = ", ".join(f"{name} from {offset:,}" for name, offset in self.scratch.items())
+            lines.append(f"SCRATCH       {self.scratch_bytes:,} bytes: {places}")
         return "\n".join(lines)
 
 
@@ -88,7 +103,11 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
+    if tiling.spilled:
+        both = "LayerNorm tables for norm2 and norm1 in turn"
+        need("blocks.0.norm2", 2 * norm_tables, both, config.norm_tables, "norm_tables", config)
     offset = 0
+    scratch, scratch_bytes = _scratch(lowered) if tiling.spilled else ({}, 0)
 
     def place(size: int) -> int:
         nonlocal offset
@@ -107,6 +126,7 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
         for block in layer.blocks
     )
     need("weights", offset, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
+    placed = (place_best if shared else place_uses)(uses, config.row_words, config.column_tables)
     return Allocation(
         config=config,
         tiling=tiling,
@@ -116,20 +136,48 @@ def allocate(lowered: Lowered, config: Config) -> Allocation:
         value_row=kv_words,
         ring_row=2 * kv_words,
         shared=shared,
-        ring=(place_best if shared else place_uses)(uses, config.row_words, config.column_tables),
+        ring=placed,
         norm_slots=config.norm_tables // norm_tables,
         norm_tables=norm_tables,
         position_offset=position_offset,
         norm_offsets=norm_offsets,
         block_offsets=block_offsets,
         weights_bytes=offset,
+        scratch=scratch,
+        scratch_bytes=scratch_bytes,
+        predicted_cycles=sum(use.use_cycles for use in uses) + array_waits(uses, placed),
+        weight_loads=tuple(_weight_bytes(step, config) for step in order),
     )
+
+
+def _weight_bytes(step: Step, config: Config) -> int:
+    """Bytes of a step's column blocks and their tables."""
+    if not isinstance(step.layer, Linear):
+        return 0
+    rows = sum(block.depth + REQUANTIZE.entry_bytes for block in step.layer.blocks)
+    return rows * config.lanes
+
+
+def _scratch(lowered: Lowered) -> tuple[dict[str, int], int]:
+    """Offsets of what is spilled, and the bytes of all; the context lies group by group."""
+    shape, packing = lowered.model.config, lowered.packing
+    dim_words = words(shape.embed_dim, lowered.lanes)
+    offsets, offset = {}, 0
+    for name, length in (
+        ("residual", 2 * dim_words),
+        ("tokens", dim_words),
+        ("context", packing.context_words),
+    ):
+        offsets[name] = offset
+        size = shape.tokens * length * lowered.lanes
+        offset += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return offsets, offset
 
 
 def _largest(lowered: Lowered, config: Config) -> int:
     """Bank words of the largest column block."""
     linears = (layer for layer in lowered.layers if isinstance(layer, Linear))
-    return max(words(layer.depth, config.banks) for layer in linears)
+    return max(words(block.depth, config.banks) for layer in linears for block in layer.blocks)
 
 
 def _ring_uses(
@@ -147,18 +195,19 @@ def _ring_uses(
         if isinstance(layer, Linear):
             beside = not shared or layer.role in (Role.QUERY, Role.KEY, Role.VALUE)
             first = kv_words if beside else 0
-            size = words(layer.depth, config.banks)
-            needed, available = (first + size) * word_bytes, config.row_words * word_bytes
-            need(layer.name, needed, "bytes of row memory", available, "row_words", config)
             count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
             table_bytes = config.lanes * REQUANTIZE.entry_bytes
-            use = RingUse(
-                size=size,
-                first=first,
-                load_cycles=words(size * word_bytes + table_bytes, config.bus_bytes),
-                use_cycles=size * count,
-            )
-            uses += [use] * len(layer.blocks)
+            for block in layer.blocks:
+                size = words(block.depth, config.banks)
+                needed, available = (first + size) * word_bytes, config.row_words * word_bytes
+                need(layer.name, needed, "bytes of row memory", available, "row_words", config)
+                use = RingUse(
+                    size=size,
+                    first=first,
+                    load_cycles=words(size * word_bytes + table_bytes, config.bus_bytes),
+                    use_cycles=size * count,
+                )
+                uses.append(use)
         elif shared and isinstance(layer, Attention) and layer.last_group:
             # scores and P.V of each head: kv_words is what one token takes in both
             uses.append(

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from compiler.allocation import Allocation
 from compiler.layers import Linear, Lowered, Norm
-from compiler.scheduling import Schedule
+from compiler.program import Schedule
 from spec.assembler import encode
 from spec.formats import REQUANTIZE
 from spec.isa import INSTRUCTION_BYTES

@@ -45,6 +45,19 @@ class Block:
     word: int
     """Where the block's word (or word pair) lies in a target row."""
     views: tuple[View, ...]
+    first_input: int = 0
+    """Of a block that takes some of the inputs (a chunk): the first; a multiple of lanes."""
+    adds: bool = False
+    """Adds the sums of the inputs before."""
+    keeps: bool = False
+    """Keeps its sums for the inputs behind."""
+    slot: int = 0
+    """Where among the layer's sums."""
+
+    @property
+    def depth(self) -> int:
+        """Inputs."""
+        return len(self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +83,12 @@ class Linear:
     @property
     def depth(self) -> int:
         """Inputs of each output."""
-        return len(self.blocks[0].weight)
+        return max(block.first_input + block.depth for block in self.blocks)
+
+    @property
+    def slots(self) -> int:
+        """Sums of a row that are kept at a time, in column blocks."""
+        return max((block.slot + 1 for block in self.blocks if block.keeps), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)

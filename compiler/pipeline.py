@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from compiler.allocation import Allocation, allocate
+from compiler.allocation import Allocation
 from compiler.encoding import encode_program, encode_weights
 from compiler.errors import need
 from compiler.layers import Lowered
 from compiler.lowering import lower
-from compiler.scheduling import Schedule, schedule
+from compiler.planning import plan
+from compiler.program import Schedule
+from compiler.scheduling import Scheduler
+from compiler.spilling import SpillingScheduler
 from compiler.tensors import intermediate_tensors
 from compiler.verification import verify
 from spec.config import Config
@@ -44,8 +47,12 @@ def compile(model: Model, config: Config) -> Image:
 def compile_steps(model: Model, config: Config) -> Compilation:
     """Compile, and keep what each step made."""
     lowered = lower(model, config)
-    allocation = allocate(lowered, config)
-    program = schedule(lowered, allocation)
+    chosen = plan(lowered, config)
+    lowered, allocation = chosen.chosen.lowered, chosen.chosen.allocation
+    assert lowered
+    assert allocation
+    scheduler = SpillingScheduler if allocation.tiling.spilled else Scheduler
+    program = scheduler(lowered, allocation).run()
     count = len(program.instructions)
     need("program", count, "instructions", MAX_INSTRUCTIONS, "width of the program counter")
     verify(program.instructions, config)
@@ -65,7 +72,7 @@ def compile_steps(model: Model, config: Config) -> Compilation:
         result=ResultGeometry(
             classes=shape.classes, words=regions["result"].stride, word_bytes=config.lanes
         ),
-        scratch_bytes=0,
+        scratch_bytes=allocation.scratch_bytes,
         tensors={
             name: TensorMap(shape=size, dtype=dtype, parts=tuple(program.parts[name]))
             for name, (size, dtype) in intermediate_tensors(shape).items()

@@ -5,15 +5,19 @@ Two parts of the network are tiled, each only as far as it has to be:
 - the patch layer: two tiles of patches in memory, one in use while the other is loaded;
 - from proj to fc2: the hidden rows of one tile at a time, and all weights again for each tile.
 
+If the residual stream does not fit beside that, the program spills: residual stream, normalised
+tokens and context live in DRAM, and a tile's rows are on chip from proj to the next norm1 (for the
+first encoder block, from the patches to norm1).
+
 Attention needs all tokens and is never tiled.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.layers import Layer, Linear, Lowered, Norm, Role
 
-__all__ = ["Step", "Tile", "Tiling", "balanced", "steps"]
+__all__ = ["Step", "Tile", "Tiling", "balanced", "patches_of", "steps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +52,16 @@ class Tiling:
 
     patches: Tiles = ()
     tokens: Tiles = ()
+    spilled: bool = False
+    """Residual stream, normalised tokens and context live in DRAM; `tokens` tile the rest."""
 
     def describe(self) -> str:
         """One line a part."""
         lines = []
+        tiled = "proj to next norm1" if self.spilled else "proj to fc2"
         for name, tiles, unit in (
             ("patch layer", self.patches, "patches"),
-            ("proj to fc2", self.tokens, "tokens"),
+            (tiled, self.tokens, "tokens"),
         ):
             sizes = "+".join(str(tile.count) for tile in tiles)
             lines.append(f"{name:<13} {f'tiles of {sizes} {unit}' if tiles else 'whole'}")
@@ -84,7 +91,43 @@ def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
     rows of the tiles before in one step, so that the credits of LayerNorm rows are taken in the
     order in which they are given; the rows of the last tile follow its fc2.
     """
+    if tiling.spilled:
+        return tuple(_spilled_steps(lowered.layers, tiling.tokens))
     return tuple(_steps(lowered.layers, tiling))
+
+
+def patches_of(tile: Tile) -> Tile:
+    """The patches of a tile of tokens: the first token is no patch."""
+    own = tile.count - (not tile.first)
+    return replace(tile, first=max(tile.first - 1, 0), count=own)
+
+
+def _spilled_steps(layers: tuple[Layer, ...], tiles: Tiles) -> Iterator[Step]:
+    """Tile by tile from the patches to norm1, and from proj to the next norm1.
+
+    In the last encoder block the tile with the CLS row comes last, and stays.
+    """
+    patch, norm, *rest = layers
+    for tile in tiles:
+        yield _part(patch, 0, patches_of(tile))
+        yield _part(norm, 0, tile)
+    block, position = 0, 0
+    while position < len(rest):
+        layer = rest[position]
+        if isinstance(layer, Linear) and layer.role == Role.PROJ:
+            following = rest[position + 4]
+            assert isinstance(following, Norm)
+            order = (*tiles[1:], tiles[0]) if following.cls_only else tiles
+            inside = rest[position : position + (4 if following.cls_only else 5)]
+            for turn, tile in enumerate(order):
+                mine = replace(tile, number=turn, final=turn == len(order) - 1)
+                for part in inside:
+                    yield _part(part, block + (part is following), mine)
+            position += len(inside)
+            block += 1
+        else:
+            yield Step(layer=layer, block=block)
+            position += 1
 
 
 def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:

@@ -5,21 +5,28 @@ regions change their parts from encoder block to encoder block: one holds what n
 other the context, then tile by tile norm2's rows in the place of the context's, and then the next
 norm1's rows in the place of norm2's. The hidden rows of a tile lie over the first, over the queries
 and over what is free between the two.
+
+Spilled: in attention all normalised tokens, the queries and the context of one group of heads (and
+of the one before, which is being stored); else the rows of a tile: its residual stream, one region
+for context, norm2's and norm1's rows in turn, and its hidden rows.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from compiler.errors import CompileError, need
-from compiler.layers import Lowered
+from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
 from compiler.tiling import Tiling, balanced
 from spec.config import Config
+from spec.isa import PARTIAL_WORDS
 
 __all__ = ["Region", "place_tokens", "region_name"]
 
 PATCH_BUFFERS = 2
 """Tiles of patches in memory: one in use, one on its way."""
+CONTEXT_BUFFERS = 2
+"""Groups of heads whose context is in memory: one is written, one is being stored."""
 TURNS = ("even", "odd")
 """Regions of normalised tokens and of the context, in tiles of tokens."""
 
@@ -50,7 +57,9 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
 
     mlp : norm2's rows, not norm1's
     """
-    if not tiling.tokens or name not in ("norm", "context", "hidden"):
+    if tiling.spilled and name in ("norm", "context"):
+        return "rows" if mlp or name == "context" else "tokens"
+    if tiling.spilled or not tiling.tokens or name not in ("norm", "context", "hidden"):
         return name
     if name == "hidden":
         return f"hidden {TURNS[block % 2]}"
@@ -58,22 +67,41 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
 
 
 def place_tokens(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]]:
-    """The smallest number of tiles that fits, and its regions; `CompileError` if none does."""
+    """The smallest number of tiles that fits, and its regions; `CompileError` if none does.
+
+    What need not be spilled is not.
+    """
+    shape, available = lowered.model.config, config.token_words
+    found = _place_on_chip(lowered, config)
+    if found is None:
+        for count in range(1, shape.tokens + 1):
+            tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
+            placed = _place(_spilled_regions(lowered, tiling))
+            if _end(placed) <= available:
+                found = tiling, placed
+                break
+    if found is None:
+        raise _refusal(lowered, config)
+    _check_disjoint(found[1])
+    return found
+
+
+def _place_on_chip(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]] | None:
+    """The smallest number of tiles with all of the residual stream in memory; None if none fits."""
     shape, available = lowered.model.config, config.token_words
     for count in range(1, shape.patches + 1):
         patches = balanced(shape.patches, count) if count > 1 else ()
         if _end(_place(_patch_regions(lowered, Tiling(patches=patches)))) <= available:
             break
     else:
-        raise _refusal(lowered, config)
+        return None
     for count in range(1, shape.tokens + 1):
         tiling = Tiling(patches=patches, tokens=balanced(shape.tokens, count) if count > 1 else ())
         kind = _tiled_regions if tiling.tokens else _whole_regions
         placed = _place(kind(lowered, tiling, config))
         if _end(placed) <= available:
-            _check_disjoint(placed)
             return tiling, placed
-    raise _refusal(lowered, config)
+    return None
 
 
 def _refusal(lowered: Lowered, config: Config) -> CompileError:
@@ -101,6 +129,13 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
             "blocks.0.attn": residual + 2 * turn + query,
             "blocks.0.mlp.fc1": residual + turn + hidden,
             "head": residual + turn + result,
+        },
+        {
+            "patch_embed": 3 * dim_words + patch_words,
+            "blocks.0.attn": n * dim_words
+            + (1 + min(CONTEXT_BUFFERS, packing.groups)) * n * packing.head_words,
+            "blocks.0.mlp.fc1": 2 * dim_words + max(dim_words, packing.context_words) + hidden,
+            "head": dim_words + result,
         },
     ]
     try:
@@ -147,6 +182,7 @@ def _whole_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         region("context", n, packing.context_words, "attention"),
         region("hidden", n, words(shape.mlp_dim, lanes), "mlp"),
         region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_sums(lowered, tiling),
     ]
 
 
@@ -172,7 +208,66 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         region("hidden even", tile, hidden, "mlp even"),
         region("hidden odd", tile, hidden, "mlp odd"),
         region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_sums(lowered, tiling),
     ]
+
+
+def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
+    """Attention's, and those of a tile.
+
+    The first tile's residual is loaded beside queries and context; the normalised tokens are dead.
+    """
+    shape, packing, lanes = lowered.model.config, lowered.packing, lowered.lanes
+    n, tile, dim_words = shape.tokens, tiling.tokens[0].count, words(shape.embed_dim, lanes)
+
+    def region(name: str, rows: int, stride: int, *phases: str) -> Region:
+        return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
+
+    rows = max(dim_words, packing.context_words)
+    buffers = n * min(CONTEXT_BUFFERS, packing.groups)
+    return [
+        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
+        region("tokens", n, dim_words, "attention"),
+        region("query", n, packing.head_words, "attention", "last head"),
+        region("context", buffers, packing.head_words, "attention", "last head"),
+        region("rows", tile, rows, "embed", "mlp", "head"),
+        region("patches", tile, words(shape.patch_dim, lanes), "embed"),
+        region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
+        region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_sums(lowered, tiling),
+    ]
+
+
+_PHASES = {
+    Role.PATCH: ("embed",),
+    Role.QUERY: ("attention",),
+    Role.KEY: ("attention",),
+    Role.VALUE: ("attention",),
+    Role.PROJ: ("attention", "mlp"),
+    Role.FC1: ("mlp",),
+    Role.FC2: ("mlp",),
+    Role.HEAD: ("head",),
+}
+"""When a layer works."""
+
+
+def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
+    """The sums of layers in chunks: one region, if there are any."""
+    tokens = lowered.model.config.tokens
+    tile = tiling.tokens[0].count if tiling.tokens else tokens
+    patches = tiling.patches[0].count if tiling.patches else tokens
+    rows = dict.fromkeys(Role, tokens)
+    rows |= {Role.PROJ: tile, Role.FC1: tile, Role.FC2: tile, Role.HEAD: 1}
+    rows[Role.PATCH] = tile if tiling.spilled else patches
+    chunked = [layer for layer in lowered.layers if isinstance(layer, Linear) and layer.slots]
+    if not chunked:
+        return []
+    phases = {phase for layer in chunked for phase in _PHASES[layer.role]}
+    if tiling.tokens and not tiling.spilled:
+        turned = {f"{phase} {turn}" for phase in phases for turn in TURNS}
+        phases = phases | turned
+    most = max(rows[layer.role] * layer.slots for layer in chunked)
+    return [Region(name="sums", rows=most, stride=PARTIAL_WORDS, phases=frozenset(phases))]
 
 
 def _place(regions: Iterable[Region]) -> dict[str, Region]:

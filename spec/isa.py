@@ -105,6 +105,12 @@ class Semaphore(enum.Enum, shape=4):
     """a store is written and confirmed"""
     LIVE_READY = 11
     """the live-token register is set"""
+    ROWS_READY = 12
+    """normalised rows and their residual stream are in place, to be stored"""
+    CONTEXT_READY = 13
+    """the context of a group of heads is in place, to be stored"""
+    SPILLED = 14
+    """rows are stored: they may be loaded, and others in their place"""
 
 
 _FLOWS = {  # semaphore: (producing queue, consuming queue)
@@ -120,6 +126,9 @@ _FLOWS = {  # semaphore: (producing queue, consuming queue)
     Semaphore.RESULT_READY: (Queue.ARRAY, Queue.STORE),
     Semaphore.RESULT_STORED: (Queue.STORE, Queue.ARRAY),
     Semaphore.LIVE_READY: (Queue.VECTOR, Queue.ARRAY),
+    Semaphore.ROWS_READY: (Queue.VECTOR, Queue.STORE),
+    Semaphore.CONTEXT_READY: (Queue.ARRAY, Queue.STORE),
+    Semaphore.SPILLED: (Queue.STORE, Queue.LOAD),
 }
 PRODUCER_OF = {semaphore: producer for semaphore, (producer, _) in _FLOWS.items()}
 CONSUMER_OF = {semaphore: consumer for semaphore, (_, consumer) in _FLOWS.items()}
@@ -139,7 +148,7 @@ class Window(enum.Enum, shape=3):
     INPUT = 2
     """the patches of an image"""
     SCRATCH = 3
-    """rows that do not fit on chip; writable; no compiled program uses it yet"""
+    """rows that do not fit on chip; writable"""
     RESULT = 4
     """class logits; writable"""
 

@@ -50,7 +50,7 @@ PRESETS = {
             row_words=192,
             token_words=3200,
             column_tables=8,
-            norm_tables=16,
+            norm_tables=24,
             score_words=128,
             prob_words=128,
         ),

@@ -33,6 +33,16 @@ HUNDRED = ModelConfig(
     activation="gelu",
 )
 """Too large for `tiny` as it is."""
+SPILLING = dataclasses.replace(
+    HUNDRED,
+    image_size=40,
+    patch_size=4,
+    channels=1,
+    embed_dim=128,
+    heads=4,
+    mlp_dim=1200,
+)
+"""Too large for `tiny` even in tiles, and with layers too long for its row memory."""
 SEVENTEEN = ModelConfig(
     image_size=16,
     patch_size=4,
@@ -52,6 +62,7 @@ SHAPES = {
     "wide context": dataclasses.replace(SEVENTEEN, heads=3, head_dim=10, channels=1),
     "short mlp": dataclasses.replace(SEVENTEEN, depth=2, mlp_dim=16),
     "narrow context": dataclasses.replace(SEVENTEEN, embed_dim=21, heads=1, head_dim=7),
+    "four groups": dataclasses.replace(SEVENTEEN, heads=4, head_dim=8, depth=2),
 }
 CASES = {
     # shape, parameters of the machine; tiles of patches, tiles of tokens
@@ -70,6 +81,22 @@ CASES = {
     "wide context": ("wide context", {"token_words": 310}, [], [6, 6, 5]),
     "narrow context": ("narrow context", {"token_words": 300}, [], [9, 8]),
     "patches only": ("short mlp", {"token_words": 155}, [6, 5, 5], []),
+}
+SPILLED = {
+    # shape, parameters of the machine; tiles of tokens, chunks of the longest layer
+    "three tiles": ("even depth", {"token_words": 120}, [6, 6, 5], 1),
+    "five tiles": ("odd depth", {"token_words": 100}, [4, 4, 3, 3, 3], 1),
+    "in chunks": ("odd depth", {"token_words": 140, "row_words": 24}, [5, 4, 4, 4], 3),
+    "one block": ("one block", {"token_words": 100}, [4, 4, 3, 3, 3], 1),
+    "one slot of everything": (
+        "odd depth",
+        {"token_words": 140, "norm_tables": 4, "column_tables": 1, "queue_depth": 1},
+        [6, 6, 5],
+        1,
+    ),
+    "wide context": ("wide context", {"token_words": 200}, [6, 6, 5], 1),
+    "narrow context": ("narrow context", {"token_words": 120}, [4, 4, 3, 3, 3], 1),
+    "four groups": ("four groups", {"token_words": 140, "row_words": 64}, [5, 4, 4, 4], 1),
 }
 
 

@@ -1,17 +1,18 @@
-"""Proves from a program's credits alone that every access to on-chip memory is in order.
+"""Proves from a program's credits alone that every access to memory is in order.
 
 An event is a token row of an instruction (or the whole of one without rows). Within a queue events
 start and end in order. Every event knows, for each queue, how many of its events are over when it
 starts: by the credits it takes, by what their givers knew, and by the event before it. Two accesses
 to one word, one of them a write, are in order when the later one (in the program) knows that the
 earlier one is over. Within a queue only a read behind a write needs that: an instruction's operands
-are read before its results are written, and results are written in order.
+are read before its results are written, and results are written in order. Sums that an instruction
+adds to need not even that: they are read after all earlier instructions' writes.
 """
 
 from collections import defaultdict, deque
 
 from spec.assembler import resolve_rows
-from spec.isa import Destination, Opcode, Queue
+from spec.isa import PARTIAL_WORDS, Destination, Opcode, Queue
 
 FIRST_ROWS = {Opcode.FULLY_CONNECTED: "rows", Opcode.NORMALIZE: "rows", Opcode.ATTENTION: "queries"}
 
@@ -51,9 +52,10 @@ def check_ordering(instructions, config):
             started[queue] += 1
             event = started[queue]
             reads, writes = accesses(op, row, rows, config, live)
-            for word in reads:
+            added = sums(op, row)
+            for word in reads + added:
                 if word in writer:
-                    check(pc, queue, word, writer[word], True)
+                    check(pc, queue, word, writer[word], word not in added)
                 readers[word][queue] = (queue, event, pc)
             for word in writes:
                 for other in readers[word].values():
@@ -72,6 +74,14 @@ def check_ordering(instructions, config):
 def merge(mine, other):
     for queue, event in other.items():
         mine[queue] = max(mine[queue], event)
+
+
+def sums(op, row):
+    """Words of a row's sums, which an earlier instruction left."""
+    if not op.fields.get("accumulate"):
+        return []
+    first = op.fields["partial"] + row * PARTIAL_WORDS
+    return [("token", first + word) for word in range(PARTIAL_WORDS)]
 
 
 def rows_of(op, live):
@@ -93,10 +103,12 @@ def accesses(op, row, rows, config, live):
             return [], writes + span("column table", f["table"], 1)
         case Opcode.LOAD_NORM:
             return [], span("norm table", f["table"], f["channels"] // config.lanes)
-        case Opcode.LOAD_TOKENS:
-            return [], span("token", f["token"] + row * f["stride"], f["words"])
-        case Opcode.STORE_TOKENS:
-            return span("token", f["token"] + row * f["stride"], f["words"]), []
+        case Opcode.LOAD_TOKENS | Opcode.STORE_TOKENS:
+            outside = span(
+                f["window"].name, f["offset"] // config.lanes + row * f["words"], f["words"]
+            )
+            inside = span("token", f["token"] + row * f["stride"], f["words"])
+            return (outside, inside) if op.opcode == Opcode.LOAD_TOKENS else (inside, outside)
         case Opcode.NORMALIZE:
             words = -(-f["channels"] // config.lanes)
             reads = span("token", f["source"] + row * f["source_stride"], 2 * words)
@@ -111,8 +123,13 @@ def accesses(op, row, rows, config, live):
             if f["destination"] == Destination.ROWS:
                 group = row // config.banks * f["target_stride"]
                 return reads, span("row", f["target"] + group, 1)
-            pair = 2 if f["destination"] in (Destination.RESIDUAL, Destination.WIDE) else 1
-            target = span("token", f["target"] + row * f["target_stride"], pair)
+            wide = {
+                Destination.RESIDUAL: 2,
+                Destination.WIDE: 2,
+                Destination.PARTIAL: PARTIAL_WORDS,
+            }
+            count = wide.get(f["destination"], 1)
+            target = span("token", f["target"] + row * f["target_stride"], count)
             return reads + target * (f["destination"] == Destination.RESIDUAL), target
         case Opcode.ATTENTION:
             reads = span("token", f["query"] + row * f["query_stride"], f["head_words"])

@@ -87,19 +87,20 @@ def test_packing(lanes, heads, head_dim, groups, head_words, depth):
     ("config", "model", "text"),
     [
         (
-            {"row_words": 9},
+            {"row_words": 7},
             {},
-            "blocks.0.attn.qkv: needs 320 bytes of row memory, preset 'small' has 288 (row_words)",
+            "blocks.0.attn.qkv: needs 320 bytes of row memory, preset 'small' has 224 (row_words)",
         ),
         (
-            {"token_words": 39},
+            {"token_words": 49},
             {},
-            "embed.position: needs 320 bytes of token memory, preset 'small' has 312 (token_words)",
+            "blocks.0.attn: needs 400 bytes of token memory, preset 'small' has 392 (token_words)",
         ),
         (
-            {"token_words": 89},
+            {"token_words": 60, "norm_tables": 2},
             {},
-            "blocks.0.attn: needs 720 bytes of token memory, preset 'small' has 712 (token_words)",
+            "blocks.0.norm2: needs 4 LayerNorm tables for norm2 and norm1 in turn, preset 'small' "
+            "has 2 (norm_tables)",
         ),
         (
             {"score_words": 2},

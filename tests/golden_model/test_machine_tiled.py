@@ -5,12 +5,18 @@ import pytest
 from spec.presets import preset
 from tests.golden_model.test_machine import check_model
 from tests.random_models import random_model
-from tests.tiled_models import CASES, DEIT_TINY, machine_of, model_of
+from tests.tiled_models import CASES, DEIT_TINY, SPILLED, machine_of, model_of
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_vit_is_machine_in_tiles(name):
     shape, changes, *_ = CASES[name]
+    check_model(model_of(shape), machine_of(changes), seed=3)
+
+
+@pytest.mark.parametrize("name", SPILLED)
+def test_vit_is_machine_spilled(name):
+    shape, changes, *_ = SPILLED[name]
     check_model(model_of(shape), machine_of(changes), seed=3)
 
 

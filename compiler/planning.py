@@ -1,0 +1,88 @@
+"""Between lowering and scheduling: chunks, tiles and places, by predicted cycles and bytes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from compiler.allocation import Allocation, allocate
+from compiler.chunking import Chunking, chunked
+from compiler.errors import CompileError
+from compiler.layers import Linear, Lowered, Role
+from compiler.packing import words
+from spec.config import Config
+
+__all__ = ["Candidate", "Plan", "plan"]
+
+ATTENTION_INPUTS = (Role.QUERY, Role.KEY, Role.VALUE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One way to run the network, and what it would take."""
+
+    chunks: dict[str, Chunking]
+    """Of the layers that are split."""
+    lowered: Lowered | None = None
+    allocation: Allocation | None = None
+    refused: str = ""
+    """Why it does not fit."""
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Predicted cycles, and DRAM bytes."""
+        assert self.allocation
+        return self.allocation.predicted_cycles, self.allocation.dram_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The candidate that was chosen, and all there were."""
+
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+
+
+def plan(lowered: Lowered, config: Config) -> Plan:
+    """The cheapest candidate that fits; `CompileError` of the simplest if none does.
+
+    Candidates differ in the chunks of inputs: as few as row memory allows, or so many that one
+    chunk is loaded while another is used; for Q, K and V, which share it with keys and values, and
+    for the other layers.
+    """
+    found: list[Candidate] = []
+    error: CompileError | None = None
+    for chunks in _choices(lowered, config):
+        try:
+            split = chunked(lowered, config, chunks)
+            allocation = allocate(split, config)
+            found.append(Candidate(chunks=chunks, lowered=split, allocation=allocation))
+        except CompileError as refusal:
+            error = error or refusal
+            found.append(Candidate(chunks=chunks, refused=str(refusal)))
+    fitting = [candidate for candidate in found if not candidate.refused]
+    if not fitting:
+        assert error
+        raise error
+    best = min(fitting, key=lambda candidate: candidate.cost)
+    return Plan(chosen=best, candidates=tuple(found))
+
+
+def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, Chunking]]:
+    """Each different set of chunks; the fewest first."""
+    keys = 2 * words(lowered.model.config.tokens, config.banks) * lowered.packing.head_words
+    seen = []
+    for shared, beside in product((1, 2), repeat=2):
+        chunks = {}
+        for layer in lowered.layers:
+            if not isinstance(layer, Linear):
+                continue
+            attention = layer.role in ATTENTION_INPUTS
+            room = config.row_words - keys * attention
+            most = room // (beside if attention else shared) * config.banks // config.lanes
+            if most > 0:
+                count = words(words(layer.depth, config.lanes), most)
+                if count > 1:
+                    chunks[layer.name] = Chunking(count=count)
+        if chunks not in seen:
+            seen.append(chunks)
+            yield chunks

@@ -1,0 +1,324 @@
+"""The program of a model whose residual stream does not stay on chip.
+
+Residual stream, normalised tokens and context live in the SCRATCH window. A tile's rows are loaded,
+go from proj to the next norm1, and are stored in pieces, each as soon as its last row is done; the
+next tile's are loaded piece by piece into their place. The credits, beyond those of `credits`:
+
+- ROWS_READY: a piece of norm1 is done; its normalised rows and its residual rows may be stored.
+- SPILLED: a piece's second store is confirmed: the next tile's piece may be loaded in its place;
+  the last one of the last tile: all normalised tokens may be loaded, over all that a tile had.
+  The last group's context is stored: the first tile's context may be loaded.
+- CONTEXT_READY: a group's context is complete. RESULT_STORED: a context buffer may be used again.
+- TOKENS_READY: row by row, all normalised tokens (first Q), or the context of a tile, whose
+  residual rows come before it (proj). Once: patches and position embedding of a tile.
+- TOKENS_FREE: the last V has read the normalised tokens: the first tile's residual goes there; the
+  patches of a tile are used; in the last encoder block, where nothing is stored, fc2 of a tile.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from compiler.layers import Attention, Linear, Norm, Role
+from compiler.ring import RingBlock
+from compiler.scheduling import Scheduler, rows_of, transfer, views_of
+from compiler.tiling import Step, Tile, balanced
+from compiler.token_regions import CONTEXT_BUFFERS, Region
+from spec.assembler import rows
+from spec.isa import Opcode, Semaphore, Window
+
+__all__ = ["SpillingScheduler"]
+
+S = Semaphore
+PIECES = 4
+"""Of a tile, stored and loaded one by one."""
+
+
+class SpillingScheduler(Scheduler):
+    """Writes the program of one picture; see the module."""
+
+    def prologue(self) -> None:
+        """Live tokens and the tables of norm1 and norm2, which take turns from here on."""
+        self.out.add("live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY])
+        self.load_norm()
+        self.load_norm()
+
+    # Places
+
+    def slot(self, name: str, first: int, count: int) -> Region:
+        """Rows of the tile in memory, from its first row on."""
+        return rows_of(self.plan.regions[name], first, count)
+
+    def source(self, step: Step, layer: Linear) -> Region:
+        """The rows a layer or its tile reads."""
+        if layer.role == Role.HEAD:
+            return self.plan.regions["rows"]
+        return self.plan.region(layer.source, step.block, layer.role == Role.FC1)
+
+    def target(self, step: Step, layer: Linear) -> Region:
+        """The rows of token memory a layer or its tile writes."""
+        region = self.plan.region(layer.target, step.block)
+        if layer.role == Role.PATCH and step.tile and not step.tile.number:
+            return rows_of(region, 1, region.rows - 1)
+        return region
+
+    def context(self, group: int) -> Region:
+        """The buffer of a group's context."""
+        buffers = min(CONTEXT_BUFFERS, self.lowered.packing.groups)
+        n = self.shape.tokens
+        return rows_of(self.plan.regions["context"], group % buffers * n, n)
+
+    def pieces(self, tile: Tile) -> Iterator[Tile]:
+        """Rows of a tile, counted from its first: the same places in every tile."""
+        longest = self.plan.tiling.tokens[0].count
+        for piece in balanced(longest, min(PIECES, longest)):
+            count = min(piece.count, tile.count - piece.first)
+            if count > 0:
+                yield replace(piece, count=count)
+
+    # Credits
+
+    def takes(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
+        """What a layer's first block takes at once, and what for each row."""
+        if layer.role == Role.PATCH:
+            first = step.tile is not None and not step.tile.number
+            return {S.TOKENS_READY} | ({S.LIVE_READY} if first else set()), None
+        if layer.role == Role.PROJ or (layer.role == Role.QUERY and layer.first_reader):
+            return set(), S.TOKENS_READY
+        if layer.role == Role.FC2:
+            return set(), S.ARRAY_DONE
+        return set(), S.NORMALIZED if layer.first_reader else None
+
+    def gives(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
+        """What a layer's last block gives at once, and what for each row."""
+        final = step.tile is None or step.tile.final
+        match layer.role:
+            case Role.PATCH:
+                return {S.RESIDUAL_READY} | (set() if final else {S.TOKENS_FREE}), None
+            case Role.VALUE:
+                last = layer is self.last_value(step)
+                return {S.ARRAY_DONE} | ({S.TOKENS_FREE} if last else set()), None
+            case Role.PROJ:
+                return set(), S.RESIDUAL_READY
+            case Role.FC1:
+                return set(), S.ARRAY_DONE
+            case Role.FC2 if not layer.last_writer:
+                return set(), S.RESIDUAL_READY
+            case Role.FC2:
+                return {S.RESIDUAL_READY if final else S.TOKENS_FREE}, None
+            case Role.HEAD:
+                return {S.RESULT_READY}, None
+        return set(), None
+
+    def last_value(self, step: Step) -> Linear:
+        """The last V of a step's encoder block."""
+        return [
+            other.layer
+            for other in self.plan.steps
+            if other.block == step.block
+            and isinstance(other.layer, Linear)
+            and other.layer.role == Role.VALUE
+        ][-1]
+
+    # Loads
+
+    def loads_ahead(self, step: Step, layer: Linear, places: Sequence[RingBlock]) -> int:
+        """As many as need not wait for a use of this layer."""
+        ahead = 1
+        while ahead < len(places) and places[ahead].after <= self.used:
+            ahead += 1
+        return ahead
+
+    def load_inputs(self, step: Step, layer: Linear) -> None:
+        """What a layer's first block reads and no instruction makes."""
+        if layer.role == Role.PATCH and step.tile:
+            self.load_patch_tile(self.plan.tiling.tokens[step.tile.number])
+        elif layer.role == Role.QUERY and layer.first_reader:
+            self.load_rows("tokens", 0, self.plan.regions["tokens"], wait=[S.SPILLED], ready=True)
+        elif layer.role == Role.PROJ and step.tile:
+            self.load_tile(step.tile, last=step.block == self.shape.depth - 1)
+
+    def load_rows(
+        self,
+        name: str,
+        first: int,
+        region: Region,
+        wait: Sequence[Semaphore] = (),
+        ready: bool = False,
+    ) -> None:
+        """Rows `first` on of the residual stream or of the normalised tokens."""
+        offset = self.plan.scratch[name] + first * region.stride * self.plan.config.lanes
+        self.out.add(
+            f"{name} in",
+            Opcode.LOAD_TOKENS,
+            transfer(region, Window.SCRATCH, offset),
+            wait=wait,
+            token_signal=S.TOKENS_READY if ready else None,
+        )
+
+    def load_patch_tile(self, tile: Tile) -> None:
+        """Patches and position embedding of a tile, in place of the tile before."""
+        plan, lanes = self.plan, self.plan.config.lanes
+        count = tile.count - (not tile.number)
+        patches = rows_of(plan.regions["patches"], 0, count)
+        skipped = max(tile.first - 1, 0) * patches.stride * lanes
+        self.out.add(
+            "input",
+            Opcode.LOAD_TOKENS,
+            transfer(patches, Window.INPUT, skipped),
+            wait=[S.TOKENS_FREE] if tile.number else [],
+        )
+        pieces = list(self.pieces(tile))
+        for piece in pieces:
+            region = self.slot("residual", piece.first, piece.count)
+            first = tile.first + piece.first
+            self.out.add(
+                "embed.position",
+                Opcode.LOAD_TOKENS,
+                transfer(
+                    region,
+                    Window.WEIGHTS,
+                    plan.position_offset + first * region.stride * lanes,
+                ),
+                wait=[S.SPILLED] if tile.number else [],
+                signal=[S.TOKENS_READY] if piece is pieces[-1] else [],
+                views=() if first else self.lowered.position_views,
+            )
+
+    def load_tile(self, tile: Tile, last: bool) -> None:
+        """Residual stream and context of a tile.
+
+        last : of the last encoder block, where the tile before leaves nothing to be stored
+        """
+        if tile.number and not last:
+            for piece in self.pieces(tile):
+                self.load_piece(tile, piece, [S.SPILLED], [])
+        else:
+            whole = Tile(number=0, first=0, count=tile.count, final=True)
+            self.load_piece(tile, whole, [S.TOKENS_FREE], [] if tile.number else [S.SPILLED])
+
+    def load_piece(
+        self, tile: Tile, piece: Tile, wait: Sequence[Semaphore], then: Sequence[Semaphore]
+    ) -> None:
+        """Some rows of a tile; `then` : what the context waits for."""
+        first, packing = tile.first + piece.first, self.lowered.packing
+        self.load_rows(
+            "residual", first, self.slot("residual", piece.first, piece.count), wait=wait
+        )
+        place = self.slot("rows", piece.first, piece.count)
+        length = packing.head_words
+        for group in range(packing.groups):
+            target = replace(place, base=place.base + group * length)
+            start = (group * self.shape.tokens + first) * length * self.plan.config.lanes
+            final = group == packing.groups - 1
+            self.out.add(
+                "context in",
+                Opcode.LOAD_TOKENS,
+                transfer(target, Window.SCRATCH, self.plan.scratch["context"] + start, length),
+                wait=[] if group else then,
+                token_signal=S.TOKENS_READY if final else None,
+            )
+
+    # Compute and store
+
+    def attention(self, step: Step, layer: Attention) -> None:
+        """The heads of a group, and the store of their context."""
+        packing = self.lowered.packing
+        group = layer.heads[0].word // packing.head_words
+        buffer = self.context(group)
+        for head in layer.heads:
+            first, final = head is layer.heads[0], head is layer.heads[-1]
+            wait = {S.ARRAY_DONE} if first else set()
+            if first and group >= CONTEXT_BUFFERS:
+                wait.add(S.RESULT_STORED)
+            signal = {S.CONTEXT_READY} if final else set()
+            if final and layer.last_group:
+                signal |= self.end_of_keys()
+            self.out.add(
+                layer.name,
+                Opcode.ATTENTION,
+                self.head_operands(step, head, buffer.base, buffer.stride),
+                wait=wait,
+                signal=signal,
+                views=head.views,
+            )
+        offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
+        free = {S.RESULT_STORED} if group + CONTEXT_BUFFERS < packing.groups else set()
+        self.out.add(
+            "context out",
+            Opcode.STORE_TOKENS,
+            transfer(buffer, Window.SCRATCH, self.plan.scratch["context"] + offset),
+            wait=[S.CONTEXT_READY],
+            signal=free | ({S.SPILLED} if layer.last_group else set()),
+        )
+
+    def normalize(self, step: Step, layer: Norm) -> None:
+        """A LayerNorm of a tile: norm1 in pieces, with their stores; the last one of one row."""
+        mlp = layer.name.endswith("norm2")
+        if layer.cls_only or mlp:
+            tile = None if layer.cls_only else step.tile
+            count = 1 if tile is None else tile.count
+            self.out.add(
+                layer.name,
+                Opcode.NORMALIZE,
+                {
+                    **self.norm_operands(
+                        layer, self.slot("residual", 0, count), self.slot("rows", 0, count)
+                    ),
+                    "rows": rows(count),
+                },
+                wait=self.table_ready(step) | ({S.RESIDUAL_READY} if tile is None else set()),
+                signal=self.table_free(step, layer),
+                token_wait=None if tile is None else S.RESIDUAL_READY,
+                token_signal=S.NORMALIZED,
+                views=layer.views if tile is None else views_of(layer.views, tile),
+            )
+        elif step.tile:
+            self.normalize_and_store(step, step.tile, layer)
+        if step.last:
+            self.load_norm()
+
+    def normalize_and_store(self, step: Step, tile: Tile, layer: Norm) -> None:
+        """norm1 of a tile, piece by piece; of the embedding when the whole tile is there."""
+        embedding = layer is self.norms[0]
+        tiles = self.plan.tiling.tokens
+        following = 0 if tile.final else sum(1 for _ in self.pieces(tiles[tile.number + 1]))
+        pieces = list(self.pieces(tile))
+        for number, piece in enumerate(pieces):
+            first, final = not number, piece is pieces[-1]
+            source = self.slot("residual", piece.first, piece.count)
+            target = self.slot("rows", piece.first, piece.count)
+            own = Tile(
+                number=0, first=tile.first + piece.first, count=piece.count, final=tile.final
+            )
+            wait = self.table_ready(step) if first else set()
+            if embedding and first:
+                wait.add(S.RESIDUAL_READY)
+            self.out.add(
+                layer.name,
+                Opcode.NORMALIZE,
+                {**self.norm_operands(layer, source, target), "rows": rows(piece.count)},
+                wait=wait,
+                signal={S.ROWS_READY} | (self.table_free(step, layer) if final else set()),
+                token_wait=None if embedding else S.RESIDUAL_READY,
+                views=views_of(layer.views, own),
+            )
+            width = self.norm_words
+            for name, region, ready, stored in (
+                ("tokens", target, {S.ROWS_READY}, set()),
+                ("residual", source, set(), {S.SPILLED}),
+            ):
+                length = width if name == "tokens" else region.stride
+                offset = own.first * length * self.plan.config.lanes
+                taken = number < following or (tile.final and final)
+                self.out.add(
+                    f"{name} out",
+                    Opcode.STORE_TOKENS,
+                    transfer(region, Window.SCRATCH, self.plan.scratch[name] + offset, length),
+                    wait=ready,
+                    signal=stored if taken else set(),
+                )
+
+    @property
+    def norm_words(self) -> int:
+        """Words of a normalised row."""
+        return self.plan.regions["tokens"].stride
