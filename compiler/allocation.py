@@ -51,7 +51,7 @@ class Allocation:
     """Offset of each spilled tensor in the SCRATCH window: `residual`, `tokens`, `context`."""
     scratch_bytes: int
     predicted_cycles: int
-    """Of the array: working, and waiting for weights that the bus brings at full speed."""
+    """Of the array, without scores and P.V: working, and waiting for weights at bus speed."""
     weight_loads: tuple[int, ...]
     """Bytes that each step loads: weights and column tables."""
 
@@ -93,10 +93,13 @@ class Allocation:
         return "\n".join(lines)
 
 
-def allocate(lowered: Lowered, config: Config) -> Allocation:
-    """Place everything; `CompileError` says what does not fit."""
+def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allocation:
+    """Place everything; `CompileError` says what does not fit.
+
+    proj_whole : if the rest is tiled, proj is not (see `Tiling`)
+    """
     _check_limits(lowered, config)
-    tiling, regions = place_tokens(lowered, config)
+    tiling, regions = place_tokens(lowered, config, proj_whole)
     order = steps(lowered, tiling)
     shape = lowered.model.config
     kv_words = words(shape.tokens, config.banks) * lowered.packing.head_words

@@ -28,6 +28,9 @@ In tiles of tokens (`tiling` has the order, `token_regions` the places):
 
 - The last attention gives one ARRAY_DONE, which the first tile's proj takes; the other tiles
   follow it in order. Within a tile fc1's last block and fc2 follow each other row by row as above.
+- If proj is not tiled, the last attention gives its rows one by one, and the last tile's norm2 says
+  nothing of the other tiles' fc2: the last but one gives one RESIDUAL_READY, which norm1 of the
+  tiles before takes.
 - norm2 writes row t in the place of the context's row t: proj's last block of the tile has read it.
 - RESIDUAL_READY: proj of each tile gives its rows to norm2; of fc2 only the last tile's gives them,
   to norm1. The rows of the tiles before need none: norm1 takes them behind the last tile's norm2,
@@ -43,7 +46,7 @@ order of every access from the credits alone.
 """
 
 from compiler.layers import Linear, Role
-from compiler.tiling import Tile
+from compiler.tiling import Tile, Tiling
 from spec.isa import Semaphore
 
 __all__ = ["first_takes", "last_gives"]
@@ -64,9 +67,12 @@ def first_takes(layer: Linear, tile: Tile | None) -> tuple[set[Semaphore], Semap
     return set(), S.ARRAY_DONE if layer.role in (Role.PROJ, Role.FC2) else None
 
 
-def last_gives(layer: Linear, tile: Tile | None) -> tuple[Semaphore | None, bool]:
+def last_gives(layer: Linear, tile: Tile | None, tiling: Tiling) -> tuple[Semaphore | None, bool]:
     """What a layer's last block gives, and whether it does so for each row."""
     final = tile is None or tile.final
+    if layer.role == Role.FC2 and tile and not layer.last_writer and tiling.proj_whole:
+        next_to_last = tile.number == len(tiling.tokens) - 2
+        return S.RESIDUAL_READY if final or next_to_last else None, final
     match layer.role:
         case Role.PATCH:
             return S.RESIDUAL_READY if final else None, False

@@ -11,7 +11,7 @@ from compiler.encoding import encode_program, encode_weights
 from compiler.errors import need
 from compiler.layers import Lowered
 from compiler.lowering import lower
-from compiler.planning import plan
+from compiler.planning import Candidate, plan
 from compiler.program import Schedule
 from compiler.scheduling import Scheduler
 from compiler.spilling import SpillingScheduler
@@ -21,7 +21,7 @@ from spec.config import Config
 from spec.image import MAX_INSTRUCTIONS, Image, InputGeometry, ResultGeometry, TensorMap
 from spec.model_file import FLOAT_PREFIX, Model
 
-__all__ = ["Compilation", "compile", "compile_steps", "model_digest"]
+__all__ = ["Compilation", "compile", "compile_steps", "finish", "model_digest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,12 @@ def compile(model: Model, config: Config) -> Image:
 
 def compile_steps(model: Model, config: Config) -> Compilation:
     """Compile, and keep what each step made."""
-    lowered = lower(model, config)
-    chosen = plan(lowered, config)
-    lowered, allocation = chosen.chosen.lowered, chosen.chosen.allocation
-    assert lowered
-    assert allocation
+    return finish(model, config, plan(lower(model, config), config).chosen)
+
+
+def finish(model: Model, config: Config, candidate: Candidate) -> Compilation:
+    """The steps after the choice."""
+    lowered, allocation = candidate.lowered, candidate.allocation
     scheduler = SpillingScheduler if allocation.tiling.spilled else Scheduler
     program = scheduler(lowered, allocation).run()
     count = len(program.instructions)

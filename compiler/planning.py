@@ -22,24 +22,22 @@ class Candidate:
 
     chunks: dict[str, Chunking]
     """Of the layers that are split."""
-    lowered: Lowered | None = None
-    allocation: Allocation | None = None
-    refused: str = ""
-    """Why it does not fit."""
+    lowered: Lowered
+    allocation: Allocation
 
     @property
     def cost(self) -> tuple[int, int]:
         """Predicted cycles, and DRAM bytes."""
-        assert self.allocation
         return self.allocation.predicted_cycles, self.allocation.dram_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The candidate that was chosen, and all there were."""
+    """The candidate that was chosen, all that fit, and why others do not."""
 
     chosen: Candidate
     candidates: tuple[Candidate, ...]
+    refused: tuple[str, ...]
 
 
 def plan(lowered: Lowered, config: Config) -> Plan:
@@ -47,24 +45,26 @@ def plan(lowered: Lowered, config: Config) -> Plan:
 
     Candidates differ in the chunks of inputs: as few as row memory allows, or so many that one
     chunk is loaded while another is used; for Q, K and V, which share it with keys and values, and
-    for the other layers.
+    for the other layers. And, if tokens are tiled on chip, in whether proj is.
     """
     found: list[Candidate] = []
-    error: CompileError | None = None
+    errors: list[CompileError] = []
     for chunks in _choices(lowered, config):
         try:
             split = chunked(lowered, config, chunks)
-            allocation = allocate(split, config)
-            found.append(Candidate(chunks=chunks, lowered=split, allocation=allocation))
+            for proj_whole in (False, True):
+                allocation = allocate(split, config, proj_whole)
+                if allocation.tiling.proj_whole == proj_whole:
+                    found.append(Candidate(chunks=chunks, lowered=split, allocation=allocation))
         except CompileError as refusal:
-            error = error or refusal
-            found.append(Candidate(chunks=chunks, refused=str(refusal)))
-    fitting = [candidate for candidate in found if not candidate.refused]
-    if not fitting:
-        assert error
-        raise error
-    best = min(fitting, key=lambda candidate: candidate.cost)
-    return Plan(chosen=best, candidates=tuple(found))
+            errors.append(refusal)
+    if not found:
+        raise errors[0]
+    return Plan(
+        chosen=min(found, key=lambda candidate: candidate.cost),
+        candidates=tuple(found),
+        refused=tuple(str(error) for error in errors),
+    )
 
 
 def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, Chunking]]:

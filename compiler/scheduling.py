@@ -129,6 +129,7 @@ class Scheduler:
         mlp = layer.name.endswith("norm2")
         source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
         whole = number == 0 or layer.cls_only
+        once = whole or (not step.follows and self.plan.tiling.proj_whole)
         count, views = live_rows(), layer.views
         if layer.cls_only:
             count = rows(1)
@@ -139,7 +140,7 @@ class Scheduler:
             layer.name,
             Opcode.NORMALIZE,
             {**self.norm_operands(layer, source, target), "rows": count},
-            wait=self.table_ready(step) | ({S.RESIDUAL_READY} if whole else set()),
+            wait=self.table_ready(step) | ({S.RESIDUAL_READY} if once else set()),
             signal=self.table_free(step, layer),
             token_wait=None if whole or not step.follows else S.RESIDUAL_READY,
             token_signal=S.NORMALIZED,
@@ -250,7 +251,7 @@ class Scheduler:
 
     def gives(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
         """What a layer's last block gives at once, and what for each row."""
-        credit, row_by_row = last_gives(layer, step.tile)
+        credit, row_by_row = last_gives(layer, step.tile, self.plan.tiling)
         once = {credit} if credit is not None and not row_by_row else set()
         if layer.role == Role.PATCH and step.tile:
             reused = step.tile.number + PATCH_BUFFERS < len(self.plan.tiling.patches)
@@ -334,7 +335,8 @@ class Scheduler:
             signal = set()
             if final:
                 signal |= self.end_of_keys()
-            if final and self.plan.tiling.tokens:
+            tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
+            if final and tiled:
                 signal.add(S.ARRAY_DONE)
             self.out.add(
                 layer.name,
@@ -342,7 +344,7 @@ class Scheduler:
                 self.head_operands(step, head, context.base + head.word, context.stride),
                 wait=[S.ARRAY_DONE] if head is layer.heads[0] else [],
                 signal=signal,
-                token_signal=S.ARRAY_DONE if final and not self.plan.tiling.tokens else None,
+                token_signal=S.ARRAY_DONE if final and not tiled else None,
                 views=head.views,
             )
 

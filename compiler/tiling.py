@@ -52,13 +52,16 @@ class Tiling:
 
     patches: Tiles = ()
     tokens: Tiles = ()
+    proj_whole: bool = False
+    """Proj is not tiled: each of its column blocks is loaded once."""
     spilled: bool = False
     """Residual stream, normalised tokens and context live in DRAM; `tokens` tile the rest."""
 
     def describe(self) -> str:
         """One line a part."""
         lines = []
-        tiled = "proj to next norm1" if self.spilled else "proj to fc2"
+        first = "norm2" if self.proj_whole else "proj"
+        tiled = "proj to next norm1" if self.spilled else f"{first} to fc2"
         for name, tiles, unit in (
             ("patch layer", self.patches, "patches"),
             (tiled, self.tokens, "tokens"),
@@ -89,7 +92,8 @@ def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
 
     With tiles of tokens, norm1 of the next encoder block follows norm2 of the last tile, for all
     rows of the tiles before in one step, so that the credits of LayerNorm rows are taken in the
-    order in which they are given; the rows of the last tile follow its fc2.
+    order in which they are given; the rows of the last tile follow its fc2. If all of token memory
+    that proj needs is there, proj may come before all tiles.
     """
     if tiling.spilled:
         return tuple(_spilled_steps(lowered.layers, tiling.tokens))
@@ -137,9 +141,12 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
         if isinstance(layer, Linear) and layer.role == Role.PATCH and tiling.patches:
             yield from (_part(layer, block, tile) for tile in tiling.patches)
         elif isinstance(layer, Linear) and layer.role == Role.PROJ and tiling.tokens:
+            if tiling.proj_whole:
+                yield Step(layer=layer, block=block)
             mlp, following = layers[position : position + 4], layers[position + 4]
             assert isinstance(following, Norm)
-            yield from _tiled(mlp, following, block, tiling.tokens)
+            inside = mlp[1:] if tiling.proj_whole else mlp
+            yield from _tiled(inside, following, block, tiling.tokens)
             position += 3
             block += 1
             if not following.cls_only:
@@ -152,11 +159,11 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
 
 
 def _tiled(mlp: tuple[Layer, ...], following: Norm, block: int, tiles: Tiles) -> Iterator[Step]:
-    """Proj, norm2, fc1 and fc2 tile by tile, and norm1 of the next encoder block."""
-    proj, norm, fc1, fc2 = mlp
+    """Proj (if it is tiled), norm2, fc1 and fc2 tile by tile, and norm1 of the next block."""
+    *proj, norm, fc1, fc2 = mlp
     for tile in tiles:
-        yield _part(proj, block, tile)
-        yield _part(norm, block, tile)
+        for layer in (*proj, norm):
+            yield _part(layer, block, tile)
         if tile.final and tile.first and not following.cls_only:
             before = Tile(number=0, first=0, count=tile.first, final=False)
             yield Step(layer=following, block=block + 1, tile=before, last=False, follows=False)

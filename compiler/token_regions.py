@@ -66,13 +66,15 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
     return TURNS[(block + (mlp or name == "context")) % 2]
 
 
-def place_tokens(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]]:
+def place_tokens(
+    lowered: Lowered, config: Config, proj_whole: bool = False
+) -> tuple[Tiling, dict[str, Region]]:
     """The smallest number of tiles that fits, and its regions; `CompileError` if none does.
 
     What need not be spilled is not.
     """
     shape, available = lowered.model.config, config.token_words
-    found = _place_on_chip(lowered, config)
+    found = _place_on_chip(lowered, config, proj_whole)
     if found is None:
         for count in range(1, shape.tokens + 1):
             tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
@@ -86,7 +88,9 @@ def place_tokens(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Re
     return found
 
 
-def _place_on_chip(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]] | None:
+def _place_on_chip(
+    lowered: Lowered, config: Config, proj_whole: bool
+) -> tuple[Tiling, dict[str, Region]] | None:
     """The smallest number of tiles with all of the residual stream in memory; None if none fits."""
     shape, available = lowered.model.config, config.token_words
     for count in range(1, shape.patches + 1):
@@ -96,7 +100,8 @@ def _place_on_chip(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, 
     else:
         return None
     for count in range(1, shape.tokens + 1):
-        tiling = Tiling(patches=patches, tokens=balanced(shape.tokens, count) if count > 1 else ())
+        tokens = balanced(shape.tokens, count) if count > 1 else ()
+        tiling = Tiling(patches=patches, tokens=tokens, proj_whole=bool(tokens) and proj_whole)
         kind = _tiled_regions if tiling.tokens else _whole_regions
         placed = _place(kind(lowered, tiling, config))
         if _end(placed) <= available:
@@ -257,7 +262,12 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
     tile = tiling.tokens[0].count if tiling.tokens else tokens
     patches = tiling.patches[0].count if tiling.patches else tokens
     rows = dict.fromkeys(Role, tokens)
-    rows |= {Role.PROJ: tile, Role.FC1: tile, Role.FC2: tile, Role.HEAD: 1}
+    rows |= {
+        Role.PROJ: tokens if tiling.proj_whole else tile,
+        Role.FC1: tile,
+        Role.FC2: tile,
+        Role.HEAD: 1,
+    }
     rows[Role.PATCH] = tile if tiling.spilled else patches
     chunked = [layer for layer in lowered.layers if isinstance(layer, Linear) and layer.slots]
     if not chunked:

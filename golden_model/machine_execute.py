@@ -123,7 +123,7 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     if f["destination"] == Destination.PARTIAL:
         words = PARTIAL_WORDS
         address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
-        return _write_tokens(memory, address, memory.halves(acc))
+        return _write_tokens(memory, address, memory.halves(acc.astype(np.int64)))
     if f["destination"] in (Destination.RESIDUAL, Destination.WIDE):
         address = memory.token_addresses(f["target"], f["target_stride"], rows, 2)
         out = scaled(RESIDUAL.low, RESIDUAL.high)

@@ -3,6 +3,9 @@ import dataclasses
 import pytest
 
 from compiler import CompileError, compile_steps
+from compiler.lowering import lower
+from compiler.pipeline import finish
+from compiler.planning import plan
 from compiler.ring import RingUse, array_waits, place_uses
 from compiler.tiling import balanced
 from compiler.verification import verify
@@ -44,7 +47,28 @@ def test_smallest_number_of_tiles(name):
     check_ordering(steps.schedule.instructions, config)
     if tokens:
         text = "+".join(str(count) for count in tokens)
-        assert f"proj to fc2   tiles of {text} tokens" in steps.describe()
+        first = "norm2" if plan.tiling.proj_whole else "proj"
+        assert f"{first} to fc2".ljust(13) + f" tiles of {text} tokens" in steps.describe()
+
+
+@pytest.mark.parametrize("name", [*CASES, *SPILLED])
+def test_every_candidate_is_in_order(name):
+    """Not only the one that is chosen; and what is chosen is the cheapest."""
+    shape, changes, *_ = {**CASES, **SPILLED}[name]
+    model, config = model_of(shape), machine_of(changes)
+    found = plan(lower(model, config), config)
+    assert found.chosen.cost == min(candidate.cost for candidate in found.candidates)
+    for candidate in found.candidates:
+        check_ordering(finish(model, config, candidate).schedule.instructions, config)
+
+
+def test_candidates_of_every_kind():
+    """Proj tiled and not; layers in chunks and not."""
+    shape, changes, *_ = CASES["smallest row memory"]
+    config = machine_of(changes)
+    found = plan(lower(model_of(shape), config), config).candidates
+    assert {candidate.allocation.tiling.proj_whole for candidate in found} == {False, True}
+    assert {bool(candidate.chunks) for candidate in found} == {False, True}
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
