@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from cli.options import JsonOption, ModelOption, PresetOption, load_model, writable, write_json
+from cli.tables import candidate_table, order_table, traffic_table
 
 __all__ = ["command"]
 
@@ -21,6 +22,12 @@ def command(
     show: Annotated[
         bool, typer.Option("--show", help="Print every step: layers, memory map, program.")
     ] = False,
+    orders: Annotated[
+        bool,
+        typer.Option(
+            "--orders", help="Print DRAM traffic by tensor, and every loop order of each layer."
+        ),
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Compile a model for a machine: program, weights and tables.
@@ -30,7 +37,11 @@ def command(
 
     Example: sievit compile --model demo --preset ulx3s --show --out demo-ulx3s.image
     """
+    from dataclasses import asdict
+
     from compiler import compile_steps
+    from compiler.loop_orders import loop_orders
+    from perf_model import traffic
     from spec import image
     from spec.presets import preset as preset_of
 
@@ -45,6 +56,13 @@ def command(
         f"{made.weights.size:,} bytes of weights and tables",
         soft_wrap=True,
     )
+    moved = traffic(made, config)
+    found = loop_orders(result.lowered, result.allocation)
+    if orders:
+        console.print(result.allocation.tiling.describe(), markup=False)
+        console.print(traffic_table(moved))
+        console.print(candidate_table(result.candidates, result.allocation))
+        console.print(order_table(found))
     if out is not None:
         image.save(made, out)
         console.print(
@@ -62,5 +80,8 @@ def command(
         "result_bytes": made.result_bytes,
         "model_digest": made.model_digest,
         "config_digest": f"{made.config_digest:016x}",
+        "scratch_bytes": made.scratch_bytes,
+        "traffic": [{**asdict(one), "window": one.window.name} for one in moved],
+        "loop_orders": [asdict(one) for one in found],
     }
     write_json(json, report)

@@ -7,12 +7,26 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from compiler.allocation import Allocation
+    from compiler.loop_orders import LoopOrder
+    from compiler.planning import Candidate
+    from perf_model import Traffic
     from sim.experiment import Experiment
 
-__all__ = ["cycle_table", "layer_table", "picture", "summary_table"]
+__all__ = [
+    "candidate_table",
+    "cycle_table",
+    "layer_table",
+    "order_table",
+    "picture",
+    "summary_table",
+    "traffic_table",
+]
 
 RAMP = " .:-=+*#%@"
 BAR = 32
@@ -86,4 +100,71 @@ def layer_table(experiment: "Experiment") -> Table:
     longest = max(experiment.layers.values())
     for layer, cycles in experiment.layers.items():
         table.add_row(layer, f"{cycles:,}", "█" * round(BAR * cycles / longest))
+    return table
+
+
+def traffic_table(moved: "Sequence[Traffic]") -> Table:
+    """DRAM traffic of one image by tensor."""
+    table = Table(title="DRAM traffic of an image, bytes")
+    for column in ("tensor", "window"):
+        table.add_column(column)
+    for column in ("read", "written", "times"):
+        table.add_column(column, justify="right")
+    for one in moved:
+        total = one.read + one.written
+        table.add_row(
+            one.tensor,
+            one.window.name,
+            f"{one.read:,}",
+            f"{one.written:,}",
+            f"{total / one.unique:.2f}",
+        )
+    read, written = (sum(getattr(one, way) for one in moved) for way in ("read", "written"))
+    table.add_section()
+    table.add_row("all but the program", "", f"{read:,}", f"{written:,}", "")
+    return table
+
+
+def candidate_table(candidates: "Sequence[Candidate]", chosen: "Allocation") -> Table:
+    """What the compiler chose from: predicted cycles decide, then bytes; `>` marks the choice."""
+    table = Table(title="candidates")
+    for column in ("", "program", "tiles"):
+        table.add_column(column)
+    for column in ("cycles but attention", "weights, bytes"):
+        table.add_column(column, justify="right")
+    for one in candidates:
+        cycles, moved = one.cost
+        table.add_row(
+            ">" if one.allocation is chosen else "",
+            one.title,
+            str(len(one.allocation.tiling.tokens) or 1),
+            f"{cycles:,}",
+            f"{moved:,}",
+        )
+    return table
+
+
+def order_table(found: "Sequence[LoopOrder]") -> Table:
+    """Every loop order of each layer; `>` marks the program's."""
+    table = Table(title="loop orders, outermost loop first")
+    for column in ("", "layer", "order"):
+        table.add_column(column)
+    for column in ("weights, bytes", "cycles", "token words", "of"):
+        table.add_column(column, justify="right")
+    table.add_column("legal")
+    last = None
+    for one in found:
+        if last not in (None, one.layer):
+            table.add_section()
+        last = one.layer
+        table.add_row(
+            ">" if one.chosen else "",
+            one.layer,
+            " ".join(one.order) or "one turn",
+            f"{one.weight_bytes:,}",
+            f"{one.cycles:,}",
+            f"{one.token_words:,}",
+            f"{one.free_words:,}",
+            one.refusal or "yes",
+        )
     return table

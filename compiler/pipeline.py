@@ -32,6 +32,8 @@ class Compilation:
     allocation: Allocation
     schedule: Schedule
     image: Image
+    candidates: tuple[Candidate, ...]
+    """What the allocation was chosen from."""
 
     def describe(self) -> str:
         """All steps as text."""
@@ -46,10 +48,13 @@ def compile(model: Model, config: Config) -> Image:
 
 def compile_steps(model: Model, config: Config) -> Compilation:
     """Compile, and keep what each step made."""
-    return finish(model, config, plan(lower(model, config), config).chosen)
+    found = plan(lower(model, config), config)
+    return finish(model, config, found.chosen, found.candidates)
 
 
-def finish(model: Model, config: Config, candidate: Candidate) -> Compilation:
+def finish(
+    model: Model, config: Config, candidate: Candidate, candidates: tuple[Candidate, ...] = ()
+) -> Compilation:
     """The steps after the choice."""
     lowered, allocation = candidate.lowered, candidate.allocation
     scheduler = SpillingScheduler if allocation.tiling.spilled else Scheduler
@@ -80,7 +85,13 @@ def finish(model: Model, config: Config, candidate: Candidate) -> Compilation:
         },
         names=tuple(program.names),
     )
-    return Compilation(lowered=lowered, allocation=allocation, schedule=program, image=image)
+    return Compilation(
+        lowered=lowered,
+        allocation=allocation,
+        schedule=program,
+        image=image,
+        candidates=candidates,
+    )
 
 
 def model_digest(model: Model) -> str:

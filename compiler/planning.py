@@ -1,5 +1,6 @@
 """Between lowering and scheduling: chunks, tiles and places, by predicted cycles and bytes."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +25,16 @@ class Candidate:
     """Of the layers that are split."""
     lowered: Lowered
     allocation: Allocation
+
+    @property
+    def title(self) -> str:
+        """What is particular about it."""
+        split: dict[str, int] = {}
+        for name, chunking in self.chunks.items():
+            split[re.sub(r"^blocks\.\d+", "blocks.*", name)] = chunking.count
+        parts = [f"{name} in {count} chunks" for name, count in split.items()]
+        parts += ["proj before all tiles"] if self.allocation.tiling.proj_whole else []
+        return ", ".join(parts) or "no chunks"
 
     @property
     def cost(self) -> tuple[int, int]:

@@ -148,7 +148,7 @@ class SpillingScheduler(Scheduler):
         """Rows `first` on of the residual stream or of the normalised tokens."""
         offset = self.plan.scratch[name] + first * region.stride * self.plan.config.lanes
         self.out.add(
-            f"{name} in",
+            name,
             Opcode.LOAD_TOKENS,
             transfer(region, Window.SCRATCH, offset),
             wait=wait,
@@ -211,7 +211,7 @@ class SpillingScheduler(Scheduler):
             start = (group * self.shape.tokens + first) * length * self.plan.config.lanes
             final = group == packing.groups - 1
             self.out.add(
-                "context in",
+                "context",
                 Opcode.LOAD_TOKENS,
                 transfer(target, Window.SCRATCH, self.plan.scratch["context"] + start, length),
                 wait=[] if group else then,
@@ -244,7 +244,7 @@ class SpillingScheduler(Scheduler):
         offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
         free = {S.RESULT_STORED} if group + CONTEXT_BUFFERS < packing.groups else set()
         self.out.add(
-            "context out",
+            "context",
             Opcode.STORE_TOKENS,
             transfer(buffer, Window.SCRATCH, self.plan.scratch["context"] + offset),
             wait=[S.CONTEXT_READY],
@@ -311,7 +311,7 @@ class SpillingScheduler(Scheduler):
                 offset = own.first * length * self.plan.config.lanes
                 taken = number < following or (tile.final and final)
                 self.out.add(
-                    f"{name} out",
+                    name,
                     Opcode.STORE_TOKENS,
                     transfer(region, Window.SCRATCH, self.plan.scratch[name] + offset, length),
                     wait=ready,

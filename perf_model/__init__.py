@@ -1,5 +1,6 @@
-"""What a model costs on a machine: the bound no schedule can beat."""
+"""What a model costs on a machine: the bound no schedule can beat, and what a program moves."""
 
 from perf_model.roofline import Roofline, roofline
+from perf_model.traffic import Traffic, traffic
 
-__all__ = ["Roofline", "roofline"]
+__all__ = ["Roofline", "Traffic", "roofline", "traffic"]
