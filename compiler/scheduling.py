@@ -182,18 +182,17 @@ class Scheduler:
         """
         places = self.plan.ring[self.used : self.used + len(layer.blocks)]
         ahead = self.loads_ahead(step, layer, places)
+        for index in range(ahead):
+            self.load_weights(layer, index, places[index])
+        self.load_inputs(step, layer)
         for index, block in enumerate(layer.blocks):
             if index >= ahead:
                 self.load_weights(layer, index, places[index])
-            elif not index:
-                for early in range(ahead):
-                    self.load_weights(layer, early, places[early])
-                self.load_inputs(step, layer)
             self.column_block(step, layer, block, places[index])
         self.used += len(layer.blocks)
 
     def loads_ahead(self, step: Step, layer: Linear, places: Sequence[RingBlock]) -> int:
-        """Column blocks whose weights go before the layer's other inputs; 1 or more."""
+        """Column blocks whose weights go before the layer's other inputs."""
         return 1
 
     def load_weights(self, layer: Linear, index: int, place: RingBlock) -> None:
@@ -317,8 +316,9 @@ class Scheduler:
         if layer.role == Role.PATCH and step.tile:
             return self.patch_buffer(step.tile)
         region = self.plan.region(layer.source, step.block, layer.role == Role.FC1)
-        tiled = step.tile and layer.source != "hidden"
-        return _rows_of_tile(region, step.tile) if tiled else region
+        if step.tile and layer.source != "hidden":
+            return _rows_of_tile(region, step.tile)
+        return region
 
     def target(self, step: Step, layer: Linear) -> Region:
         """The rows of token memory a layer or its tile writes; the patches' follow the CLS row."""

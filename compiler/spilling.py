@@ -122,9 +122,13 @@ class SpillingScheduler(Scheduler):
     # Loads
 
     def loads_ahead(self, step: Step, layer: Linear, places: Sequence[RingBlock]) -> int:
-        """As many as need not wait for a use of this layer."""
-        ahead = 1
-        while ahead < len(places) and places[ahead].after <= self.used:
+        """As many as need not wait longer than the layer's other inputs.
+
+        Those come piece by piece while the layer before is at work, or when it is over.
+        """
+        over = layer.role == Role.QUERY
+        ahead = 0
+        while ahead < len(places) and places[ahead].after < self.used + over:
             ahead += 1
         return ahead
 
