@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from compiler.allocation import MAX_LOAD_WORDS
 from compiler.layers import View
+from compiler.packing import words
+from compiler.tiling import Tile
+from compiler.token_regions import Region
 from spec.assembler import Instruction
 from spec.image import TensorPart
-from spec.isa import Opcode, Semaphore
+from spec.isa import Opcode, Semaphore, Window
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "transfer", "views_of"]
 
 
 @dataclass(kw_only=True)
@@ -52,3 +56,29 @@ class Schedule:
         self.names.append(name)
         for tensor, part in views:
             self.parts.setdefault(tensor, []).append(replace(part, pc=pc))
+
+
+def views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
+    """The rows of a tile of what a whole layer makes."""
+    return tuple(
+        (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
+    )
+
+
+def transfer(region: Region, window: Window, offset: int, length: int = 0) -> dict[str, Any]:
+    """Rows of a region from or to DRAM; a single long row as many rows of a word pair.
+
+    length : words of a row that are moved, if not all
+    """
+    count, stride = region.rows, region.stride
+    length = length or stride
+    if length > MAX_LOAD_WORDS and count == 1:
+        count, length, stride = words(length, 2), 2, 2
+    return {
+        "offset": offset,
+        "window": window,
+        "token": region.base,
+        "words": length,
+        "stride": stride,
+        "rows": count,
+    }

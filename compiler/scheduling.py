@@ -1,22 +1,21 @@
 """Third step: the program. `credits` says which credits order it, and why they are enough."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from compiler.allocation import MAX_LOAD_WORDS, Allocation
+from compiler.allocation import Allocation
 from compiler.credits import first_takes, last_gives
-from compiler.layers import Attention, Block, Head, Linear, Lowered, Norm, Role, View
-from compiler.packing import words
-from compiler.program import Schedule
+from compiler.layers import Attention, Block, Head, Linear, Lowered, Norm, Role
+from compiler.program import Schedule, transfer, views_of
 from compiler.ring import RingBlock
 from compiler.tiling import Step, Tile
-from compiler.token_regions import PATCH_BUFFERS, Region
+from compiler.token_regions import PATCH_BUFFERS, Region, rows_of
 from spec.assembler import live_rows, rows
 from spec.formats import NORM
 from spec.isa import Destination, Opcode, Semaphore, Window
 
-__all__ = ["Scheduler", "rows_of", "transfer", "views_of"]
+__all__ = ["Scheduler"]
 
 S = Semaphore
 
@@ -386,36 +385,5 @@ class Scheduler:
         )
 
 
-def rows_of(region: Region, first: int, count: int) -> Region:
-    """Some rows of a region."""
-    return replace(region, base=region.base + first * region.stride, rows=count)
-
-
 def _rows_of_tile(region: Region, tile: Tile) -> Region:
     return rows_of(region, tile.first, tile.count)
-
-
-def views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
-    """The rows of a tile of what a whole layer makes."""
-    return tuple(
-        (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
-    )
-
-
-def transfer(region: Region, window: Window, offset: int, length: int = 0) -> dict[str, Any]:
-    """Rows of a region from or to DRAM; a single long row as many rows of a word pair.
-
-    length : words of a row that are moved, if not all
-    """
-    count, stride = region.rows, region.stride
-    length = length or stride
-    if length > MAX_LOAD_WORDS and count == 1:
-        count, length, stride = words(length, 2), 2, 2
-    return {
-        "offset": offset,
-        "window": window,
-        "token": region.base,
-        "words": length,
-        "stride": stride,
-        "rows": count,
-    }

@@ -19,10 +19,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from compiler.layers import Attention, Linear, Norm, Role
+from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
-from compiler.scheduling import Scheduler, rows_of, transfer, views_of
+from compiler.scheduling import Scheduler
 from compiler.tiling import Step, Tile, balanced
-from compiler.token_regions import CONTEXT_BUFFERS, Region
+from compiler.token_regions import CONTEXT_BUFFERS, Region, rows_of
 from spec.assembler import rows
 from spec.isa import Opcode, Semaphore, Window
 

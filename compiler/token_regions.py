@@ -21,7 +21,7 @@ from compiler.tiling import Tiling, balanced
 from spec.config import Config
 from spec.isa import PARTIAL_WORDS
 
-__all__ = ["Region", "place_tokens", "region_name"]
+__all__ = ["Region", "place_tokens", "region_name", "rows_of"]
 
 PATCH_BUFFERS = 2
 """Tiles of patches in memory: one in use, one on its way."""
@@ -50,6 +50,11 @@ class Region:
     def end(self) -> int:
         """First word behind it."""
         return self.base + self.size
+
+
+def rows_of(region: Region, first: int, count: int) -> Region:
+    """Some rows of a region."""
+    return replace(region, base=region.base + first * region.stride, rows=count)
 
 
 def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
