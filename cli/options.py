@@ -74,7 +74,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         help="A model file, a bundled model (demo or micro), or a timm name such as "
-        "deit_tiny_patch16_224 (random weights).",
+        "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks).",
     ),
 ]
 PresetOption = Annotated[
@@ -110,10 +110,9 @@ def load_model(name: str) -> "Model":
     if name in bundled:
         return model_file.load(BUNDLED / f"{name}.safetensors")
     if not Path(name).exists():
-        from quantize.architectures import ARCHITECTURES
-        from quantize.named import quantized_named
+        from quantize.named import is_named, quantized_named
 
-        if name in ARCHITECTURES:
+        if is_named(name):
             note = f"note: {name} with random weights, calibrated on random pictures"
             Console(stderr=True).print(note, style="yellow", soft_wrap=True)
             return quantized_named(name)

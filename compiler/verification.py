@@ -88,12 +88,15 @@ def _check_reuse(instructions: list[Instruction], config: Config) -> None:
         loads = [op for op in instructions if op.opcode == load]
         users = [op for op in instructions if op.queue == QUEUE_OF[use]]
         first_use, last_use = [], []
+        latest: dict[int, int] = {}
+        """By table, the load that filled it: tiles of two LayerNorms take turns."""
         for number, op in enumerate(users):
             if ready in op.wait:
                 first_use.append(number)
                 last_use.append(number)
+                latest[op.fields["table"]] = len(first_use) - 1
             elif op.opcode == use:
-                last_use[-1] = number
+                last_use[latest[op.fields["table"]]] = number
         givers = [number for number, op in enumerate(users) if free in op.signal]
         in_rows = [_key_and_value_spans(op, config, live) for op in users]
         taken = retired = 0

@@ -1,16 +1,42 @@
 """Quantised models by name alone: random weights, calibrated on random pictures."""
 
-from quantize.architectures import random_weights
+from dataclasses import replace
+
+from quantize.architectures import ARCHITECTURES, random_weights
+from quantize.errors import QuantizeError
+from quantize.float_model import FloatModel
 from quantize.pictures import random_pictures
 from quantize.quantize_model import quantize_model
+from spec.model_config import float_shapes
 from spec.model_file import Model
 
-__all__ = ["quantized_named"]
+__all__ = ["first_blocks", "is_named", "quantized_named"]
 
 CALIBRATION_PICTURES = 8
+BLOCKS = ":"
+"""Between a name and a number of encoder blocks: `deit_base_patch16_224:2` has the first two."""
 
 
-def quantized_named(name: str, seed: int = 0, image_size: int | None = None) -> Model:
-    """Make the model; the same one on every machine."""
-    model = random_weights(name, seed, image_size)
+def is_named(name: str) -> bool:
+    """Whether `quantized_named` knows the name, perhaps with a number of blocks."""
+    return name.partition(BLOCKS)[0] in ARCHITECTURES
+
+
+def quantized_named(name: str, seed: int = 0) -> Model:
+    """Make the model; the same one on every machine. `NAME:N` is its first N encoder blocks."""
+    base, cut, blocks = name.partition(BLOCKS)
+    model = random_weights(base, seed)
+    if cut:
+        if not blocks.isdecimal() or not 1 <= int(blocks) <= model.config.depth:
+            raise QuantizeError(
+                f"{name}: {base} has 1..{model.config.depth} blocks, not '{blocks}'"
+            )
+        model = first_blocks(model, int(blocks))
     return quantize_model(model, random_pictures(model.config, CALIBRATION_PICTURES, seed))
+
+
+def first_blocks(model: FloatModel, depth: int) -> FloatModel:
+    """The model without its last encoder blocks."""
+    config = replace(model.config, depth=depth)
+    kept = {name: model.parameters[name] for name in float_shapes(config)}
+    return replace(model, config=config, parameters=kept)

@@ -8,6 +8,7 @@ import pytest
 
 from golden_model import vit
 from quantize import QuantizeError, float_forward, float_model_of, quantize_file, quantize_model
+from quantize.named import quantized_named
 from quantize.quantize_model import RESIDUAL_HEADROOM
 from quantize.tables import linear_tensors, multiplier_shift, norm_tensors
 from spec.model_file import ModelConfig, load, write_tensors
@@ -160,3 +161,10 @@ def test_quantize_file(tmp_path):
         quantize_file(source, out, np.zeros((1, 28, 28), np.uint8))
     with pytest.raises(QuantizeError, match="at least one image"):
         quantize_file(source, out, images[:0])
+
+
+def test_the_first_blocks_of_a_named_model():
+    model = quantized_named("deit_tiny_patch16_224:1")
+    assert model.config.depth == 1
+    with pytest.raises(QuantizeError, match=r"has 1\.\.12 blocks, not '13'"):
+        quantized_named("deit_tiny_patch16_224:13")
