@@ -11,7 +11,7 @@ from golden_model.machine import MachineError, run_program
 from sim.machine import Options, Simulation
 from spec import model_file
 from spec.assembler import Instruction, decode, encode, rows
-from spec.isa import INSTRUCTION_BYTES, Opcode, Semaphore, Window
+from spec.isa import FULLY_CONNECTED, HEADER, INSTRUCTION_BYTES, Opcode, Semaphore, Window
 from spec.pixels import patches_of
 from spec.presets import preset
 from spec.registers import Error, Status
@@ -56,6 +56,13 @@ def _reserved():
     return pc, _with(pc, bytes(word))
 
 
+def _unknown_destination():
+    pc, _ = _find(Opcode.FULLY_CONNECTED)
+    word = int.from_bytes(GOOD.program[pc].tobytes(), "little")
+    word |= 7 << HEADER.size + FULLY_CONNECTED["destination"].offset
+    return pc, _with(pc, word.to_bytes(INSTRUCTION_BYTES, "little"))
+
+
 def _endless():
     program = GOOD.program.copy()
     assert program[-1].tobytes() == HALT
@@ -78,6 +85,11 @@ PROGRAMS = {
         Error.TOKEN_ADDRESS,
         _changed(Opcode.FULLY_CONNECTED, target=CONFIG.token_words - 1),
     ),
+    "address of sums": (
+        Error.TOKEN_ADDRESS,
+        _changed(Opcode.FULLY_CONNECTED, accumulate=1, partial=CONFIG.token_words - 1),
+    ),
+    "unknown destination": (Error.OPERAND, _unknown_destination()),
     "norm address": (Error.TOKEN_ADDRESS, _changed(Opcode.NORMALIZE, target=0xFFFF)),
     "weight rows": (Error.ROW_ADDRESS, _changed(Opcode.LOAD_WEIGHTS, row=CONFIG.row_words)),
     "array rows": (Error.ROW_ADDRESS, _changed(Opcode.FULLY_CONNECTED, row=CONFIG.row_words)),
