@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from compiler.errors import need
-from compiler.layers import Attention, Linear, Lowered, Norm, Role
+from compiler.layers import Attention, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
@@ -196,7 +196,7 @@ def _ring_uses(
     for step in order:
         layer = step.layer
         if isinstance(layer, Linear):
-            beside = not shared or layer.role in (Role.QUERY, Role.KEY, Role.VALUE)
+            beside = not shared or layer.role in (Role.QUERY, Role.KEY, Role.VALUE, Role.POOL)
             first = kv_words if beside else 0
             count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
             table_bytes = config.lanes * REQUANTIZE.entry_bytes
@@ -216,6 +216,8 @@ def _ring_uses(
             uses.append(
                 RingUse(size=kv_words, hold=True, use_cycles=kv_words * tokens * len(layer.heads))
             )
+        elif shared and isinstance(layer, Mean) and layer.last:
+            uses.append(RingUse(size=kv_words, hold=True, use_cycles=kv_words))
     return uses
 
 

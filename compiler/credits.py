@@ -17,7 +17,10 @@ queue depth can make it stop. Why every access is ordered (t is a token row):
   row t: Q, K and V have read all rows by then. The next norm1 comes after fc2's last block of row
   t: all of fc1 has retired. The first norm1 follows the whole patch layer (RESIDUAL_READY for the
   instruction: the CLS row has no patch), so the patches may lie under it. The last LayerNorm
-  takes one row, and one credit for all of fc2.
+  takes one credit for all of fc2. The head takes its one row's credit, or, when it reads two rows
+  as one, one that the whole LayerNorm gives.
+- The mean of the patches: the pool layer takes NORMALIZED row by row for the first word, and gives
+  ARRAY_DONE to the attention that follows, as V does; the last one gives it to the head.
 - A block's weights and table: WEIGHTS_READY one a load; WEIGHTS_FREE as `ring` plans it. Where the
   ring shares the words of keys and values, the last attention of an encoder block gives a credit
   too, and no block that is used between the first K and that attention lies there.
@@ -62,6 +65,8 @@ def first_takes(layer: Linear, tile: Tile | None) -> tuple[set[Semaphore], Semap
         return {S.LIVE_READY, S.TOKENS_READY}, None
     if layer.role == Role.PROJ and tile:
         return set() if tile.number else {S.ARRAY_DONE}, None
+    if layer.role == Role.HEAD and not layer.first_reader:
+        return {S.ARRAY_DONE if layer.source == "pool" else S.NORMALIZED}, None
     if layer.first_reader:
         return set(), S.NORMALIZED
     return set(), S.ARRAY_DONE if layer.role in (Role.PROJ, Role.FC2) else None
@@ -76,7 +81,7 @@ def last_gives(layer: Linear, tile: Tile | None, tiling: Tiling) -> tuple[Semaph
     match layer.role:
         case Role.PATCH:
             return S.RESIDUAL_READY if final else None, False
-        case Role.VALUE:
+        case Role.VALUE | Role.POOL:
             return S.ARRAY_DONE, False
         case Role.PROJ:
             return S.RESIDUAL_READY, True

@@ -11,7 +11,18 @@ from spec.image import TensorPart
 from spec.isa import Activation, Destination
 from spec.model_file import Model
 
-__all__ = ["Attention", "Block", "Head", "Layer", "Linear", "Lowered", "Norm", "Role", "View"]
+__all__ = [
+    "Attention",
+    "Block",
+    "Head",
+    "Layer",
+    "Linear",
+    "Lowered",
+    "Mean",
+    "Norm",
+    "Role",
+    "View",
+]
 
 View = tuple[str, TensorPart]
 """Tensor name and the piece an instruction makes of it (its pc is set by the scheduler)."""
@@ -27,6 +38,8 @@ class Role(Enum):
     PROJ = "proj"
     FC1 = "fc1"
     FC2 = "fc2"
+    POOL = "pool"
+    """Copies one word of the normalised patches into row memory."""
     HEAD = "head"
 
 
@@ -70,6 +83,8 @@ class Linear:
     target: str
     destination: Destination
     blocks: tuple[Block, ...]
+    source_word: int = 0
+    """First word of a source row that it reads."""
     zero_point: int = 0
     activation: Activation = Activation.NONE
     activation_multiplier: int = 0
@@ -115,14 +130,32 @@ class Attention:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean of the patches in one word of channels: attention without scores.
+
+    Its keys and values are what the pool layer before it wrote, its query is any row: with a score
+    multiplier of 0 all logits are 0, and all probabilities 255.
+    """
+
+    name: str
+    word: int
+    columns: int
+    output_multiplier: int
+    output_shift: int
+    last: bool
+    """The last word."""
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Norm:
-    """A LayerNorm; the last one normalises the CLS row only.
+    """A LayerNorm; the last one normalises the rows that the head reads.
 
     gain, offset, shift : int64 [words * lanes], zero beyond the model's channels
     """
 
     name: str
-    cls_only: bool
+    for_head: bool
     gain: NDArray[np.int64]
     offset: NDArray[np.int64]
     shift: NDArray[np.int64]
@@ -130,7 +163,7 @@ class Norm:
     views: tuple[View, ...]
 
 
-Layer = Linear | Attention | Norm
+Layer = Linear | Attention | Mean | Norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +190,8 @@ class Lowered:
                 )
             elif isinstance(layer, Attention):
                 lines.append(f"{layer.name:<24} attention, {len(layer.heads)} heads")
+            elif isinstance(layer, Mean):
+                lines.append(f"{layer.name:<24} mean of patches, word {layer.word}")
             else:
-                lines.append(f"{layer.name:<24} norm{', CLS row' if layer.cls_only else ''}")
+                lines.append(f"{layer.name:<24} norm{', head rows' if layer.for_head else ''}")
         return "\n".join(lines)

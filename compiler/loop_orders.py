@@ -76,7 +76,8 @@ def _orders(lowered: Lowered, allocation: Allocation) -> Iterator[LoopOrder]:
 def _of_layer(lowered: Lowered, plan: Allocation, layer: Linear) -> Iterator[LoopOrder]:
     """Every different order of a layer's loops."""
     config, shape = plan.config, lowered.model.config
-    rows = {Role.PATCH: shape.patches, Role.HEAD: 1}.get(layer.role, shape.tokens)
+    patches = dict.fromkeys((Role.PATCH, Role.POOL), shape.patches)
+    rows = (patches | {Role.HEAD: 1}).get(layer.role, shape.tokens)
     mine = [step for step in plan.steps if step.layer is layer]
     columns = len({block.word for block in layer.blocks})
     turns = {
@@ -148,6 +149,7 @@ def _strides(lowered: Lowered, layer: Linear) -> tuple[int, int]:
         "query": packing.head_words,
         "context": packing.context_words,
         "hidden": words(shape.mlp_dim, lanes),
+        "pool": words(shape.embed_dim, lanes),
         "result": 2 * words(shape.classes, lanes),
     }
     target = 0 if layer.destination == Destination.ROWS else width[layer.target]

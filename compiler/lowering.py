@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm, Role, View
 from compiler.packing import HeadPacking, words
+from compiler.pooling import mean_layers
 from spec.config import Config
 from spec.image import TensorPart
 from spec.isa import Activation, Destination
@@ -32,17 +33,22 @@ def lower(model: Model, config: Config) -> Lowered:
         layers.append(source.proj(f"{block}.attn.proj"))
         layers.append(source.norm(f"{block}.norm2"))
         layers += source.mlp(f"{block}.mlp", last=n == shape.depth - 1)
-    layers.append(source.norm("norm", cls_only=True))
-    layers.append(source.linear("head", Role.HEAD, "norm", "result", Destination.WIDE))
+    layers.append(source.norm("norm", for_head=True))
+    layers += source.head_layers()
     part = TensorPart(
-        pc=0, memory="token", words=2 * dim_words, bits=16, rows=1, count=shape.embed_dim
+        pc=0,
+        memory="token",
+        words=2 * dim_words,
+        bits=16,
+        rows=shape.prefix_tokens,
+        count=shape.embed_dim,
     )
     return Lowered(
         model=model,
         lanes=lanes,
         packing=packing,
         position=position,
-        position_views=(("patch_embed", part),),
+        position_views=(("patch_embed", part),) if shape.prefix_tokens else (),
         layers=tuple(layers),
     )
 
@@ -111,9 +117,10 @@ class _Lowering:
     def linear(
         self, name: str, role: Role, source: str, target: str, destination: Destination
     ) -> Linear:
-        """A layer whose inputs and outputs keep their order; the patch layer skips the CLS row."""
-        rows = {Role.PATCH: self.shape.patches, Role.HEAD: 1}.get(role, self.shape.tokens)
-        outputs = self.shape.classes if role == Role.HEAD else self.shape.embed_dim
+        """A layer of all inputs in their order; the patch layer skips the prefix rows."""
+        is_patch = role == Role.PATCH
+        rows = self.shape.patches if is_patch else self.shape.tokens
+        first = self.shape.prefix_tokens if is_patch else 0
         wide = destination in (Destination.RESIDUAL, Destination.WIDE)
         return Linear(
             name=name,
@@ -121,11 +128,31 @@ class _Lowering:
             source=source,
             target=target,
             destination=destination,
-            blocks=self.blocks(name, outputs, rows, int(role == Role.PATCH), wide),
-            first_reader=role == Role.HEAD,
+            blocks=self.blocks(name, self.shape.embed_dim, rows, first, wide),
         )
 
-    def norm(self, name: str, cls_only: bool = False) -> Norm:
+    def head_layers(self) -> list[Layer]:
+        """The head over one row, behind the pooling."""
+        shape, pooling = self.shape, self.shape.pooling
+        weight = self.model["head.weight"]
+        if pooling == "distilled":
+            # Two rows of whole words behind each other: the lanes between them have no weight.
+            padded = words(shape.embed_dim, self.lanes) * self.lanes
+            cls_weight, dist_weight = np.split(weight, 2)
+            gap = np.zeros((padded - shape.embed_dim, shape.classes), np.int8)
+            weight = np.concatenate([cls_weight, gap, dist_weight])
+        head = Linear(
+            name="head",
+            role=Role.HEAD,
+            source="pool" if pooling == "mean" else "norm",
+            target="result",
+            destination=Destination.WIDE,
+            blocks=self.blocks("head", shape.classes, 1, wide=True, weight=weight),
+            first_reader=pooling == "token",
+        )
+        return [*(mean_layers(self.model, self.lanes) if pooling == "mean" else ()), head]
+
+    def norm(self, name: str, for_head: bool = False) -> Norm:
         """A LayerNorm with its tables padded to whole words."""
         dim_words = words(self.shape.embed_dim, self.lanes)
         pad = (0, dim_words * self.lanes - self.shape.embed_dim)
@@ -135,12 +162,12 @@ class _Lowering:
             pc=0,
             memory="token",
             words=dim_words,
-            rows=1 if cls_only else self.shape.tokens,
+            rows=len(self.shape.head_rows) if for_head else self.shape.tokens,
             count=self.shape.embed_dim,
         )
         return Norm(
             name=name,
-            cls_only=cls_only,
+            for_head=for_head,
             gain=np.pad(gain, pad),
             offset=np.pad(self.model[f"{name}.offset"].astype(np.int64), pad),
             shift=np.pad(shift, pad),

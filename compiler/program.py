@@ -8,12 +8,12 @@ from compiler.allocation import MAX_LOAD_WORDS
 from compiler.layers import View
 from compiler.packing import words
 from compiler.tiling import Tile
-from compiler.token_regions import Region
+from compiler.token_regions import Region, rows_of
 from spec.assembler import Instruction
 from spec.image import TensorPart
 from spec.isa import Opcode, Semaphore, Window
 
-__all__ = ["Schedule", "transfer", "views_of"]
+__all__ = ["Schedule", "rows_of_tile", "transfer", "views_of"]
 
 
 @dataclass(kw_only=True)
@@ -63,6 +63,11 @@ def views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
     return tuple(
         (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
     )
+
+
+def rows_of_tile(region: Region, tile: Tile) -> Region:
+    """The rows of a tile."""
+    return rows_of(region, tile.first, tile.count)
 
 
 def transfer(region: Region, window: Window, offset: int, length: int = 0) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from compiler.allocation import Allocation
 from compiler.credits import first_takes, last_gives
-from compiler.layers import Attention, Block, Head, Linear, Lowered, Norm, Role
-from compiler.program import Schedule, transfer, views_of
+from compiler.layers import Attention, Block, Head, Linear, Lowered, Mean, Norm, Role
+from compiler.pooling import add_mean, copied_rows, head_rows, normalized_once
+from compiler.program import Schedule, rows_of_tile, transfer, views_of
 from compiler.ring import RingBlock
 from compiler.tiling import Step, Tile
 from compiler.token_regions import PATCH_BUFFERS, Region, rows_of
@@ -45,6 +46,8 @@ class Scheduler:
                 self.linear(step, step.layer)
             elif isinstance(step.layer, Attention):
                 self.attention(step, step.layer)
+            elif isinstance(step.layer, Mean):
+                self.mean(step, step.layer)
             else:
                 self.normalize(step, step.layer)
         self.store_result()
@@ -73,16 +76,16 @@ class Scheduler:
     def load_patches(self, tile: Tile, skip: int = 0) -> None:
         """Position embedding and patches of a tile, or of its rows from `skip` on.
 
-        The position embedding of the CLS row comes with the first patch's.
+        The rows before the patches come with the first patch's.
         """
-        residual = self.plan.regions["residual"]
-        first = tile.first + 1 if tile.first else 0
+        residual, prefix = self.plan.regions["residual"], self.shape.prefix_tokens
+        first = tile.first + prefix if tile.first else 0
         row_bytes = residual.stride * self.plan.config.lanes
         self.out.add(
             "embed.position",
             Opcode.LOAD_TOKENS,
             transfer(
-                rows_of(residual, first, tile.first + 1 + tile.count - first),
+                rows_of(residual, first, tile.first + prefix + tile.count - first),
                 Window.WEIGHTS,
                 self.plan.position_offset + first * row_bytes,
             ),
@@ -127,22 +130,22 @@ class Scheduler:
         number = self.number_of(layer)
         mlp = layer.name.endswith("norm2")
         source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
-        whole = number == 0 or layer.cls_only
+        whole = number == 0 or layer.for_head
         once = whole or (not step.follows and self.plan.tiling.proj_whole)
         count, views = live_rows(), layer.views
-        if layer.cls_only:
-            count = rows(1)
+        if layer.for_head:
+            source, target, count = head_rows(self.shape, source, target, self.plan.config.lanes)
         elif step.tile:
-            source, target = (_rows_of_tile(region, step.tile) for region in (source, target))
+            source, target = (rows_of_tile(region, step.tile) for region in (source, target))
             count, views = rows(step.tile.count), views_of(layer.views, step.tile)
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,
             {**self.norm_operands(layer, source, target), "rows": count},
             wait=self.table_ready(step) | ({S.RESIDUAL_READY} if once else set()),
-            signal=self.table_free(step, layer),
+            signal=self.table_free(step, layer) | normalized_once(layer, self.shape),
             token_wait=None if whole or not step.follows else S.RESIDUAL_READY,
-            token_signal=S.NORMALIZED,
+            token_signal=None if normalized_once(layer, self.shape) else S.NORMALIZED,
             views=views,
         )
         if step.last:
@@ -298,11 +301,14 @@ class Scheduler:
         if step.tile:
             count = rows(step.tile.count)
         elif layer.role == Role.PATCH:
-            count = live_rows(1)
+            count = live_rows(self.shape.prefix_tokens)
+        elif layer.role == Role.POOL:
+            count, stride = live_rows(self.shape.prefix_tokens), 1
         elif layer.role == Role.HEAD:
-            count = rows(1)
+            count, stride = rows(1), 0
+        first_word = layer.source_word + block.first_input // self.plan.config.lanes
         return {
-            "source": source.base + block.first_input // self.plan.config.lanes,
+            "source": source.base + first_word,
             "source_stride": source.stride,
             "rows": count,
             "destination": destination,
@@ -315,16 +321,19 @@ class Scheduler:
         if layer.role == Role.PATCH and step.tile:
             return self.patch_buffer(step.tile)
         region = self.plan.region(layer.source, step.block, layer.role == Role.FC1)
+        if layer.role == Role.POOL:
+            return copied_rows(self.shape, region, self.plan.config.lanes)
         if step.tile and layer.source != "hidden":
-            return _rows_of_tile(region, step.tile)
+            return rows_of_tile(region, step.tile)
         return region
 
     def target(self, step: Step, layer: Linear) -> Region:
-        """The rows of token memory a layer or its tile writes; the patches' follow the CLS row."""
+        """The rows of token memory a layer or its tile writes; patches lie behind the prefix."""
         region = self.plan.region(layer.target, step.block)
         if step.tile and layer.target != "hidden":
-            region = _rows_of_tile(region, step.tile)
-        return rows_of(region, 1, region.rows - 1) if layer.role == Role.PATCH else region
+            region = rows_of_tile(region, step.tile)
+        prefix = self.shape.prefix_tokens if layer.role == Role.PATCH else 0
+        return rows_of(region, prefix, region.rows - prefix)
 
     def attention(self, step: Step, layer: Attention) -> None:
         """The heads of a group, one behind the other."""
@@ -346,6 +355,11 @@ class Scheduler:
                 token_signal=S.ARRAY_DONE if final and not tiled else None,
                 views=head.views,
             )
+
+    def mean(self, step: Step, layer: Mean) -> None:
+        """One word of the patches' mean."""
+        ends = self.end_of_keys() if layer.last else set()
+        add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
 
     def head_operands(self, step: Step, head: Head, target: int, stride: int) -> dict[str, Any]:
         """A head's fields; its context goes to `target`."""
@@ -383,7 +397,3 @@ class Scheduler:
             transfer(self.plan.regions["result"], Window.RESULT, 0),
             wait=[S.RESULT_READY],
         )
-
-
-def _rows_of_tile(region: Region, tile: Tile) -> Region:
-    return rows_of(region, tile.first, tile.count)

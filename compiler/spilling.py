@@ -11,6 +11,8 @@ next tile's are loaded piece by piece into their place. The credits, beyond thos
 - CONTEXT_READY: a group's context is complete. RESULT_STORED: a context buffer may be used again.
 - TOKENS_READY: row by row, all normalised tokens (first Q), or the context of a tile, whose
   residual rows come before it (proj). Once: patches and position embedding of a tile.
+- The mean of the patches: the last LayerNorm works and is stored like norm1, but for the residual
+  rows, which are dead; the pool layer takes the rows back as Q does.
 - TOKENS_FREE: the last V has read the normalised tokens: the first tile's residual goes there; the
   patches of a tile are used; in the last encoder block, where nothing is stored, fc2 of a tile.
 """
@@ -18,11 +20,13 @@ next tile's are loaded piece by piece into their place. The credits, beyond thos
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from compiler.layers import Attention, Linear, Norm, Role
+from compiler.credits import first_takes
+from compiler.layers import Attention, Linear, Norm, Role, View
+from compiler.pooling import head_rows, normalized_once
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
 from compiler.scheduling import Scheduler
-from compiler.tiling import Step, Tile, balanced
+from compiler.tiling import Step, Tile, balanced, patches_of
 from compiler.token_regions import CONTEXT_BUFFERS, Region, rows_of
 from spec.assembler import rows
 from spec.isa import Opcode, Semaphore, Window
@@ -52,14 +56,17 @@ class SpillingScheduler(Scheduler):
     def source(self, step: Step, layer: Linear) -> Region:
         """The rows a layer or its tile reads."""
         if layer.role == Role.HEAD:
-            return self.plan.regions["rows"]
+            return self.plan.regions["rows" if layer.source == "norm" else layer.source]
+        if layer.role == Role.POOL:
+            return super().source(step, layer)
         return self.plan.region(layer.source, step.block, layer.role == Role.FC1)
 
     def target(self, step: Step, layer: Linear) -> Region:
         """The rows of token memory a layer or its tile writes."""
         region = self.plan.region(layer.target, step.block)
         if layer.role == Role.PATCH and step.tile and not step.tile.number:
-            return rows_of(region, 1, region.rows - 1)
+            prefix = self.shape.prefix_tokens
+            return rows_of(region, prefix, region.rows - prefix)
         return region
 
     def context(self, group: int) -> Region:
@@ -83,10 +90,13 @@ class SpillingScheduler(Scheduler):
         if layer.role == Role.PATCH:
             first = step.tile is not None and not step.tile.number
             return {S.TOKENS_READY} | ({S.LIVE_READY} if first else set()), None
-        if layer.role == Role.PROJ or (layer.role == Role.QUERY and layer.first_reader):
+        reads_all = layer.role in (Role.QUERY, Role.POOL) and layer.first_reader
+        if layer.role == Role.PROJ or reads_all:
             return set(), S.TOKENS_READY
         if layer.role == Role.FC2:
             return set(), S.ARRAY_DONE
+        if layer.role == Role.HEAD:
+            return first_takes(layer, None)
         return set(), S.NORMALIZED if layer.first_reader else None
 
     def gives(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
@@ -102,7 +112,9 @@ class SpillingScheduler(Scheduler):
                 return set(), S.RESIDUAL_READY
             case Role.FC1:
                 return set(), S.ARRAY_DONE
-            case Role.FC2 if not layer.last_writer:
+            case Role.POOL:
+                return {S.ARRAY_DONE}, None
+            case Role.FC2 if not layer.last_writer or self.shape.pooling == "mean":
                 return set(), S.RESIDUAL_READY
             case Role.FC2:
                 return {S.RESIDUAL_READY if final else S.TOKENS_FREE}, None
@@ -139,8 +151,12 @@ class SpillingScheduler(Scheduler):
             self.load_patch_tile(self.plan.tiling.tokens[step.tile.number])
         elif layer.role == Role.QUERY and layer.first_reader:
             self.load_rows("tokens", 0, self.plan.regions["tokens"], wait=[S.SPILLED], ready=True)
+        elif layer.role == Role.POOL and layer.first_reader:
+            first = self.shape.prefix_tokens
+            self.load_rows("tokens", first, self.source(step, layer), wait=[S.SPILLED], ready=True)
         elif layer.role == Role.PROJ and step.tile:
-            self.load_tile(step.tile, last=step.block == self.shape.depth - 1)
+            stays = step.block == self.shape.depth - 1 and self.shape.pooling != "mean"
+            self.load_tile(step.tile, last=stays)
 
     def load_rows(
         self,
@@ -163,9 +179,9 @@ class SpillingScheduler(Scheduler):
     def load_patch_tile(self, tile: Tile) -> None:
         """Patches and position embedding of a tile, in place of the tile before."""
         plan, lanes = self.plan, self.plan.config.lanes
-        count = tile.count - (not tile.number)
-        patches = rows_of(plan.regions["patches"], 0, count)
-        skipped = max(tile.first - 1, 0) * patches.stride * lanes
+        own = patches_of(tile, self.shape.prefix_tokens)
+        patches = rows_of(plan.regions["patches"], 0, own.count)
+        skipped = own.first * patches.stride * lanes
         self.out.add(
             "input",
             Opcode.LOAD_TOKENS,
@@ -257,24 +273,24 @@ class SpillingScheduler(Scheduler):
         )
 
     def normalize(self, step: Step, layer: Norm) -> None:
-        """A LayerNorm of a tile: norm1 in pieces, with their stores; the last one of one row."""
+        """A LayerNorm of a tile: norm1 in pieces, with their stores; the last one of the head's."""
         mlp = layer.name.endswith("norm2")
-        if layer.cls_only or mlp:
-            tile = None if layer.cls_only else step.tile
-            count = 1 if tile is None else tile.count
+        if mlp or (layer.for_head and self.shape.pooling != "mean"):
+            tile = step.tile if mlp else None
+            source, target = self.plan.regions["residual"], self.plan.regions["rows"]
+            count = rows(tile.count) if tile else {}
+            if tile is None:
+                lanes = self.plan.config.lanes
+                source, target, count = head_rows(self.shape, source, target, lanes)
+            once = normalized_once(layer, self.shape)
             self.out.add(
                 layer.name,
                 Opcode.NORMALIZE,
-                {
-                    **self.norm_operands(
-                        layer, self.slot("residual", 0, count), self.slot("rows", 0, count)
-                    ),
-                    "rows": rows(count),
-                },
+                {**self.norm_operands(layer, source, target), "rows": count},
                 wait=self.table_ready(step) | ({S.RESIDUAL_READY} if tile is None else set()),
-                signal=self.table_free(step, layer),
+                signal=self.table_free(step, layer) | once,
                 token_wait=None if tile is None else S.RESIDUAL_READY,
-                token_signal=S.NORMALIZED,
+                token_signal=None if once else S.NORMALIZED,
                 views=layer.views if tile is None else views_of(layer.views, tile),
             )
         elif step.tile:
@@ -305,13 +321,13 @@ class SpillingScheduler(Scheduler):
                 wait=wait,
                 signal={S.ROWS_READY} | (self.table_free(step, layer) if final else set()),
                 token_wait=None if embedding else S.RESIDUAL_READY,
-                views=views_of(layer.views, own),
+                views=self.head_views(layer, own) if layer.for_head else views_of(layer.views, own),
             )
             width = self.norm_words
-            for name, region, ready, stored in (
-                ("tokens", target, {S.ROWS_READY}, set()),
-                ("residual", source, set(), {S.SPILLED}),
-            ):
+            stores = [("tokens", target, {S.ROWS_READY}), ("residual", source, set())]
+            stores = stores[:1] if layer.for_head else stores
+            for name, region, ready in stores:
+                stored = {S.SPILLED} if name == stores[-1][0] else set()
                 length = width if name == "tokens" else region.stride
                 offset = own.first * length * self.plan.config.lanes
                 taken = number < following or (tile.final and final)
@@ -322,6 +338,17 @@ class SpillingScheduler(Scheduler):
                     wait=ready,
                     signal=stored if taken else set(),
                 )
+
+    def head_views(self, layer: Norm, tile: Tile) -> tuple[View, ...]:
+        """The patches' rows of a piece; those before the patches are in no tensor."""
+        skip = max(self.shape.prefix_tokens - tile.first, 0)
+        if skip >= tile.count:
+            return ()
+        row = tile.first + skip - self.shape.prefix_tokens
+        return tuple(
+            (name, replace(part, row=row, rows=tile.count - skip, skip=skip))
+            for name, part in layer.views
+        )
 
     @property
     def norm_words(self) -> int:

@@ -27,6 +27,8 @@ def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
         out[f"{block}.norm2"] = normal
         out[f"{block}.mlp.fc1"] = ((shape.tokens, shape.mlp_dim), "int8")
         out[f"{block}.mlp.fc2"] = residual
-    out["norm"] = ((1, shape.embed_dim), "int8")
+    out["norm"] = ((len(shape.head_rows), shape.embed_dim), "int8")
+    if shape.pooling == "mean":
+        out["pool"] = ((1, shape.embed_dim), "int8")
     out["head"] = ((shape.classes,), "int16")
     return out

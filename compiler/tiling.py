@@ -96,24 +96,26 @@ def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
     that proj needs is there, proj may come before all tiles.
     """
     if tiling.spilled:
-        return tuple(_spilled_steps(lowered.layers, tiling.tokens))
+        return tuple(_spilled_steps(lowered, tiling.tokens))
     return tuple(_steps(lowered.layers, tiling))
 
 
-def patches_of(tile: Tile) -> Tile:
-    """The patches of a tile of tokens: the first token is no patch."""
-    own = tile.count - (not tile.first)
-    return replace(tile, first=max(tile.first - 1, 0), count=own)
+def patches_of(tile: Tile, prefix_tokens: int) -> Tile:
+    """The patches of a tile of tokens: the first tokens are no patches."""
+    own = tile.count - (0 if tile.first else prefix_tokens)
+    return replace(tile, first=max(tile.first - prefix_tokens, 0), count=own)
 
 
-def _spilled_steps(layers: tuple[Layer, ...], tiles: Tiles) -> Iterator[Step]:
+def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
     """Tile by tile from the patches to norm1, and from proj to the next norm1.
 
-    In the last encoder block the tile with the CLS row comes last, and stays.
+    In the last encoder block the tile with the CLS row comes last, and stays. If the head reads the
+    mean of the patches, the last LayerNorm is like a norm1 of one more encoder block.
     """
+    layers, shape = lowered.layers, lowered.model.config
     patch, norm, *rest = layers
     for tile in tiles:
-        yield _part(patch, 0, patches_of(tile))
+        yield _part(patch, 0, patches_of(tile, shape.prefix_tokens))
         yield _part(norm, 0, tile)
     block, position = 0, 0
     while position < len(rest):
@@ -121,8 +123,9 @@ def _spilled_steps(layers: tuple[Layer, ...], tiles: Tiles) -> Iterator[Step]:
         if isinstance(layer, Linear) and layer.role == Role.PROJ:
             following = rest[position + 4]
             assert isinstance(following, Norm)
-            order = (*tiles[1:], tiles[0]) if following.cls_only else tiles
-            inside = rest[position : position + (4 if following.cls_only else 5)]
+            stays = following.for_head and shape.pooling != "mean"
+            order = (*tiles[1:], tiles[0]) if stays else tiles
+            inside = rest[position : position + (4 if stays else 5)]
             for turn, tile in enumerate(order):
                 mine = replace(tile, number=turn, final=turn == len(order) - 1)
                 for part in inside:
@@ -149,7 +152,7 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
             yield from _tiled(inside, following, block, tiling.tokens)
             position += 3
             block += 1
-            if not following.cls_only:
+            if not following.for_head:
                 position += 1
         else:
             yield Step(layer=layer, block=block)
@@ -164,12 +167,12 @@ def _tiled(mlp: tuple[Layer, ...], following: Norm, block: int, tiles: Tiles) ->
     for tile in tiles:
         for layer in (*proj, norm):
             yield _part(layer, block, tile)
-        if tile.final and tile.first and not following.cls_only:
+        if tile.final and tile.first and not following.for_head:
             before = Tile(number=0, first=0, count=tile.first, final=False)
             yield Step(layer=following, block=block + 1, tile=before, last=False, follows=False)
         yield _part(fc1, block, tile)
         yield _part(fc2, block, tile)
-        if tile.final and not following.cls_only:
+        if tile.final and not following.for_head:
             yield Step(layer=following, block=block + 1, tile=tile, first=not tile.first)
 
 

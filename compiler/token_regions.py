@@ -81,7 +81,8 @@ def place_tokens(
     shape, available = lowered.model.config, config.token_words
     found = _place_on_chip(lowered, config, proj_whole)
     if found is None:
-        for count in range(1, shape.tokens + 1):
+        # The first tile has a patch, beside the tokens before the patches.
+        for count in range(1, max(shape.tokens // (shape.prefix_tokens + 1), 1) + 1):
             tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
             placed = _place(_spilled_regions(lowered, tiling))
             if _end(placed) <= available:
@@ -120,7 +121,10 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
     n, dim_words = shape.tokens, words(shape.embed_dim, lanes)
     hidden = words(shape.mlp_dim, lanes)
     residual = 2 * n * dim_words
-    patch_words, result = words(shape.patch_dim, lanes), 2 * words(shape.classes, lanes)
+    patch_words = words(shape.patch_dim, lanes)
+    result = sum(region.size for region in _head_regions(lowered))
+    least = shape.prefix_tokens + 1
+    means = n * dim_words if shape.pooling == "mean" else dim_words
     turn = n * max(dim_words, packing.context_words)
     query, context = n * packing.head_words, n * packing.context_words
     embed = {
@@ -141,11 +145,12 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
             "head": residual + turn + result,
         },
         {
-            "patch_embed": 3 * dim_words + patch_words,
+            "patch_embed": least * (3 * dim_words + patch_words),
             "blocks.0.attn": n * dim_words
             + (1 + min(CONTEXT_BUFFERS, packing.groups)) * n * packing.head_words,
-            "blocks.0.mlp.fc1": 2 * dim_words + max(dim_words, packing.context_words) + hidden,
-            "head": dim_words + result,
+            "blocks.0.mlp.fc1": least
+            * (2 * dim_words + max(dim_words, packing.context_words) + hidden),
+            "head": means + result,
         },
     ]
     try:
@@ -191,7 +196,7 @@ def _whole_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         region("query", n, packing.head_words, "attention"),
         region("context", n, packing.context_words, "attention"),
         region("hidden", n, words(shape.mlp_dim, lanes), "mlp"),
-        region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
 
@@ -217,8 +222,20 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         region("query", n, packing.head_words, *attention),
         region("hidden even", tile, hidden, "mlp even"),
         region("hidden odd", tile, hidden, "mlp odd"),
-        region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_head_regions(lowered),
         *_sums(lowered, tiling),
+    ]
+
+
+def _head_regions(lowered: Lowered) -> list[Region]:
+    """One row each: the mean of the patches, if there is one, and the logits."""
+    shape, lanes = lowered.model.config, lowered.lanes
+    strides = {"result": 2 * words(shape.classes, lanes)}
+    if shape.pooling == "mean":
+        strides = {"pool": words(shape.embed_dim, lanes), **strides}
+    phases = frozenset({"head"})
+    return [
+        Region(name=name, rows=1, stride=stride, phases=phases) for name, stride in strides.items()
     ]
 
 
@@ -237,13 +254,13 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
     buffers = n * min(CONTEXT_BUFFERS, packing.groups)
     return [
         region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
-        region("tokens", n, dim_words, "attention"),
+        region("tokens", n, dim_words, "attention", *["head"] * (shape.pooling == "mean")),
         region("query", n, packing.head_words, "attention", "last head"),
         region("context", buffers, packing.head_words, "attention", "last head"),
         region("rows", tile, rows, "embed", "mlp", "head"),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
         region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
-        region("result", 1, 2 * words(shape.classes, lanes), "head"),
+        *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
 
@@ -256,6 +273,7 @@ _PHASES = {
     Role.PROJ: ("attention", "mlp"),
     Role.FC1: ("mlp",),
     Role.FC2: ("mlp",),
+    Role.POOL: ("head",),
     Role.HEAD: ("head",),
 }
 """When a layer works."""

@@ -13,7 +13,7 @@ __all__ = ["patch_embed"]
 
 
 def patch_embed(model: Model, images: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Project patches and add them to the position embedding; row 0 is the CLS token.
+    """Project patches and add them to the position embedding; the prefix rows are constants.
 
     images : uint8 [n, height, width] or [n, channels, height, width]
     result : RESIDUAL [n, tokens, embed_dim]
@@ -22,5 +22,6 @@ def patch_embed(model: Model, images: NDArray[np.uint8]) -> NDArray[np.int16]:
     position = model["embed.position"]
     h = np.broadcast_to(position, (len(patches), *position.shape)).copy()
     delta = linear(model, "patch_embed", patches, RESIDUAL.low, RESIDUAL.high)
-    h[:, 1:] = residual_add(position[1:], delta)
+    prefix = model.config.prefix_tokens
+    h[:, prefix:] = residual_add(position[prefix:], delta)
     return h

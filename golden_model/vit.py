@@ -22,8 +22,9 @@ def vit(
         patch_embed int16; for each block norm1, attn.q, attn.k, attn.v int8 [n, tokens, channels],
         attn.logits int16 and attn.probs uint8 [n, heads, tokens, tokens], attn.context int8,
         attn.proj int16 (the residual after the add), norm2 int8, mlp.fc1 int8 (after the
-        activation), mlp.fc2 int16 (the residual after the add); norm int8 [n, 1, embed_dim];
-        head int16 [n, classes]
+        activation), mlp.fc2 int16 (the residual after the add); norm int8
+        [n, rows, embed_dim] of the rows that the head reads; with a mean pool int8
+        [n, 1, embed_dim]; head int16 [n, classes]
     result : int16 [n, classes]
     """
     give = collect or discard

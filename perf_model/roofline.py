@@ -30,7 +30,8 @@ def roofline(model: ModelConfig, config: Config) -> Roofline:
     """max(MACs / MACs in the array, compulsory DRAM bytes / bus bytes a cycle), for one image.
 
     Counts what the network needs, not what a program moves: padding and repeated loads are not in
-    it. Attention is counted over all tokens in every block.
+    it. Attention is counted over all tokens in every block. A mean of patches is additions, not
+    multiplications: it is not counted.
     """
     tokens, width, inner = model.tokens, model.embed_dim, model.attention_dim
     layers = [(model.patch_dim, width, model.patches)]
@@ -41,7 +42,7 @@ def roofline(model: ModelConfig, config: Config) -> Roofline:
             (width, model.mlp_dim, tokens),
             (model.mlp_dim, width, tokens),
         ]
-    layers.append((width, model.classes, 1))
+    layers.append((model.head_depth, model.classes, 1))
     attention = 2 * tokens * tokens * inner * model.depth
     macs = sum(rows * inputs * outputs for inputs, outputs, rows in layers) + attention
     weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)

@@ -61,6 +61,8 @@ class Ranges:
     """max|x| of the residual stream, after every half block"""
     blocks: tuple[BlockRanges, ...]
     norm: Vector
+    pool: Vector
+    """max|x| of each channel of the patches' mean; of `norm` where there is none"""
     logits: float
     images: int
 
@@ -104,6 +106,7 @@ def calibrate(
         residual=_rounded(found.residual),
         blocks=tuple(blocks),
         norm=found.largest["norm"],
+        pool=found.largest.get("pool", found.largest["norm"]),
         logits=_rounded(found.largest["head"].max()),
         images=len(images),
     )

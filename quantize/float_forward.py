@@ -16,6 +16,8 @@ __all__ = [
     "float_gelu",
     "float_head",
     "float_norm",
+    "head_parameters",
+    "prefix_rows",
 ]
 
 Array = NDArray[np.floating]
@@ -61,7 +63,7 @@ def float_forward(
     result : float [n, classes]
     """
     give = collect or (lambda name, array: None)
-    x = float_embed(model, images, model["cls_token"].dtype, give)
+    x = float_embed(model, images, model["pos_embed"].dtype, give)
     for block in range(model.config.depth):
         x = float_block(model, block, x, give)
     return float_head(model, x, give)
@@ -78,19 +80,42 @@ def float_embed(
     mean, std = (np.repeat(np.array(v, dtype), area) for v in (model.mean, model.std))
     pixels = (rows.astype(dtype) + PIXEL_OFFSET) / 255
     embedded = _linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])
-    cls_token = np.broadcast_to(model["cls_token"], (n, 1, config.embed_dim))
-    x = np.concatenate([cls_token, embedded], axis=1) + model["pos_embed"]
+    prefix = prefix_rows(model)
+    prefix = np.broadcast_to(prefix, (n, *prefix.shape))
+    x = np.concatenate([prefix, embedded], axis=1) + model["pos_embed"]
     give("patch_embed", x)
     return x
 
 
 def float_head(model: FloatModel, x: Array, give: Collect) -> Array:
-    """Class logits of the residual stream [n, tokens, embed_dim], from its CLS row."""
-    final = float_norm(model, "norm", x[:, :1])
+    """Class logits of the residual stream [n, tokens, embed_dim]."""
+    config = model.config
+    final = float_norm(model, "norm", x[:, config.head_rows.start : config.head_rows.stop])
     give("norm", final)
-    logits = _linear(final[:, 0], model["head.weight"], model["head.bias"])
+    if config.pooling == "mean":
+        final = final.mean(axis=1, keepdims=True)
+        give("pool", final)
+    weight, bias = head_parameters(model)
+    logits = _linear(final.reshape(len(x), config.head_depth), weight, bias)
     give("head", logits)
     return logits
+
+
+def prefix_rows(model: FloatModel) -> Array:
+    """Rows before the patches [prefix_tokens, embed_dim], without their position embedding."""
+    names = [name for name in ("cls_token", "dist_token") if name in model.parameters]
+    rows = [model[name].reshape(1, -1) for name in names]
+    return np.concatenate([*rows, np.zeros((0, model.config.embed_dim), model["pos_embed"].dtype)])
+
+
+def head_parameters(model: FloatModel) -> tuple[Array, Array]:
+    """Weight [classes, head_depth] and bias [classes] of the head as one layer over one row.
+
+    The mean of two heads' logits is one layer over both rows, with half of each weight.
+    """
+    heads = ["head", "head_dist"] if model.config.pooling == "distilled" else ["head"]
+    weight = np.concatenate([model[f"{name}.weight"] for name in heads], axis=1) / len(heads)
+    return weight, sum(model[f"{name}.bias"] / len(heads) for name in heads)
 
 
 def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quantize.calibrate import BlockRanges, Ranges, calibrate
 from quantize.errors import QuantizeError
+from quantize.float_forward import head_parameters, prefix_rows
 from quantize.float_model import FloatModel, load_float, rounded_to_half
 from quantize.tables import Tensors, linear_tensors, multiplier_shift, norm_tensors, scale_of
 from spec.formats import GELU, NORM, RESIDUAL, SOFTMAX
@@ -70,10 +71,7 @@ def quantize_model(model: FloatModel, images: NDArray[np.uint8], tell: Tell = _s
     for n, block in enumerate(ranges.blocks):
         _attention(model, f"blocks.{n}", block, residual, tensors, scales)
         _mlp(model, f"blocks.{n}", block, residual, tensors, scales)
-    logits = float(scale_of(LOGITS_HEADROOM * ranges.logits, RESIDUAL.high))
-    fold = _folded_norm(model, "norm", ranges.norm, model["head.weight"], residual, tensors)
-    tensors |= linear_tensors("head", model["head.weight"], model["head.bias"], fold, logits)
-    scales |= {"norm": fold.tolist(), "head": logits}
+    _head(model, ranges, residual, tensors, scales)
     for name, value in model.parameters.items():
         tensors[FLOAT_PREFIX + name] = value.astype(np.float16)
     provenance = {
@@ -103,9 +101,35 @@ def _embedding(model: FloatModel, residual: float) -> Tensors:
     bias = model["patch_embed.proj.bias"] + kernel @ ((PIXEL_OFFSET / 255 - mean) / std)
     tensors = linear_tensors("patch_embed", kernel, bias, 1 / (255 * std), residual)
     position = model["pos_embed"][0].astype(np.float64)
-    position[0] += model["cls_token"][0, 0]
+    position[: config.prefix_tokens] += prefix_rows(model)
     codes = np.clip(np.rint(position / residual), RESIDUAL.low, RESIDUAL.high)
     return tensors | {"embed.position": codes.astype(np.int16)}
+
+
+def _head(
+    model: FloatModel,
+    ranges: Ranges,
+    residual: float,
+    tensors: Tensors,
+    scales: dict[str, Any],
+) -> None:
+    """Final LayerNorm, the patches' mean if there is one, and the head as one layer."""
+    config = model.config
+    weight, bias = head_parameters(model)
+    # Two rows share the LayerNorm, and so its scales.
+    rows = weight.reshape(-1, config.embed_dim)
+    fold = _folded_norm(model, "norm", ranges.norm, rows, residual, tensors)
+    scales["norm"] = fold.tolist()
+    if config.pooling == "mean":
+        finer = float(scale_of((ranges.pool / fold).max()))
+        multiplier, shift = multiplier_shift(1 / finer, "pool", 31)
+        tensors |= {"pool.mult": multiplier, "pool.shift": shift}
+        fold = fold * finer
+        scales["pool"] = fold.tolist()
+    logits = float(scale_of(LOGITS_HEADROOM * ranges.logits, RESIDUAL.high))
+    inputs = np.tile(fold, config.head_depth // config.embed_dim)
+    tensors |= linear_tensors("head", weight, bias, inputs, logits)
+    scales["head"] = logits
 
 
 def _attention(

@@ -1,7 +1,7 @@
 """The shape of a vision transformer."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from spec.errors import SievitError
@@ -9,6 +9,7 @@ from spec.errors import SievitError
 __all__ = ["ModelConfig", "ModelFileError", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
+POOLINGS = ("token", "distilled", "mean")
 LIMITS = {"image_size": 4096, "channels": 64, "depth": 256, "embed_dim": 1023}
 """Larger values are taken for nonsense; 65,536 where none is given. LayerNorm ends at 1,023."""
 
@@ -19,7 +20,10 @@ class ModelFileError(SievitError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A plain pre-norm ViT with square images and patches, and a CLS token in row 0."""
+    """A plain pre-norm ViT with square images and patches.
+
+    The tokens are CLS, the distillation token (each if there is one), and the patches.
+    """
 
     image_size: int
     patch_size: int
@@ -31,17 +35,38 @@ class ModelConfig:
     mlp_dim: int
     classes: int
     activation: str
+    class_token: bool = True
+    distillation_token: bool = False
+    pooling: str = "token"
+    """What the head reads of the normalised rows: `token`: the CLS row; `distilled`: the rows of
+    CLS and distillation, with a head each, whose logits are averaged; `mean`: the mean of the
+    patches' rows."""
 
     def __post_init__(self) -> None:
         """Check every field, with messages that name it."""
         for name, value in asdict(self).items():
-            if name == "activation":
+            if name in ("activation", "pooling"):
+                continue
+            if name.endswith("_token"):
+                if not isinstance(value, bool):
+                    raise ModelFileError(f"{name} must be true or false, not {value!r}")
                 continue
             limit = LIMITS.get(name, 1 << 16)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
                 raise ModelFileError(f"{name} must be an integer in 1..{limit}, not {value!r}")
         if self.activation not in ACTIVATIONS:
             raise ModelFileError(f"activation must be gelu or relu, not {self.activation!r}")
+        if self.pooling not in POOLINGS:
+            raise ModelFileError(f"pooling must be token, distilled or mean, not {self.pooling!r}")
+        for name, wants in (
+            ("class_token", self.distillation_token or self.pooling != "mean"),
+            ("distillation_token", self.pooling == "distilled"),
+        ):
+            if wants and not getattr(self, name):
+                raise ModelFileError(
+                    f"{name} must be true with pooling '{self.pooling}'"
+                    + " and a distillation_token" * self.distillation_token
+                )
         if self.image_size % self.patch_size:
             raise ModelFileError(
                 f"patch_size must divide image_size ({self.image_size}), not {self.patch_size}"
@@ -49,7 +74,7 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> "ModelConfig":
-        """Parse a metadata entry; `head_dim` defaults to embed_dim / heads."""
+        """Parse a metadata entry; `head_dim` defaults to embed_dim / heads, others as declared."""
         try:
             values: Any = json.loads(text or "")
         except (ValueError, RecursionError):
@@ -66,7 +91,8 @@ class ModelConfig:
                         f"unless head_dim is given, not {heads}"
                     )
                 values["head_dim"] = dim // heads
-        for kind, names in (("missing", known - set(values)), ("unknown", set(values) - known)):
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        for kind, names in (("missing", needed - set(values)), ("unknown", set(values) - known)):
             if names:
                 raise ModelFileError(f"{where}: config: {kind} key '{min(names)}'")
         try:
@@ -81,8 +107,25 @@ class ModelConfig:
 
     @property
     def tokens(self) -> int:
-        """Tokens: CLS and the patches."""
-        return self.patches + 1
+        """Tokens: those before the patches, and the patches."""
+        return self.prefix_tokens + self.patches
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens before the patches: CLS and the distillation token."""
+        return int(self.class_token) + int(self.distillation_token)
+
+    @property
+    def head_rows(self) -> range:
+        """The tokens whose rows the last LayerNorm normalises."""
+        if self.pooling == "mean":
+            return range(self.prefix_tokens, self.tokens)
+        return range(2 if self.pooling == "distilled" else 1)
+
+    @property
+    def head_depth(self) -> int:
+        """Inputs of the head: `distilled` lays the two normalised rows behind each other."""
+        return self.embed_dim * (2 if self.pooling == "distilled" else 1)
 
     @property
     def patch_dim(self) -> int:
@@ -98,12 +141,14 @@ class ModelConfig:
 def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the float parameters, under timm's names."""
     dim, size = config.embed_dim, config.patch_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, dim),
-        "pos_embed": (1, config.tokens, dim),
-        "patch_embed.proj.weight": (dim, config.channels, size, size),
-        "patch_embed.proj.bias": (dim,),
-    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    if config.class_token:
+        shapes["cls_token"] = (1, 1, dim)
+    if config.distillation_token:
+        shapes["dist_token"] = (1, 1, dim)
+    shapes["pos_embed"] = (1, config.tokens, dim)
+    shapes["patch_embed.proj.weight"] = (dim, config.channels, size, size)
+    shapes["patch_embed.proj.bias"] = (dim,)
 
     def linear(name: str, outputs: int, inputs: int) -> None:
         shapes[f"{name}.weight"] = (outputs, inputs)
@@ -121,4 +166,6 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         linear(f"blocks.{n}.mlp.fc2", dim, config.mlp_dim)
     norm("norm")
     linear("head", config.classes, dim)
+    if config.pooling == "distilled":
+        linear("head_dist", config.classes, dim)
     return shapes

@@ -102,7 +102,10 @@ def tensor_table(config: ModelConfig) -> dict[str, Entry]:
         table[f"{block}.mlp.act.zero_point"] = ("int8", (1,))
         linear(f"{block}.mlp.fc2", config.mlp_dim, dim)
     norm("norm")
-    linear("head", dim, config.classes)
+    if config.pooling == "mean":
+        table["pool.mult"] = ("uint16", (1,))
+        table["pool.shift"] = ("uint8", (1,))
+    linear("head", config.head_depth, config.classes)
     for name, shape in float_shapes(config).items():
         table[FLOAT_PREFIX + name] = ("float16", shape)
     return table
@@ -228,5 +231,5 @@ def _check(model: Model, where: str) -> None:
 
 
 def _max_shift(name: str) -> int:
-    # The row's sum of up to 18 bits adds 17 to an attention output's shift.
-    return 31 if name.endswith("out_shift") else REQUANTIZE.max_shift
+    # The row's sum of up to 18 bits adds 17 to an attention output's shift, and to the mean's.
+    return 31 if name.endswith(("out_shift", "pool.shift")) else REQUANTIZE.max_shift

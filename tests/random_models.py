@@ -61,7 +61,8 @@ def random_float(config: ModelConfig, seed: int = 0, outliers: bool = True) -> F
         parameters[name] = value.astype(np.float32)
     if outliers:
         width = config.attention_dim
-        parameters["cls_token"][0, 0, 3] = 50
+        if config.class_token:
+            parameters["cls_token"][0, 0, 3] = 50
         parameters["pos_embed"][0, :, 3] += 20
         for n in range(config.depth):
             parameters[f"blocks.{n}.attn.qkv.weight"][: 2 * width] *= 8

@@ -1,5 +1,6 @@
 """Model shapes for tests of the compiler and the machine."""
 
+from dataclasses import replace
 from functools import cache
 
 from spec.model_file import Model, ModelConfig
@@ -53,6 +54,14 @@ TWO_TOKENS = ModelConfig(
     classes=2,
     activation="gelu",
 )
+DISTILLED = replace(SMALL, distillation_token=True, pooling="distilled")
+DISTILLED_ODD = replace(CONFIGS["odd"], distillation_token=True, pooling="distilled")
+"""Rows that are not whole words: lanes without weight between the two."""
+MEAN = replace(SMALL, pooling="mean")
+NO_CLASS_TOKEN = replace(CONFIGS["odd"], class_token=False, pooling="mean")
+UNUSED_TOKEN = replace(FIVE_TOKENS, distillation_token=True)
+"""A distillation token that the head does not read."""
+ONE_PATCH = replace(TWO_TOKENS, class_token=False, pooling="mean")
 SHAPES = {
     "demo": DEMO,
     "micro": SMALL,
@@ -61,10 +70,17 @@ SHAPES = {
     "two_tokens": TWO_TOKENS,
     "odd": CONFIGS["odd"],
     "wide": CONFIGS["wide"],
+    "distilled": DISTILLED,
+    "distilled_odd": DISTILLED_ODD,
+    "mean": MEAN,
+    "no_class_token": NO_CLASS_TOKEN,
+    "unused_token": UNUSED_TOKEN,
+    "one_patch": ONE_PATCH,
 }
+OUTLIERS = ("micro", "odd", "wide", "distilled_odd", "mean", "no_class_token")
 
 
 @cache
 def model_of(name: str) -> Model:
     """A random model of a named shape; outliers where the logits still fit."""
-    return random_model(SHAPES[name], outliers=name in ("micro", "odd", "wide"))
+    return random_model(SHAPES[name], outliers=name in OUTLIERS)

@@ -63,6 +63,13 @@ SHAPES = {
     "short mlp": dataclasses.replace(SEVENTEEN, depth=2, mlp_dim=16),
     "narrow context": dataclasses.replace(SEVENTEEN, embed_dim=21, heads=1, head_dim=7),
     "four groups": dataclasses.replace(SEVENTEEN, heads=4, head_dim=8, depth=2),
+    "distilled": dataclasses.replace(
+        SEVENTEEN, embed_dim=21, heads=1, distillation_token=True, pooling="distilled"
+    ),
+    "mean": dataclasses.replace(SEVENTEEN, depth=2, mlp_dim=64, pooling="mean"),
+    "no class token": dataclasses.replace(
+        SEVENTEEN, heads=3, head_dim=10, channels=1, class_token=False, pooling="mean"
+    ),
 }
 CASES = {
     # shape, parameters of the machine; tiles of patches, tiles of tokens
@@ -81,6 +88,10 @@ CASES = {
     "wide context": ("wide context", {"token_words": 310}, [], [6, 6, 5]),
     "narrow context": ("narrow context", {"token_words": 300}, [], [9, 8]),
     "patches only": ("short mlp", {"token_words": 155}, [6, 5, 5], []),
+    "distilled": ("distilled", {"token_words": 300}, [], [6, 6, 6]),
+    "mean": ("mean", {"token_words": 155}, [6, 5, 5], [6, 6, 5]),
+    "mean, whole, smallest row memory": ("mean", {"row_words": 16}, [], []),
+    "no class token": ("no class token", {"token_words": 310}, [], [8, 8]),
 }
 SPILLED = {
     # shape, parameters of the machine; tiles of tokens, chunks of the longest layer
@@ -97,6 +108,16 @@ SPILLED = {
     "wide context": ("wide context", {"token_words": 200}, [6, 6, 5], 1),
     "narrow context": ("narrow context", {"token_words": 120}, [4, 4, 3, 3, 3], 1),
     "four groups": ("four groups", {"token_words": 140, "row_words": 64}, [5, 4, 4, 4], 1),
+    "distilled": ("distilled", {"token_words": 200}, [6, 6, 6], 1),
+    "mean": ("mean", {"token_words": 100}, [6, 6, 5], 1),
+    "mean, one slot of everything": (
+        "mean",
+        {"token_words": 120, "row_words": 20, "norm_tables": 4, "column_tables": 1}
+        | {"queue_depth": 1},
+        [6, 6, 5],
+        1,
+    ),
+    "no class token": ("no class token", {"token_words": 200}, [6, 5, 5], 1),
 }
 
 

@@ -132,7 +132,7 @@ def test_deit_tiny_on_asic512():
         (
             {"patch_size": 56},
             {"token_words": 150},
-            "patch_embed: needs 9,984 bytes of token memory, preset 'small' has 9,600 "
+            "patch_embed: needs 19,968 bytes of token memory, preset 'small' has 9,600 "
             "(token_words)",
         ),
         (

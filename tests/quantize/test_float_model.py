@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -99,8 +100,7 @@ def test_forward_equals_torch():
     from training.vit import Vit, VitConfig
 
     model, images = random_float(SMALL, outliers=False), random_images(SMALL, 6)
-    kept = {k: v for k, v in vars(SMALL).items() if k != "head_dim"}
-    twin = Vit(VitConfig(**kept)).eval()
+    twin = Vit(VitConfig(**{f.name: getattr(SMALL, f.name) for f in fields(VitConfig)})).eval()
     twin.load_state_dict({k: torch.tensor(v) for k, v in model.parameters.items()})
     with torch.no_grad():
         pixels = (torch.tensor(images).float() / 255 - model.mean[0]) / model.std[0]
