@@ -45,6 +45,9 @@ def command(
         str | None, typer.Option(help="Mean of pixels in 0..1: a number, or one a channel: a,b,c.")
     ] = None,
     std: Annotated[str | None, typer.Option(help="Their deviation, likewise.")] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="What the head reads: token (the CLS row) or mean (patches).")
+    ] = None,
 ) -> None:
     """Bring a trained ViT or DeiT of another library to sievit's float model.
 
@@ -70,7 +73,7 @@ def command(
         raise UsageError(f"{out}: would overwrite the weights; name another file")
     if weights is None:
         assert model is not None
-        given = {"--heads": heads, "--mean": mean, "--std": std}
+        given = {"--heads": heads, "--mean": mean, "--std": std, "--pooling": pooling}
         if wrong := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"{wrong[0]} is of no use without --weights: --model has its own")
         found = random_weights(model, seed, image_size)
@@ -81,6 +84,7 @@ def command(
             image_size=image_size,
             mean=_numbers("--mean", mean),
             std=_numbers("--std", std),
+            pooling=pooling,
         )
         if model is not None:
             settings = settings.or_else(settings_of(architecture(model, image_size)))

@@ -6,6 +6,7 @@ Names and numbers are those of timm 1.0 (and of torchvision, `vit_b_16` and `vit
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,14 @@ class Architecture:
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     """Mean and std of pixels in 0..1."""
     layer_scale: bool = False
+    class_token: bool = True
+    distilled: bool = False
+    """A distillation token behind CLS, and a head for it."""
+
+    @property
+    def pooling(self) -> str:
+        """What the head reads, as `ModelConfig` names it: without CLS the mean of the patches."""
+        return "distilled" if self.distilled else "token" if self.class_token else "mean"
 
     @property
     def heads(self) -> int:
@@ -57,6 +66,9 @@ class Architecture:
             mlp_dim=4 * self.embed_dim,
             classes=self.classes or self.embed_dim,
             activation="gelu",
+            class_token=self.class_token,
+            distillation_token=self.distilled,
+            pooling=self.pooling,
         )
 
 
@@ -64,6 +76,9 @@ ARCHITECTURES = {
     "deit_tiny_patch16_224": Architecture(embed_dim=192, patch_size=16),
     "deit_small_patch16_224": Architecture(embed_dim=384, patch_size=16),
     "deit_base_patch16_224": Architecture(embed_dim=768, patch_size=16),
+    "deit_tiny_distilled_patch16_224": Architecture(embed_dim=192, patch_size=16, distilled=True),
+    "deit_small_distilled_patch16_224": Architecture(embed_dim=384, patch_size=16, distilled=True),
+    "deit_base_distilled_patch16_224": Architecture(embed_dim=768, patch_size=16, distilled=True),
     "vit_tiny_patch16_224": Architecture(embed_dim=192, patch_size=16, normalisation=HALF),
     "vit_small_patch16_224": Architecture(embed_dim=384, patch_size=16, normalisation=HALF),
     "vit_base_patch16_224": Architecture(embed_dim=768, patch_size=16, normalisation=HALF),
@@ -73,16 +88,36 @@ ARCHITECTURES = {
     "vit_base_patch14_dinov2": Architecture(
         embed_dim=768, patch_size=14, classes=0, layer_scale=True
     ),
+    "vit_medium_patch16_gap_240": Architecture(
+        embed_dim=512,
+        patch_size=16,
+        image_size=240,
+        classes=11821,
+        normalisation=HALF,
+        layer_scale=True,
+        class_token=False,
+    ),
+    "vit_medium_patch16_gap_256": Architecture(
+        embed_dim=512,
+        patch_size=16,
+        image_size=256,
+        normalisation=HALF,
+        layer_scale=True,
+        class_token=False,
+    ),
     "vit_b_16": Architecture(embed_dim=768, patch_size=16),
     "vit_b_32": Architecture(embed_dim=768, patch_size=32),
 }
-"""All at 224 x 224 pixels; timm's default for the DINOv2 ones is 518."""
+"""At timm's image sizes, but the DINOv2 ones at 224, where timm's default is 518."""
 
 
 def architecture(name: str, image_size: int | None = None) -> Architecture:
-    """Look a name up, perhaps with another image size; the error lists the names."""
+    """Look a name up, perhaps with another image size; the error has the nearest names."""
     if name not in ARCHITECTURES:
-        raise QuantizeError(f"no architecture '{name}'; there are {', '.join(ARCHITECTURES)}")
+        near = ", ".join(get_close_matches(name, ARCHITECTURES, n=3, cutoff=0))
+        raise QuantizeError(
+            f"no architecture '{name}'; the nearest are {near} (all: sievit import --model '?')"
+        )
     found = ARCHITECTURES[name]
     return found if image_size is None else replace(found, image_size=image_size)
 

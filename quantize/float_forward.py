@@ -115,7 +115,7 @@ def head_parameters(model: FloatModel) -> tuple[Array, Array]:
     """
     heads = ["head", "head_dist"] if model.config.pooling == "distilled" else ["head"]
     weight = np.concatenate([model[f"{name}.weight"] for name in heads], axis=1) / len(heads)
-    return weight, sum(model[f"{name}.bias"] / len(heads) for name in heads)
+    return weight, np.mean([model[f"{name}.bias"] for name in heads], axis=0)
 
 
 def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Array:

@@ -29,7 +29,7 @@ def assemble(config: ModelConfig, found: Mapping[str, Array]) -> dict[str, Array
             parameters[name] = found[name].reshape(shape)
         elif ".attn.qkv." in name:
             parameters[name] = _joined(name, shape, found)
-        elif name == "head.weight":
+        elif name in ("head.weight", "head_dist.weight"):
             parameters[name] = np.eye(*shape, dtype=np.float32)
         else:
             parameters[name] = np.zeros(shape, np.float32)
@@ -52,11 +52,12 @@ def _joined(name: str, shape: tuple[int, ...], found: Mapping[str, Array]) -> Ar
 def _positions(config: ModelConfig, found: Array) -> Array:
     dim = config.embed_dim
     rows = found.reshape(-1, dim)
-    grid = position_grid(len(rows))
+    grid = position_grid(len(rows), config.prefix_tokens)
     assert grid is not None
-    cls_row = rows[:1] if grid.with_cls else np.zeros((1, dim), np.float32)
-    patches = rows[int(grid.with_cls) :]
+    prefix = np.zeros((config.prefix_tokens, dim), np.float32)
+    prefix[: grid.prefix] = rows[: grid.prefix]
+    patches = rows[grid.prefix :]
     side = config.image_size // config.patch_size
     if grid.side != side:
         patches = resampled(patches.reshape(grid.side, grid.side, dim), side).reshape(-1, dim)
-    return np.concatenate([cls_row, patches.astype(np.float32)])[None]
+    return np.concatenate([prefix, patches.astype(np.float32)])[None]

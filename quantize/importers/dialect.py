@@ -8,16 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["DISTILLED", "MEAN_POOLED", "Dialect", "Rule", "layer_of"]
+__all__ = ["NORM_OF_MEAN", "REGISTERS", "Dialect", "Rule", "layer_of"]
 
-DISTILLED = (
-    "distillation: the logits are the mean of two heads over two rows; "
-    "the machine has one head, on the CLS row"
+NORM_OF_MEAN = (
+    "a LayerNorm behind the patch mean: the machine takes the mean of int8 rows, "
+    "and LayerNorm reads int16 rows of the residual stream"
 )
-MEAN_POOLED = (
-    "patch-mean pooling: the mean of normalised rows is not a row that LayerNorm can give; "
-    "the machine's head reads the CLS row"
-)
+REGISTERS = "register tokens: only CLS and a distillation token may precede the patches"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +39,8 @@ class Dialect:
     """A file is of this dialect if a name matches one of these."""
     rules: Sequence[Rule]
     """The first that matches counts."""
+    distillation_has_head: bool = True
+    """Models with a distillation token and a head have a head for that token too."""
 
     def speaks(self, names: Mapping[str, object]) -> bool:
         """Whether these are the dialect's names."""

@@ -1,11 +1,11 @@
-"""Hugging Face transformers' names: ViT, DeiT and DINOv2, with or without the task's prefix."""
+"""Hugging Face transformers' names of ViT, DeiT, DINOv2 and I-JEPA, with or without a prefix."""
 
-from quantize.importers.dialect import DISTILLED, Dialect, Rule
+from quantize.importers.dialect import REGISTERS, Dialect, Rule
 
 __all__ = ["HUGGING_FACE"]
 
 PARAMETER = r"(weight|bias)"
-PREFIX = r"(?:vit\.|deit\.|dinov2\.|dinov2_with_registers\.)?"
+PREFIX = r"(?:vit\.|deit\.|dinov2\.|dinov2_with_registers\.|ijepa\.)?"
 BLOCK = rf"{PREFIX}encoder\.layer\.(\d+)\."
 
 HUGGING_FACE = Dialect(
@@ -13,6 +13,7 @@ HUGGING_FACE = Dialect(
     marks=(r"(^|\.)encoder\.layer\.\d+\.", r"(^|\.)embeddings\.patch_embeddings\."),
     rules=(
         Rule(pattern=rf"{PREFIX}embeddings\.cls_token", canonical="cls_token"),
+        Rule(pattern=rf"{PREFIX}embeddings\.distillation_token", canonical="dist_token"),
         Rule(pattern=rf"{PREFIX}embeddings\.position_embeddings", canonical="pos_embed"),
         Rule(
             pattern=rf"{PREFIX}embeddings\.patch_embeddings\.projection\.{PARAMETER}",
@@ -39,16 +40,13 @@ HUGGING_FACE = Dialect(
             canonical=r"blocks.\1.mlp.fc2.\2",
         ),
         Rule(pattern=rf"{PREFIX}layernorm\.{PARAMETER}", canonical=r"norm.\1"),
-        Rule(pattern=rf"classifier\.{PARAMETER}", canonical=r"head.\1"),
+        Rule(pattern=rf"(?:cls_)?classifier\.{PARAMETER}", canonical=r"head.\1"),
+        Rule(pattern=rf"distillation_classifier\.{PARAMETER}", canonical=r"head_dist.\1"),
         Rule(pattern=rf"{PREFIX}embeddings\.mask_token", dropped="used in training only"),
         Rule(pattern=rf"{PREFIX}pooler\..*", dropped="the classifier reads CLS without the pooler"),
         Rule(
-            pattern=rf"{PREFIX}embeddings\.distillation_token|(cls|distillation)_classifier\..*",
-            unsupported=DISTILLED,
-        ),
-        Rule(
             pattern=rf"{PREFIX}embeddings\.register_tokens",
-            unsupported="register tokens: only the CLS row precedes the patches",
+            unsupported=REGISTERS,
         ),
         Rule(
             pattern=rf"{BLOCK}mlp\.weights_(in|out)\..*",
@@ -64,4 +62,5 @@ HUGGING_FACE = Dialect(
         ),
         Rule(pattern=r"decoder\..*", unsupported="a decoder after the encoder"),
     ),
+    distillation_has_head=False,
 )

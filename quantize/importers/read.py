@@ -77,7 +77,7 @@ def import_live(model: Any, image_size: int | None = None) -> Imported:  # noqa:
         std=tuple(described["std"]) if "std" in described else None,
         norm_epsilon=getattr(model.norm, "eps", None),
         activation=activation if approximate == "none" else f"{activation}, {approximate}",
-        pooling=model.global_pool,
+        pooling=_live_pooling(model),
         # Post-norm blocks have the same names: only their class tells.
         kind=None if block == "Block" else block,
     )
@@ -87,6 +87,11 @@ def import_live(model: Any, image_size: int | None = None) -> Imported:  # noqa:
         return state[name].detach().float().cpu().numpy()
 
     return import_tensors(header, read, settings, type(model).__name__)
+
+
+def _live_pooling(model: Any) -> str:  # noqa: ANN401 - timm's
+    includes_prefix = getattr(model, "pool_include_prefix", False)
+    return f"{model.global_pool} of all tokens" if includes_prefix else model.global_pool
 
 
 def import_tensors(
@@ -103,7 +108,7 @@ def import_tensors(
         )
     sources, rows = _translate(dialect, header)
     shapes = {canonical: header[name][1] for canonical, name in sources.items()}
-    config, problems = config_of(shapes, settings)
+    config, problems = config_of(shapes, settings, dialect.distillation_has_head)
     table = ImportTable.of([*rows, *problems])
     table.require_supported(where)
     assert config is not None

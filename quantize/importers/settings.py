@@ -14,8 +14,10 @@ from quantize.errors import QuantizeError
 
 __all__ = ["Settings", "settings_beside", "settings_of"]
 
-PLAIN_TYPES = ("vit", "deit", "dinov2")
-"""Hugging Face's `model_type` of pre-norm transformers with a CLS token."""
+PLAIN_TYPES = ("vit", "deit", "dinov2", "ijepa")
+"""Hugging Face's `model_type` of pre-norm transformers."""
+MEAN_TYPES = ("ijepa",)
+"""Those whose head reads the mean of the patches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Settings:
     norm_epsilon: float | None = None
     activation: str | None = None
     pooling: str | None = None
-    """`token` is the CLS row."""
+    """`token` is the CLS row, `mean` (timm says `avg`) the mean of the patches, `distilled` the
+    rows of CLS and distillation token."""
     kind: str | None = None
     """Hugging Face's `model_type`."""
     architecture: Architecture | None = None
@@ -53,7 +56,7 @@ def settings_of(described: Architecture) -> Settings:
         std=std,
         norm_epsilon=1e-6,
         activation="gelu",
-        pooling="token",
+        pooling=described.pooling,
         architecture=described,
     )
 
@@ -71,6 +74,7 @@ def settings_beside(path: Path) -> Settings:
         std=_numbers(pixels.get("image_std")),
         norm_epsilon=config.get("layer_norm_eps"),
         activation=config.get("hidden_act"),
+        pooling="mean" if config.get("model_type") in MEAN_TYPES else None,
         kind=config.get("model_type"),
     )
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from quantize.importers.dialect import MEAN_POOLED
 from quantize.importers.settings import PLAIN_TYPES, Settings
 from quantize.importers.table import Row, Verdict
 from spec.model_config import ModelConfig, ModelFileError, float_shapes
@@ -14,36 +13,52 @@ __all__ = ["Shapes", "config_of", "folded_rows", "position_grid"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Canonical name -> shape."""
+Refuse = Callable[[str, str], None]
+POOLINGS = {
+    None: None,
+    "": None,
+    "token": "token",
+    "distilled": "distilled",
+    "mean": "mean",
+    "avg": "mean",
+}
+"""As libraries call them -> as `ModelConfig` does; None: not known."""
+HEADS = ("head", "head_dist")
 
 
 class Grid(NamedTuple):
-    """Rows of the position embedding: side of the square of patches, and whether CLS has one."""
+    """Rows of the position embedding: side of the square of patches, and rows before them."""
 
     side: int
-    with_cls: bool
+    prefix: int
 
 
-def position_grid(rows: int) -> Grid | None:
-    """Tell the patches' rows from the CLS row; None if they make no square."""
-    for extra in (1, 0):
-        if (side := math.isqrt(rows - extra)) ** 2 == rows - extra:
-            return Grid(side, bool(extra))
+def position_grid(rows: int, prefix_tokens: int = 1) -> Grid | None:
+    """Tell the patches' rows from those before them; None if they make no square."""
+    for prefix in (prefix_tokens, 0):
+        patches = rows - prefix
+        if patches > 0 and (side := math.isqrt(patches)) ** 2 == patches:
+            return Grid(side, prefix)
     return None
 
 
-def config_of(shapes: Shapes, settings: Settings) -> tuple[ModelConfig | None, list[Row]]:
-    """Infer the model's shape; the rows say what is missing, odd or impossible."""
+def config_of(
+    shapes: Shapes, settings: Settings, distillation_has_head: bool = True
+) -> tuple[ModelConfig | None, list[Row]]:
+    """Infer the model's shape; the rows say what is missing, odd or impossible.
+
+    distillation_has_head : whether a distillation token always has a head beside that of CLS
+    """
     rows: list[Row] = []
 
     def refuse(layer: str, why: str) -> None:
         rows.append(Row(layer, Verdict.UNSUPPORTED, why))
 
-    if "cls_token" not in shapes:
-        refuse("cls_token", f"missing; {MEAN_POOLED}")
     for name in ("pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"):
         if name not in shapes:
             refuse(name, "missing")
     _settle(settings, refuse)
+    pooling = _pooling(shapes, settings, distillation_has_head, refuse)
     numbers = sorted({int(n) for name in shapes for n in re.findall(r"^blocks\.(\d+)\.", name)})
     for number in sorted(set(range(numbers[-1] + 1 if numbers else 0)) - set(numbers)):
         refuse(f"blocks.{number}", f"missing, though there is a block {numbers[-1]}")
@@ -55,9 +70,11 @@ def config_of(shapes: Shapes, settings: Settings) -> tuple[ModelConfig | None, l
         refuse("patch_embed.proj", f"{list(kernel)}: patches must be square")
         return None, rows
     dim = kernel[0]
-    grid = position_grid(position[-2]) if len(position) in (2, 3) else None
+    prefix = [name for name in ("cls_token", "dist_token") if name in shapes]
+    grid = position_grid(position[-2], len(prefix)) if len(position) in (2, 3) else None
     if grid is None:
-        refuse("pos_embed", f"{list(position)}: neither a square of patches nor that and CLS")
+        beside = f" nor that and {' and '.join(prefix)}" if prefix else ""
+        refuse("pos_embed", f"{list(position)}: neither a square of patches{beside}")
         return None, rows
     heads = settings.heads or 1
     if dim % heads:
@@ -65,7 +82,7 @@ def config_of(shapes: Shapes, settings: Settings) -> tuple[ModelConfig | None, l
         return None, rows
     classes, width = shapes.get("head.weight", (dim, dim))
     if width == 2 * dim:
-        refuse("head", f"takes {width} inputs, CLS beside the patch mean; {MEAN_POOLED}")
+        refuse("head", f"takes {width} inputs, CLS beside the patch mean; it may take only one")
     hidden, outputs = shapes["blocks.0.mlp.fc1.weight"][0], shapes.get("blocks.0.mlp.fc2.weight")
     if outputs and hidden == 2 * outputs[-1]:
         refuse("blocks.0.mlp", "fc1 is twice as wide as fc2: a gated MLP (SwiGLU, GEGLU)")
@@ -83,6 +100,9 @@ def config_of(shapes: Shapes, settings: Settings) -> tuple[ModelConfig | None, l
             mlp_dim=hidden,
             classes=classes,
             activation=settings.activation or "gelu",
+            class_token="cls_token" in shapes,
+            distillation_token="dist_token" in shapes,
+            pooling=pooling,
         )
     except ModelFileError as error:
         refuse("model", str(error))
@@ -94,10 +114,10 @@ def config_of(shapes: Shapes, settings: Settings) -> tuple[ModelConfig | None, l
 def folded_rows(config: ModelConfig, shapes: Shapes) -> list[Row]:
     """What is absent or different, and means the same in the project's form."""
     rows = []
-    grid = position_grid(shapes["pos_embed"][-2])
+    grid = position_grid(shapes["pos_embed"][-2], config.prefix_tokens)
     side = config.image_size // config.patch_size
-    if grid and not grid.with_cls:
-        rows.append(Row("pos_embed", Verdict.FOLDED, "no row for CLS: that row is 0"))
+    if grid and grid.prefix < config.prefix_tokens:
+        rows.append(Row("pos_embed", Verdict.FOLDED, "no row for the tokens before the patches: 0"))
     if grid and grid.side != side:
         rows.append(
             Row(
@@ -109,25 +129,68 @@ def folded_rows(config: ModelConfig, shapes: Shapes) -> list[Row]:
     for name in float_shapes(config):
         layer = name.removesuffix(".bias")
         absent = name.endswith(".bias") and name not in shapes and not _part(shapes, name)
-        if absent and (layer != "head" or "head.weight" in shapes):
+        if absent and (layer not in HEADS or f"{layer}.weight" in shapes):
             rows.append(Row(layer, Verdict.FOLDED, "no bias: zeros"))
+    if config.pooling == "mean":
+        why = "mean of the normalised patches: attention with equal scores"
+        rows.append(Row("pooling", Verdict.SUPPORTED, why))
+    if config.pooling == "distilled":
+        why = "mean of two heads: one layer over both rows, with half of each weight"
+        rows.append(Row("head, head_dist", Verdict.FOLDED, why))
     if "head.weight" not in shapes:
-        rows.append(Row("head", Verdict.FOLDED, "none: identity, the outputs are the CLS features"))
+        rows.append(Row("head", Verdict.FOLDED, "none: identity, the outputs are the features"))
     return rows
 
 
-def _settle(settings: Settings, refuse: Callable[[str, str], None]) -> None:
+def _settle(settings: Settings, refuse: Refuse) -> None:
     for name, value in (("heads", settings.heads), ("mean and std", settings.mean)):
         if value is None:
             refuse(name, "not in the tensors; name the architecture or give them")
     if settings.heads is not None and not (isinstance(settings.heads, int) and settings.heads > 0):
         refuse("heads", f"must be a positive integer, not {settings.heads!r}")
-    if settings.pooling not in (None, "", "token"):
-        refuse("pooling", f"'{settings.pooling}': {MEAN_POOLED}")
     if settings.activation not in (None, "gelu", "relu"):
         refuse("mlp.act", f"activation '{settings.activation}': must be gelu or relu")
     if settings.kind not in (None, *PLAIN_TYPES):
-        refuse("model", f"'{settings.kind}' is not a plain pre-norm ViT, DeiT or DINOv2")
+        refuse("model", f"'{settings.kind}' is not a plain pre-norm ViT, DeiT, DINOv2 or I-JEPA")
+
+
+def _pooling(
+    shapes: Shapes, settings: Settings, distillation_has_head: bool, refuse: Refuse
+) -> str:
+    """What the head reads, as `ModelConfig` names it."""
+    if settings.pooling not in POOLINGS:
+        refuse(
+            "pooling",
+            f"'{settings.pooling}': the head reads CLS rows or the mean of the patches",
+        )
+        return "token"
+    wanted = POOLINGS[settings.pooling]
+    has_token = "dist_token" in shapes
+    has_heads = {name for name in HEADS if any(key.startswith(f"{name}.") for key in shapes)}
+    distilled = "head_dist" in has_heads or (has_token and distillation_has_head)
+    if distilled or wanted == "distilled":
+        if wanted == "mean":
+            refuse("pooling", "the mean of the patches, but there is a head of distillation")
+        for name, there in (
+            ("cls_token", "cls_token" in shapes),
+            ("dist_token", has_token),
+            ("head_dist", not has_heads or "head_dist" in has_heads),
+            ("head", not has_heads or "head" in has_heads),
+        ):
+            if not there:
+                refuse(name, "missing; distillation has two tokens and two heads")
+        return "distilled"
+    if "cls_token" in shapes:
+        return wanted or "token"
+    if has_token:
+        refuse("cls_token", "missing, though there is a distillation token")
+    elif wanted is None:
+        refuse(
+            "pooling", "no class token, and not in the tensors; name the architecture or give it"
+        )
+    elif wanted == "token":
+        refuse("cls_token", "missing, and the head reads its row")
+    return "mean"
 
 
 def _part(shapes: Shapes, name: str) -> bool:
@@ -139,12 +202,14 @@ def _mismatches(config: ModelConfig, shapes: Shapes, settings: Settings) -> list
     rows = []
     expected = float_shapes(config)
     if described := settings.architecture:
-        for name in ("embed_dim", "patch_size", "depth"):
-            wanted, got = getattr(described, name), getattr(config, name)
+        fields = ("embed_dim", "patch_size", "depth", "class_token", "distillation_token")
+        for name in fields:
+            wanted, got = getattr(described.config, name), getattr(config, name)
             if wanted != got:
                 rows.append(Row(name, Verdict.UNSUPPORTED, f"{got}, the named model has {wanted}"))
+    headless = not any(key.startswith(("head.", "head_dist.")) for key in shapes)
     for name, shape in expected.items():
-        if name in ("cls_token", "pos_embed"):
+        if name in ("cls_token", "dist_token", "pos_embed"):
             continue
         if ".qkv." in name and name not in shapes:
             part = (config.attention_dim, *shape[1:])
@@ -152,7 +217,8 @@ def _mismatches(config: ModelConfig, shapes: Shapes, settings: Settings) -> list
         else:
             expected_parts = {name: shape}
         for key, wanted in expected_parts.items():
-            optional = key.startswith("head.") or (key.endswith("bias") and "norm" not in key)
+            optional = key.endswith("bias") and "norm" not in key
+            optional |= headless and key.startswith(("head.", "head_dist."))
             if key not in shapes:
                 if not optional:
                     rows.append(Row(key, Verdict.UNSUPPORTED, "missing"))
@@ -164,8 +230,9 @@ def _mismatches(config: ModelConfig, shapes: Shapes, settings: Settings) -> list
     for name, shape in shapes.items():
         if name.endswith(".gamma") and shape != (config.embed_dim,):
             rows.append(Row(name, Verdict.UNSUPPORTED, f"has shape {list(shape)}"))
-    if math.prod(shapes["cls_token"]) != config.embed_dim:
-        rows.append(Row("cls_token", Verdict.UNSUPPORTED, f"shape {list(shapes['cls_token'])}"))
+    for name in ("cls_token", "dist_token"):
+        if name in shapes and math.prod(shapes[name]) != config.embed_dim:
+            rows.append(Row(name, Verdict.UNSUPPORTED, f"shape {list(shapes[name])}"))
     if shapes["pos_embed"][-1] != config.embed_dim:
         rows.append(Row("pos_embed", Verdict.UNSUPPORTED, f"shape {list(shapes['pos_embed'])}"))
     return rows

@@ -1,6 +1,6 @@
 """timm's names, which are those of the original DeiT and DINOv2 code too."""
 
-from quantize.importers.dialect import DISTILLED, MEAN_POOLED, Dialect, Rule
+from quantize.importers.dialect import NORM_OF_MEAN, REGISTERS, Dialect, Rule
 
 __all__ = ["TIMM"]
 
@@ -11,7 +11,7 @@ TIMM = Dialect(
     name="timm",
     marks=(r"^blocks\.\d+\.", r"^patch_embed\."),
     rules=(
-        Rule(pattern=r"cls_token|pos_embed", canonical=r"\g<0>"),
+        Rule(pattern=r"cls_token|dist_token|pos_embed", canonical=r"\g<0>"),
         Rule(pattern=rf"patch_embed\.proj{PARAMETER}", canonical=r"\g<0>"),
         Rule(pattern=rf"{BLOCK}(norm[12]|attn\.(?:qkv|proj)){PARAMETER}", canonical=r"\g<0>"),
         Rule(
@@ -21,14 +21,16 @@ TIMM = Dialect(
         Rule(pattern=rf"{BLOCK}mlp\.fc[12]{PARAMETER}", canonical=r"\g<0>"),
         Rule(pattern=rf"{BLOCK}ls([12])\.gamma", canonical=r"\g<0>"),
         Rule(pattern=rf"{BLOCK}gamma_([12])", canonical=r"blocks.\1.ls\2.gamma"),
-        Rule(pattern=rf"(norm|head){PARAMETER}", canonical=r"\g<0>"),
+        Rule(pattern=rf"(norm|head|head_dist){PARAMETER}", canonical=r"\g<0>"),
         Rule(pattern=r"mask_token", dropped="used in training only"),
-        Rule(pattern=r"dist_token|head_dist\..*", unsupported=DISTILLED),
-        Rule(pattern=r"fc_norm\..*", unsupported=MEAN_POOLED),
-        Rule(pattern=r"attn_pool\..*", unsupported="attention pooling: there is no CLS row"),
+        Rule(pattern=r"fc_norm\..*", unsupported=NORM_OF_MEAN),
+        Rule(
+            pattern=r"attn_pool\..*",
+            unsupported="attention pooling: the head reads CLS rows or the mean of the patches",
+        ),
         Rule(
             pattern=r"reg_token|register_tokens|storage_tokens",
-            unsupported="register tokens: only the CLS row precedes the patches",
+            unsupported=REGISTERS,
         ),
         Rule(
             pattern=rf"{BLOCK}attn\.[qk]_norm\..*",
@@ -55,7 +57,7 @@ TIMM = Dialect(
             pattern=r"norm_pre\..*",
             unsupported="a LayerNorm on the embedding: the residual stream starts as it is",
         ),
-        Rule(pattern=r"pre_logits\..*", unsupported="a layer between CLS and head"),
+        Rule(pattern=r"pre_logits\..*", unsupported="a layer between pooling and head"),
     ),
 )
 """Q, K and V in one matrix; BEiT and EVA have `attn.q_bias` and `attn.v_bias` beside it."""

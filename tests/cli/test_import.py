@@ -62,11 +62,11 @@ def test_only_the_table(sievit, weights):
 
 
 def test_a_refusal_shows_the_table_and_writes_nothing(sievit, weights, tmp_path):
-    state = {**timm_state(), "dist_token": np.zeros((1, 1, 24), np.float32)}
+    state = {**timm_state(), "fc_norm.weight": np.zeros(24, np.float32)}
     write_tensors(weights, state, {})
     out = tmp_path / "float.safetensors"
     ended = sievit("import", out, "--weights", weights, *NUMBERS)
-    assert "dist_token: unsupported: distillation" in ended.refused()
+    assert "fc_norm: unsupported: a LayerNorm behind the patch mean" in ended.refused()
     assert "unsupported" in ended.out
     assert "supported" in ended.out
     assert not out.exists()
@@ -90,7 +90,7 @@ def test_names_alone_give_random_weights(sievit, monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         ((), "nothing to import; give --weights FILE, --model NAME, or both"),
-        (("--model", "swin"), "no architecture 'swin'; there are deit_tiny_patch16_224"),
+        (("--model", "swin"), "no architecture 'swin'; the nearest are vit_"),
         (("--model", "vit_b_16", "--heads", 3), "--heads is of no use without --weights"),
         (("--weights", "WEIGHTS", "--mean", "a"), "--mean must be numbers with commas"),
         (("--weights", "WEIGHTS"), "heads: unsupported: not in the tensors"),

@@ -40,10 +40,12 @@ TORCHVISION_TOP = {
 }
 HUGGING_FACE_TOP = {
     "cls_token": "vit.embeddings.cls_token",
+    "dist_token": "vit.embeddings.distillation_token",
     "pos_embed": "vit.embeddings.position_embeddings",
     "patch_embed.proj": "vit.embeddings.patch_embeddings.projection",
     "norm": "vit.layernorm",
     "head": "classifier",
+    "head_dist": "distillation_classifier",
 }
 
 
