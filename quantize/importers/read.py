@@ -18,7 +18,7 @@ from quantize.importers.dialect import Dialect, layer_of
 from quantize.importers.huggingface import HUGGING_FACE
 from quantize.importers.settings import Settings, settings_beside
 from quantize.importers.shape import config_of, folded_rows
-from quantize.importers.table import ImportTable, Row, Verdict
+from quantize.importers.table import ImportRefusedError, ImportTable, Row, Verdict
 from quantize.importers.timm import TIMM
 from quantize.importers.torchvision import TORCHVISION
 
@@ -99,9 +99,21 @@ def import_tensors(
 ) -> Imported:
     """Import named tensors: `header` has dtype and shape of each, `read` its value."""
     dialect = next((entry for entry in DIALECTS if entry.speaks(header)), None)
+    if not header:
+        raise QuantizeError(f"{where}: holds no tensor")
     if dialect is None:
+        # Wrappers put one word in front of all names: `model.`, `module.`.
+        wrapper, dot, _ = next(iter(header)).partition(".")
+        inner = {name.removeprefix(wrapper + dot): entry for name, entry in header.items()}
+        if all(name.startswith(wrapper + dot) for name in header) and any(
+            entry.speaks(inner) for entry in DIALECTS
+        ):
+            return import_tensors(inner, lambda name: read(wrapper + dot + name), settings, where)
         known = ", ".join(entry.name for entry in DIALECTS)
-        raise QuantizeError(f"{where}: no vision transformer by the names of {known}")
+        why = f"no vision transformer's name in {known}"
+        names = sorted(header, key=_natural)
+        refused = (Row(layer_of(name), Verdict.UNSUPPORTED, why) for name in names)
+        raise ImportRefusedError(where, ImportTable.of(refused))
     if dialect is TORCHVISION:
         settings = settings.or_else(
             Settings(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), norm_epsilon=1e-6)
@@ -122,7 +134,7 @@ def import_tensors(
             parameters=assemble(config, found),
             mean=settings.mean,
             std=settings.std,
-            norm_epsilon=settings.norm_epsilon or NORM_EPSILON,
+            norm_epsilon=NORM_EPSILON if settings.norm_epsilon is None else settings.norm_epsilon,
             provenance={"source": f"imported by {dialect.name}'s names"},
         )
     except QuantizeError as error:
@@ -143,12 +155,14 @@ def _translate(dialect: Dialect, header: Mapping[str, Entry]) -> tuple[dict[str,
             rows.append(Row(layer, Verdict.UNSUPPORTED, rule.unsupported))
         elif canonical is None:
             rows.append(Row(layer, Verdict.DROPPED, rule.dropped))
-        elif dtype not in FLOATS:
-            rows.append(Row(layer, Verdict.UNSUPPORTED, f"is {dtype}; must be {', '.join(FLOATS)}"))
         elif canonical in sources:
             rows.append(Row(layer, Verdict.UNSUPPORTED, f"is there twice: {sources[canonical]}"))
         else:
             sources[canonical] = name
+            if dtype not in FLOATS:
+                why = f"is {dtype}; must be {', '.join(FLOATS)}"
+                rows.append(Row(layer, Verdict.UNSUPPORTED, why))
+                continue
             rows.append(Row(layer, *_verdict(canonical)))
     return sources, rows
 

@@ -66,10 +66,10 @@ def settings_beside(path: Path) -> Settings:
     config = _json(path.with_name("config.json"))
     pixels = _json(path.with_name("preprocessor_config.json"))
     if "pretrained_cfg" in config or "architecture" in config:
-        return _of_timm(config)
+        return _of_timm(path.with_name("config.json"), config)
     return Settings(
         heads=config.get("num_attention_heads"),
-        image_size=config.get("image_size"),
+        image_size=_side(config.get("image_size")),
         mean=_numbers(pixels.get("image_mean")),
         std=_numbers(pixels.get("image_std")),
         norm_epsilon=config.get("layer_norm_eps"),
@@ -79,13 +79,15 @@ def settings_beside(path: Path) -> Settings:
     )
 
 
-def _of_timm(config: dict[str, Any]) -> Settings:
-    pretrained = config.get("pretrained_cfg") or {}
-    arguments = config.get("model_args") or {}
+def _of_timm(path: Path, config: dict[str, Any]) -> Settings:
+    pretrained, arguments = (config.get(key) or {} for key in ("pretrained_cfg", "model_args"))
+    if not isinstance(pretrained, dict) or not isinstance(arguments, dict):
+        raise QuantizeError(f"{path}: pretrained_cfg and model_args must be JSON objects")
+    size = pretrained.get("input_size")
     known = ARCHITECTURES.get(str(config.get("architecture")).partition(".")[0])
     own = Settings(
         heads=arguments.get("num_heads"),
-        image_size=arguments.get("img_size", (pretrained.get("input_size") or [None])[-1]),
+        image_size=_side(arguments.get("img_size", size[1:] if isinstance(size, list) else None)),
         mean=_numbers(pretrained.get("mean")),
         std=_numbers(pretrained.get("std")),
         pooling=config.get("global_pool"),
@@ -111,5 +113,11 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _numbers(values: Any) -> tuple[float, ...] | None:  # noqa: ANN401 - parsed JSON
-    return None if values is None else tuple(float(value) for value in values)
+def _side(size: Any) -> Any:  # noqa: ANN401 - parsed JSON
+    """One number of a square; anything else as it is, for the refusal."""
+    return size[0] if isinstance(size, list) and len(size) == 2 and size[0] == size[1] else size
+
+
+def _numbers(values: Any) -> Any:  # noqa: ANN401 - parsed JSON
+    """Make a tuple of a list; anything else as it is, for the refusal."""
+    return tuple(values) if isinstance(values, list) else values

@@ -24,6 +24,15 @@ POOLINGS = {
 }
 """As libraries call them -> as `ModelConfig` does; None: not known."""
 HEADS = ("head", "head_dist")
+FIRST = "blocks.0.mlp.fc1.weight"
+DIMENSIONS = {
+    "pos_embed": (2, 3),
+    "patch_embed.proj.weight": (4,),
+    FIRST: (2,),
+    "blocks.0.mlp.fc2.weight": (2,),
+    "head.weight": (2,),
+}
+"""Of the tensors whose shapes make the model's."""
 
 
 class Grid(NamedTuple):
@@ -54,27 +63,34 @@ def config_of(
     def refuse(layer: str, why: str) -> None:
         rows.append(Row(layer, Verdict.UNSUPPORTED, why))
 
-    for name in ("pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"):
+    numbers = sorted({int(n) for name in shapes for n in re.findall(r"^blocks\.(\d+)\.", name)})
+    if not numbers:
+        refuse("blocks", "missing: there is no encoder block")
+    for number in sorted(set(range(numbers[-1] if numbers else 0)) - set(numbers)):
+        refuse(f"blocks.{number}", f"missing, though there is a block {numbers[-1]}")
+    for name, wanted in DIMENSIONS.items():
         if name not in shapes:
-            refuse(name, "missing")
+            if name in ("pos_embed", "patch_embed.proj.weight") or (name == FIRST and 0 in numbers):
+                refuse(name, "missing")
+        elif len(shapes[name]) not in wanted:
+            found = list(shapes[name])
+            refuse(name, f"has shape {found}, must have {' or '.join(map(str, wanted))} dimensions")
     _settle(settings, refuse)
     pooling = _pooling(shapes, settings, distillation_has_head, refuse)
-    numbers = sorted({int(n) for name in shapes for n in re.findall(r"^blocks\.(\d+)\.", name)})
-    for number in sorted(set(range(numbers[-1] + 1 if numbers else 0)) - set(numbers)):
-        refuse(f"blocks.{number}", f"missing, though there is a block {numbers[-1]}")
     if rows:
         return None, rows
 
     kernel, position = shapes["patch_embed.proj.weight"], shapes["pos_embed"]
-    if len(kernel) != 4 or kernel[2] != kernel[3]:
-        refuse("patch_embed.proj", f"{list(kernel)}: patches must be square")
+    if kernel[2] != kernel[3]:
+        refuse("patch_embed.proj", f"has shape {list(kernel)}; patches must be square")
         return None, rows
+    _check_pixels(settings, kernel[1], refuse)
     dim = kernel[0]
     prefix = [name for name in ("cls_token", "dist_token") if name in shapes]
-    grid = position_grid(position[-2], len(prefix)) if len(position) in (2, 3) else None
+    grid = position_grid(position[-2], len(prefix))
     if grid is None:
         beside = f" nor that and {' and '.join(prefix)}" if prefix else ""
-        refuse("pos_embed", f"{list(position)}: neither a square of patches{beside}")
+        refuse("pos_embed", f"has shape {list(position)}: neither a square of patches{beside}")
         return None, rows
     heads = settings.heads or 1
     if dim % heads:
@@ -83,7 +99,7 @@ def config_of(
     classes, width = shapes.get("head.weight", (dim, dim))
     if width == 2 * dim:
         refuse("head", f"takes {width} inputs, CLS beside the patch mean; it may take only one")
-    hidden, outputs = shapes["blocks.0.mlp.fc1.weight"][0], shapes.get("blocks.0.mlp.fc2.weight")
+    hidden, outputs = shapes[FIRST][0], shapes.get("blocks.0.mlp.fc2.weight")
     if outputs and hidden == 2 * outputs[-1]:
         refuse("blocks.0.mlp", "fc1 is twice as wide as fc2: a gated MLP (SwiGLU, GEGLU)")
     if rows:
@@ -143,9 +159,14 @@ def folded_rows(config: ModelConfig, shapes: Shapes) -> list[Row]:
 
 
 def _settle(settings: Settings, refuse: Refuse) -> None:
-    for name, value in (("heads", settings.heads), ("mean and std", settings.mean)):
-        if value is None:
-            refuse(name, "not in the tensors; name the architecture or give them")
+    absent = "not in the tensors; name the architecture or give them"
+    if settings.heads is None:
+        refuse("heads", absent)
+    if settings.mean is None or settings.std is None:
+        refuse("mean and std", absent)
+    epsilon = settings.norm_epsilon
+    if epsilon is not None and not (_is_number(epsilon) and 0 < epsilon < 1):
+        refuse("norm", f"epsilon must be a number between 0 and 1, not {epsilon!r}")
     if settings.heads is not None and not (isinstance(settings.heads, int) and settings.heads > 0):
         refuse("heads", f"must be a positive integer, not {settings.heads!r}")
     if settings.activation not in (None, "gelu", "relu"):
@@ -154,11 +175,24 @@ def _settle(settings: Settings, refuse: Refuse) -> None:
         refuse("model", f"'{settings.kind}' is not a plain pre-norm ViT, DeiT, DINOv2 or I-JEPA")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value is not True and abs(value) < math.inf
+
+
+def _check_pixels(settings: Settings, channels: int, refuse: Refuse) -> None:
+    for name, values in (("mean", settings.mean), ("std", settings.std)):
+        found = list(values) if isinstance(values, tuple) else []
+        sound = len(found) == channels and all(map(_is_number, found))
+        if not sound or (name == "std" and min(found) <= 0):
+            kind = "positive numbers" if name == "std" else "numbers"
+            refuse(name, f"must be {channels} {kind}, one a channel, not {found or repr(values)}")
+
+
 def _pooling(
     shapes: Shapes, settings: Settings, distillation_has_head: bool, refuse: Refuse
 ) -> str:
     """What the head reads, as `ModelConfig` names it."""
-    if settings.pooling not in POOLINGS:
+    if not isinstance(settings.pooling, str | None) or settings.pooling not in POOLINGS:
         refuse(
             "pooling",
             f"'{settings.pooling}': the head reads CLS rows or the mean of the patches",
@@ -227,12 +261,16 @@ def _mismatches(config: ModelConfig, shapes: Shapes, settings: Settings) -> list
                     f"has shape {list(shapes[key])}, the model's other tensors want {list(wanted)}"
                 )
                 rows.append(Row(key, Verdict.UNSUPPORTED, why))
+    odd = []
     for name, shape in shapes.items():
         if name.endswith(".gamma") and shape != (config.embed_dim,):
-            rows.append(Row(name, Verdict.UNSUPPORTED, f"has shape {list(shape)}"))
+            odd.append(name)
     for name in ("cls_token", "dist_token"):
         if name in shapes and math.prod(shapes[name]) != config.embed_dim:
-            rows.append(Row(name, Verdict.UNSUPPORTED, f"shape {list(shapes[name])}"))
+            odd.append(name)
     if shapes["pos_embed"][-1] != config.embed_dim:
-        rows.append(Row("pos_embed", Verdict.UNSUPPORTED, f"shape {list(shapes['pos_embed'])}"))
+        odd.append("pos_embed")
+    for name in odd:
+        why = f"has shape {list(shapes[name])}, the model has {config.embed_dim} channels"
+        rows.append(Row(name, Verdict.UNSUPPORTED, why))
     return rows

@@ -267,6 +267,40 @@ REFUSED = {
     "no_norm": ({"norm.weight": None}, "norm.weight", "missing"),
     "beside_the_mean": ({"head.weight": zeros(7, 48)}, "head", "CLS beside the patch mean"),
     "positions": ({"pos_embed": zeros(1, 13, 24)}, "pos_embed", "neither a square"),
+    "no_first_block": (
+        {name: None for name in timm_state() if name.startswith("blocks.0.")},
+        "blocks.0",
+        "missing, though there is a block 1",
+    ),
+    "no_blocks": (
+        {name: None for name in timm_state() if name.startswith("blocks.")},
+        "blocks",
+        "missing: there is no encoder block",
+    ),
+    "flat_head": ({"head.weight": zeros(7)}, "head.weight", r"shape \[7\], must have 2 dim"),
+    "flat_patches": ({"patch_embed.proj.weight": zeros(24, 48)}, "patch_embed.proj.weight", "4 d"),
+    "scalar": (
+        {"blocks.0.mlp.fc1.weight": zeros()},
+        "blocks.0.mlp.fc1.weight",
+        r"shape \[\], must have 2 dimensions",
+    ),
+    "flat_positions": ({"pos_embed": zeros(24)}, "pos_embed", "must have 2 or 3 dimensions"),
+    "wide_positions": ({"pos_embed": zeros(1, 10, 25)}, "pos_embed", "the model has 24 channels"),
+    "short_token": ({"cls_token": zeros(0)}, "cls_token", "the model has 24 channels"),
+    "mixed_mlps": (
+        {
+            "blocks.1.mlp.fc1.weight": zeros(64, 24),
+            "blocks.1.mlp.fc1.bias": zeros(64),
+            "blocks.1.mlp.fc2.weight": zeros(24, 64),
+        },
+        "blocks.1.mlp.fc1.weight",
+        r"has shape \[64, 24\], the model's other tensors want \[40, 24\]",
+    ),
+    "another_library": (
+        {"vit.encoder.layer.0.layernorm_before.weight": zeros(24)},
+        "vit.encoder.layer.0.layernorm_before",
+        "not known among timm's names",
+    ),
     "oblong": ({"patch_embed.proj.weight": zeros(24, 3, 4, 2)}, "patch_embed.proj", "square"),
 }
 
@@ -296,6 +330,15 @@ def test_what_the_machine_cannot_do_is_refused_by_layer(case):
         ),
         ({"activation": "quick_gelu"}, "activation 'quick_gelu': must be gelu or relu"),
         ({"kind": "swinv2"}, "'swinv2' is not a plain pre-norm ViT"),
+        ({"std": None}, "mean and std: unsupported: not in the tensors"),
+        ({"mean": 0.5}, "mean: unsupported: must be 3 numbers, one a channel, not 0.5"),
+        ({"mean": (0.5, float("nan"), 0.5)}, "mean: unsupported: must be 3 numbers"),
+        ({"std": (0.5,)}, r"std: unsupported: must be 3 positive numbers.*not \[0.5\]"),
+        ({"std": (0.5, 0, 0.5)}, "std: unsupported: must be 3 positive numbers"),
+        ({"norm_epsilon": "small"}, "norm: unsupported: epsilon must be a number"),
+        ({"norm_epsilon": 0}, "norm: unsupported: epsilon must be a number"),
+        ({"pooling": ["avg"]}, "the head reads CLS rows or the mean"),
+        ({"image_size": [12, 24]}, "image_size must be an integer"),
         ({"image_size": 13}, "patch_size must divide image_size"),
         (
             {"architecture": ARCHITECTURES["deit_tiny_patch16_224"]},
@@ -306,6 +349,35 @@ def test_what_the_machine_cannot_do_is_refused_by_layer(case):
 def test_settings_that_do_not_fit(settings, message):
     with pytest.raises(ImportRefusedError, match=message):
         imported(timm_state(), Settings(**{**vars(KNOWN), **settings}))
+
+
+def test_wrong_dtypes_are_named_once():
+    state = timm_state()
+    state["blocks.0.mlp.fc1.weight"] = state["blocks.0.mlp.fc1.weight"].astype(np.int8)
+    with pytest.raises(ImportRefusedError) as caught:
+        imported(state)
+    assert [(row.layer, row.why) for row in caught.value.table.unsupported] == [
+        ("blocks.0.mlp.fc1", "is I8; must be F16, F32, F64")
+    ]
+
+
+def test_other_architectures_get_a_table_too():
+    names = ("conv1.weight", "layer1.0.conv1.weight", "layer1.1.conv1.weight", "fc.weight")
+    with pytest.raises(ImportRefusedError, match=r"no vision transformer's name in timm, ") as e:
+        imported({name: zeros(3, 3) for name in names})
+    assert [row.layer for row in e.value.table.brief()] == ["conv1", "fc", "layer1.0..1.conv1"]
+    with pytest.raises(QuantizeError, match="holds no tensor"):
+        imported({})
+
+
+def test_a_word_before_all_names_is_taken_off():
+    state = timm_state()
+    got = imported({f"module.{name}": value for name, value in state.items()}).model
+    assert all(
+        (got[name] == value).all() for name, value in imported(state).model.parameters.items()
+    )
+    with pytest.raises(ImportRefusedError, match="no vision transformer's name"):
+        imported({f"module.{name}": value for name, value in state.items()} | {"x.y": zeros(1)})
 
 
 def test_hugging_faces_distillation():
@@ -375,6 +447,18 @@ def test_files_and_their_neighbours(tmp_path):
     got = import_file(path)
     assert (got.model.config.heads, got.model.norm_epsilon) == (3, 1e-12)
     assert got.dialect == "Hugging Face"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "num_attention_heads": 3, "image_size": [12, 12]})
+    )
+    assert import_file(path).model.config == CONFIG
+    for content, why in (
+        ({"architecture": "vit", "pretrained_cfg": "deit"}, "pretrained_cfg and model_args must"),
+        ({"architecture": "vit", "model_args": [1]}, "pretrained_cfg and model_args must"),
+        ({"num_attention_heads": "three"}, "must be a positive integer, not 'three'"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        with pytest.raises(QuantizeError, match=why):
+            import_file(path)
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(QuantizeError, match="not readable JSON"):
         import_file(path)
