@@ -1,6 +1,7 @@
 """The integer network: its tensors, an independent reading of its equations, and its purity."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 
 import golden_model
 from golden_model import evaluate, vit
+from golden_model.patch_mean import patch_mean
+from quantize.float_model import float_model_of
+from quantize.tables import multiplier_shift
 from spec.formats import NORM, SOFTMAX
 from spec.model_file import ModelConfig
 from spec.pixels import PixelError
 from tests.random_models import CONFIGS, SMALL, random_images, random_model
+from tests.shapes import SHAPES, model_of
 
 BANNED = {"float16", "float32", "float64", "mean", "sqrt", "exp", "exp2", "rint", "divide"}
 BLOCK_TENSORS = (
@@ -36,23 +41,28 @@ def shape_of(name: str, config: ModelConfig) -> tuple[int, ...]:
         "attn.logits": (config.heads, tokens, tokens),
         "attn.probs": (config.heads, tokens, tokens),
         "mlp.fc1": (tokens, config.mlp_dim),
-        "norm": (1, config.embed_dim),
+        "norm": (len(config.head_rows), config.embed_dim),
+        "pool": (1, config.embed_dim),
         "head": (config.classes,),
         **{f"attn.{x}": (tokens, config.attention_dim) for x in ("q", "k", "v", "context")},
     }.get(kind, (tokens, config.embed_dim))
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_every_tensor_has_its_name_shape_and_dtype(config):
+@pytest.mark.parametrize("shape", [*CONFIGS, "distilled", "mean", "no_class_token"])
+def test_every_tensor_has_its_name_shape_and_dtype(shape):
+    config = CONFIGS.get(shape) or SHAPES[shape]
     names, images = [], random_images(config, 3, seed=1)
 
     def collect(name, array):
         names.append((name, array.dtype.name))
         assert array.shape == (3, *shape_of(name, config)), name
 
-    logits = vit(random_model(config), images, collect)
+    model = random_model(config) if shape in CONFIGS else model_of(shape)
+    logits = vit(model, images, collect)
     blocks = [(f"blocks.{n}.{name}", d) for n in range(config.depth) for name, d in BLOCK_TENSORS]
-    assert names == [("patch_embed", "int16"), *blocks, ("norm", "int8"), ("head", "int16")]
+    pool = [("pool", "int8")] * (config.pooling == "mean")
+    ends = [("norm", "int8"), *pool, ("head", "int16")]
+    assert names == [("patch_embed", "int16"), *blocks, *ends]
     assert logits.dtype == np.int16
 
 
@@ -258,3 +268,33 @@ def test_golden_code_has_no_floats_and_no_division():
                 assert node.attr not in BANNED, where
         checked += 1
     assert checked > 15
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 9, 196, 257, 1023])
+@pytest.mark.parametrize("ratio", [1.0, 1.7, 13.0])
+def test_the_mean_is_within_half_a_code_of_the_real_one(rows, ratio):
+    """The reciprocal's relative error of 2**-13.6 adds at most 0.01 of a code."""
+    multiplier, shift = multiplier_shift(ratio, "pool", 31)
+    model = replace(model_of("mean"), tensors={"pool.mult": multiplier, "pool.shift": shift})
+    x = np.random.default_rng(rows).integers(-127, 128, (4, rows, 50)).astype(np.int8)
+    x[:, :, 0], x[:, :, 1] = 127, -127
+    true = np.clip(x.mean(axis=1, keepdims=True) * ratio, -127, 127)
+    got = patch_mean(model, "pool", x)
+    assert got.shape == (4, 1, 50)
+    assert np.abs(got - true).max() <= 0.51
+
+
+def test_two_heads_are_their_mean():
+    """One layer over both rows is the mean of two, up to the rounding of its weights."""
+    model = model_of("distilled")
+    floats = float_model_of(model)
+    seen = {}
+    vit(model, random_images(model.config, 6, seed=2), seen.__setitem__)
+    rows = seen["norm"] * np.array(model.scales["norm"])
+    first, second = (
+        rows[:, index] @ floats[f"{name}.weight"].T + floats[f"{name}.bias"]
+        for index, name in enumerate(("head", "head_dist"))
+    )
+    got = seen["head"] * model.scales["head"]
+    assert np.abs(got - (first + second) / 2).max() < 0.02 * np.abs(got).max()
+    assert np.abs(got - first).max() > 0.2 * np.abs(got).max()

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from quantize.importers.read import import_tensors
+from quantize.importers.settings import Settings
 from spec.model_config import ModelConfig, float_shapes
 
 CONFIG = ModelConfig(
@@ -101,3 +103,16 @@ def hugging_face_state(state):
         else:
             renamed[place + HUGGING_FACE[layer] + "." + kind] = value
     return renamed
+
+
+KNOWN = Settings(heads=3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), norm_epsilon=1e-6)
+DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "int8": "I8"}
+
+
+def imported(state, settings=KNOWN):
+    header = {name: (DTYPES[value.dtype.name], value.shape) for name, value in state.items()}
+    return import_tensors(header, state.__getitem__, settings, "model")
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.float32)

@@ -87,6 +87,57 @@ def test_config_counts():
     assert (CONFIG.patches, CONFIG.tokens, CONFIG.patch_dim, CONFIG.attention_dim) == (4, 5, 16, 6)
 
 
+def test_tokens_before_the_patches():
+    distilled = replace(CONFIG, distillation_token=True, pooling="distilled")
+    mean = replace(CONFIG, pooling="mean")
+    bare = replace(CONFIG, class_token=False, pooling="mean")
+    configs = (CONFIG, distilled, mean, bare)
+    assert [c.prefix_tokens for c in configs] == [1, 2, 1, 0]
+    assert [c.tokens for c in configs] == [5, 6, 5, 4]
+    assert [c.head_rows for c in configs] == [range(1), range(2), range(1, 5), range(4)]
+    assert [c.head_depth for c in configs] == [6, 12, 6, 6]
+    for config in configs:
+        table = tensor_table(config)
+        assert table["head.weight"] == ("int8", (config.head_depth, 3))
+        assert ("pool.mult" in table) == (config.pooling == "mean")
+        assert ("float.cls_token" in table) == config.class_token
+        assert ("float.head_dist.weight" in table) == (config is distilled)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling": "max"}, "pooling must be token, distilled or mean, not 'max'"),
+        ({"class_token": 1}, "class_token must be true or false, not 1"),
+        ({"class_token": False}, "class_token must be true with pooling 'token'"),
+        (
+            {"class_token": False, "distillation_token": True, "pooling": "mean"},
+            "class_token must be true with pooling 'mean' and a distillation_token",
+        ),
+        ({"pooling": "distilled"}, "distillation_token must be true with pooling 'distilled'"),
+    ],
+)
+def test_tokens_that_do_not_fit(changes, message):
+    with pytest.raises(ModelFileError, match=message):
+        replace(CONFIG, **changes)
+
+
+def test_files_without_the_newer_keys_have_a_cls_token(path):
+    old = {key: value for key, value in vars(CONFIG).items() if not isinstance(value, bool)}
+    del old["pooling"]
+    assert load(rewritten(path, config=json.dumps(old))).config == CONFIG
+
+
+def test_the_mean_has_a_scale_of_its_own(tmp_path):
+    config = replace(CONFIG, class_token=False, pooling="mean")
+    model = model_of(config)
+    save(model, tmp_path / "mean.safetensors")
+    assert load(tmp_path / "mean.safetensors").config == config
+    model.tensors["pool.shift"][0] = 32
+    with pytest.raises(ModelFileError, match=r"pool\.shift: must be at most 31, not 32"):
+        save(model, tmp_path / "mean.safetensors")
+
+
 def test_other_libraries_read_the_file(path):
     got = load_file(path)
     assert (got["head.weight"] == model_of()["head.weight"]).all()
