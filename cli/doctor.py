@@ -46,7 +46,7 @@ PROGRAMS = {
 
 def _components() -> list[dict[str, str]]:
     """What there is and what is missing, in the order of the table."""
-    from quantize import datasets
+    from spec import idx
 
     found = []
 
@@ -66,8 +66,8 @@ def _components() -> list[dict[str, str]]:
         add(program, purpose, need, status, f"apt-get install {program}")
     libpython = "ok" if _libpython() else "missing"
     add("libpython", "cocotb loads it", "simulation", libpython, "apt-get install python3-dev")
-    status = "ok" if datasets.PACKAGE_DIR.exists() else "missing"
-    add("fashion-mnist", "all 70,000 images", "train, quantize", status, datasets.INSTALL)
+    status = "ok" if idx.FASHION_MNIST.exists() else "missing"
+    add("fashion-mnist", "all 70,000 images", "train, quantize", status, idx.INSTALL)
     return sorted(found, key=lambda item: _order(item["needed_by"]))
 
 

@@ -1,6 +1,5 @@
 """Labelled images for calibration and evaluation: Fashion-MNIST and the bundled sample."""
 
-import gzip
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.errors import QuantizeError
+from spec.idx import FASHION_MNIST, read_idx
 from spec.model_file import ModelFileError, read_tensors, write_tensors
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "write_sample",
 ]
 
-PACKAGE_DIR = Path("/usr/share/datasets/fashion-mnist")
-INSTALL = "apt-get install dataset-fashion-mnist"
 SPLITS = {"train": "train", "test": "t10k"}
 CLASS_NAMES = (
     "T-shirt/top",
@@ -55,12 +53,12 @@ class Labelled:
         return replace(self, images=self.images[:count], labels=self.labels[:count])
 
 
-def fashion_mnist(split: str, image_size: int = 28, folder: Path = PACKAGE_DIR) -> Labelled:
+def fashion_mnist(split: str, image_size: int = 28, folder: Path = FASHION_MNIST) -> Labelled:
     """Read a split (`train`: 60,000 images, `test`: 10,000) from the Debian package."""
     if split not in SPLITS:
         raise QuantizeError(f"split must be one of {', '.join(SPLITS)}, not '{split}'")
-    images = _read_idx(folder / f"{SPLITS[split]}-images-idx3-ubyte.gz", 3)
-    labels = _read_idx(folder / f"{SPLITS[split]}-labels-idx1-ubyte.gz", 1)
+    images = read_idx(folder / f"{SPLITS[split]}-images-idx3-ubyte.gz", 3)
+    labels = read_idx(folder / f"{SPLITS[split]}-labels-idx1-ubyte.gz", 1)
     if len(images) != len(labels):
         raise QuantizeError(f"{folder}: {len(images):,} images but {len(labels):,} labels")
     return Labelled(images=resized(images, image_size), labels=labels)
@@ -116,19 +114,3 @@ def resized(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
         )
     boxes = images[:, 2:26, 2:26].reshape(-1, 12, 2, 12, 2).astype(np.uint16)
     return ((boxes.sum(axis=(2, 4), dtype=np.uint16) + 2) >> 2).astype(np.uint8)
-
-
-def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise QuantizeError(f"{path}: not found; install it with: {INSTALL}") from None
-    except (OSError, EOFError) as error:
-        raise QuantizeError(f"{path}: not a gzip file: {error}") from None
-    header_bytes = 4 + 4 * dimensions
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header_bytes:
-        raise QuantizeError(f"{path}: not an idx file of bytes in {dimensions} dimensions")
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
-    if len(content) - header_bytes != int(np.prod(shape)):
-        raise QuantizeError(f"{path}: the file's length does not match its header {shape}")
-    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)

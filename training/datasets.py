@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spec.idx import FASHION_MNIST, read_idx
 
 from .errors import TrainingError
 
@@ -20,7 +21,6 @@ __all__ = [
     "load_fashion_mnist",
 ]
 
-PACKAGE_DIR = Path("/usr/share/datasets/fashion-mnist")
 HELD_BACK = 5_000  # the last training images, never trained on: recipes are chosen by them
 MEAN, STD = 0.2860, 0.3530  # of the training pixels divided by 255
 Bytes = NDArray[np.uint8]
@@ -46,7 +46,7 @@ class DataSet:
     test: Labelled
 
 
-def load_fashion_mnist(image_size: int = 28, folder: Path = PACKAGE_DIR) -> DataSet:
+def load_fashion_mnist(image_size: int = 28, folder: Path = FASHION_MNIST) -> DataSet:
     """Read the whole data set at 28x28, or at 12x12 by `downsample_12`."""
     sizes = {28: lambda images: images, 12: downsample_12}
     if image_size not in sizes:
@@ -72,27 +72,3 @@ def downsample_12(images: Bytes) -> Bytes:
     """
     boxes = images[:, 2:26, 2:26].reshape(-1, 12, 2, 12, 2).astype(np.uint16)
     return ((boxes.sum(axis=(2, 4), dtype=np.uint16) + 2) >> 2).astype(np.uint8)
-
-
-def read_idx(path: Path, dimensions: int) -> Bytes:
-    """Read one gzipped idx file of unsigned bytes with that many dimensions."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise TrainingError(
-            f"{path}: not found; install it with: apt-get install dataset-fashion-mnist"
-        ) from None
-    except (OSError, EOFError) as error:
-        raise TrainingError(f"{path}: not a gzip file: {error}") from None
-    header_bytes = 4 + 4 * dimensions
-    magic = bytes([0, 0, 8, dimensions])
-    if content[:4] != magic or len(content) < header_bytes:
-        raise TrainingError(f"{path}: not an idx file of unsigned bytes in {dimensions} dimensions")
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
-    needed = int(np.prod(shape))
-    if len(content) - header_bytes != needed:
-        raise TrainingError(
-            f"{path}: header {shape} needs {needed:,} bytes, file has "
-            f"{len(content) - header_bytes:,}"
-        )
-    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)

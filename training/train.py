@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spec.errors import SievitError
+
 from .datasets import DataSet, load_fashion_mnist
-from .errors import TrainingError
 from .recipe import RECIPES, Recipe, recipe_named
 from .trainer import EpochRecord, Trainer
 
@@ -78,7 +79,7 @@ def main() -> int:
             compile_model=not options.no_compile,
             progress=show,
         )
-    except TrainingError as error:
+    except SievitError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write(f"held-back {metadata['top1_held_back']}  test {metadata['top1_test']}\n")

@@ -185,7 +185,7 @@ def test_damaged_dataset(sievit, monkeypatch, tmp_path):
     for kind in ("images-idx3", "labels-idx1"):
         (tmp_path / f"t10k-{kind}-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x03abc"))
     line = sievit("run", "--dataset", "fashion-mnist").refused()
-    assert "not an idx file of bytes in 3 dimensions" in line
+    assert "not an idx file of unsigned bytes in 3 dimensions" in line
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from quantize import QuantizeError
-from quantize.datasets import PACKAGE_DIR, Labelled, fashion_mnist, resized, sample, write_sample
+from quantize.datasets import Labelled, fashion_mnist, resized, sample, write_sample
+from spec.idx import FASHION_MNIST, IdxError
 from spec.model_file import write_tensors
 
 BUNDLED = Path(__file__).parents[2] / "models" / "sample.safetensors"
@@ -18,10 +19,10 @@ def write_idx(path, array):
     path.write_bytes(gzip.compress(header + array.tobytes()))
 
 
-def test_idx_files(tmp_path):
+def test_fashion_mnist(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     labels = np.arange(5, dtype=np.uint8)
-    with pytest.raises(QuantizeError, match="not found; install it with: apt-get install dataset"):
+    with pytest.raises(IdxError, match="not found; install it with: apt-get install dataset"):
         fashion_mnist("test", folder=tmp_path)
     write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", images)
     write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[:4])
@@ -31,12 +32,6 @@ def test_idx_files(tmp_path):
     data = fashion_mnist("test", folder=tmp_path)
     assert (data.images == images).all()
     assert len(data.first(2)) == 2
-    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x09a"))
-    with pytest.raises(QuantizeError, match=r"length does not match its header \[9\]"):
-        fashion_mnist("test", folder=tmp_path)
-    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
-    with pytest.raises(QuantizeError, match="not a gzip file"):
-        fashion_mnist("test", folder=tmp_path)
     with pytest.raises(QuantizeError, match="split must be one of train, test, not 'dev'"):
         fashion_mnist("dev", folder=tmp_path)
 
@@ -75,7 +70,7 @@ def test_bundled_sample_is_the_head_of_the_test_set():
     data = sample(BUNDLED)
     assert len(data) >= 256
     assert set(data.labels.tolist()) == set(range(10))
-    if PACKAGE_DIR.exists():
+    if FASHION_MNIST.exists():
         test = fashion_mnist("test").first(len(data))
         assert (test.images == data.images).all()
         assert (test.labels == data.labels).all()

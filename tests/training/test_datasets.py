@@ -1,4 +1,4 @@
-"""Reading idx files, and the 12x12 variant."""
+"""Fashion-MNIST's splits, and the 12x12 variant."""
 
 import gzip
 import struct
@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from training.datasets import PACKAGE_DIR, downsample_12, load_fashion_mnist, read_idx
+from spec.idx import FASHION_MNIST, IdxError
+from training.datasets import downsample_12, load_fashion_mnist
 from training.errors import TrainingError
 
 
@@ -18,7 +19,7 @@ def idx_bytes(array):
 
 def test_missing_package_names_the_command(tmp_path):
     with pytest.raises(
-        TrainingError,
+        IdxError,
         match=r"train-images-idx3-ubyte\.gz: not found; "
         "install it with: apt-get install dataset-fashion-mnist",
     ):
@@ -28,26 +29,6 @@ def test_missing_package_names_the_command(tmp_path):
 def test_size_not_offered():
     with pytest.raises(TrainingError, match="image_size of fashion-mnist must be 28 or 12, not 14"):
         load_fashion_mnist(14)
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"plain", "not a gzip file"),
-        (gzip.compress(b"0123456789" * 9)[:-12], "not a gzip file"),
-        (gzip.compress(b""), "not an idx file of unsigned bytes in 3 dimensions"),
-        (gzip.compress(idx_bytes(np.zeros(4, np.uint8))), "not an idx file of unsigned bytes in 3"),
-        (
-            gzip.compress(idx_bytes(np.zeros((2, 28, 28), np.uint8))[:-1]),
-            r"header \[2, 28, 28\] needs 1,568 bytes, file has 1,567",
-        ),
-    ],
-)
-def test_damaged_file(tmp_path, content, text):
-    path = tmp_path / "file.gz"
-    path.write_bytes(content)
-    with pytest.raises(TrainingError, match=text):
-        read_idx(path, 3)
 
 
 def test_splits_hold_back_the_last_training_images(tmp_path):
@@ -79,7 +60,7 @@ def test_downsample_rounds_halves_up_and_drops_the_border():
     assert (downsample_12(image)[0] == expected).all()
 
 
-@pytest.mark.skipif(not PACKAGE_DIR.exists(), reason="needs the package dataset-fashion-mnist")
+@pytest.mark.skipif(not FASHION_MNIST.exists(), reason="needs the package dataset-fashion-mnist")
 def test_package_has_its_known_size_and_mean():
     data = load_fashion_mnist()
     assert (len(data.train), len(data.held_back), len(data.test)) == (55_000, 5_000, 10_000)
