@@ -25,14 +25,17 @@ def print_quality(console: Console, found: "Quality") -> None:
     for n in range(blocks):
         table.add_row(str(n), *(f"{ratios[f'blocks.{n}.{kind}']:.1f}" for kind in BLOCK_TENSORS))
     console.print(table)
-    ends = ", ".join(f"{name} {ratios[name]:.1f} dB" for name in ("patch_embed", "norm", "head"))
+    names = (name for name in ("patch_embed", "norm", "pool", "head") if name in ratios)
+    ends = ", ".join(f"{name} {ratios[name]:.1f} dB" for name in names)
     name, loss = found.largest_loss
     first = found.loses_first()
     cosines = found.token_cosines
     console.print(
         f"{ends}\n"
-        f"token cosine: mean {cosines.mean():.5f}, least {cosines.min():.5f}, "
-        f"CLS {cosines[:, 0].mean():.5f}\n"
+        f"token cosine: mean {cosines.mean():.5f}, least {cosines.min():.5f}"
+        + f", CLS {cosines[:, 0].mean():.5f}"
+        * found.class_token
+        + "\n"
         f"the residual stream loses most at {name}: {loss:.1f} dB; "
         f"first tensor below 20 dB: {first.name if first else 'none'}",
         highlight=False,

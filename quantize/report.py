@@ -61,6 +61,8 @@ class Quality:
     """In the order of computation."""
     token_cosines: NDArray[np.float64] = field(repr=False)
     """[images, tokens], of the final LayerNorm of each token, float against integer."""
+    class_token: bool = True
+    """Whether the first token is CLS."""
 
     @property
     def residual(self) -> tuple[TensorQuality, ...]:
@@ -89,7 +91,7 @@ class Quality:
             "images": len(self.token_cosines),
             "token_cosine_mean": float(self.token_cosines.mean()),
             "token_cosine_min": float(self.token_cosines.min()),
-            "cls_cosine_mean": float(self.token_cosines[:, 0].mean()),
+            "cls_cosine_mean": float(self.token_cosines[:, 0].mean()) if self.class_token else None,
             "largest_loss": dict(zip(("tensor", "db"), self.largest_loss, strict=True)),
             "first_below_20_db": first.name if first else None,
             "sqnr_db": {tensor.name: round(tensor.sqnr_db, 2) for tensor in self.tensors},
@@ -140,7 +142,11 @@ def quality(
         TensorQuality(name=name, sqnr_db=_decibels(signal, noise), saturated=int(count))
         for name, (signal, noise, count) in powers.items()
     )
-    return Quality(tensors=tensors, token_cosines=np.array(cosines))
+    return Quality(
+        tensors=tensors,
+        token_cosines=np.array(cosines),
+        class_token=model.config.class_token,
+    )
 
 
 def _comparable(
