@@ -1,6 +1,7 @@
 """`sievit import`, from a foreign file to an integer model, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -92,6 +93,8 @@ def test_names_alone_give_random_weights(sievit, monkeypatch, tmp_path):
         ((), "nothing to import; give --weights FILE, --model NAME, or both"),
         (("--model", "swin"), "no architecture 'swin'; the nearest are vit_"),
         (("--model", "vit_b_16", "--heads", 3), "--heads is of no use without --weights"),
+        (("--model", "vit_b_16", "--pooling", "mean"), "--pooling is of no use without --weights"),
+        (("--weights", "WEIGHTS", *NUMBERS, "--pooling", "max"), "pooling: unsupported: 'max'"),
         (("--weights", "WEIGHTS", "--mean", "a"), "--mean must be numbers with commas"),
         (("--weights", "WEIGHTS"), "heads: unsupported: not in the tensors"),
         (
@@ -105,6 +108,27 @@ def test_names_alone_give_random_weights(sievit, monkeypatch, tmp_path):
 def test_bad_arguments(sievit, weights, arguments, message):
     arguments = [weights if word == "WEIGHTS" else word for word in arguments]
     assert message in sievit("import", *arguments).refused()
+
+
+def test_the_mean_of_patches_from_weights_to_logits(sievit, tmp_path):
+    weights, out, model, report = (
+        tmp_path / name
+        for name in ("gap.safetensors", "float.safetensors", "model.safetensors", "report.json")
+    )
+    config = replace(CONFIG, class_token=False, pooling="mean")
+    write_tensors(weights, timm_state(config), {})
+    refused = sievit("import", out, "--weights", weights, *NUMBERS).refused()
+    assert "pooling: unsupported: no class token, and not in the tensors" in refused
+    ended = sievit("import", out, "--weights", weights, *NUMBERS, "--pooling", "mean")
+    assert ended.status == 0, ended
+    assert "2 blocks, 9 tokens" in ended.out
+    assert load_float(out).config == config
+    ended = sievit("quantize", out, model, "--dataset", "random", "--report", "--json", report)
+    assert ended.status == 0, ended
+    assert ", pool " in ended.out
+    assert "CLS" not in ended.out
+    assert json.loads(report.read_text())["cls_cosine_mean"] is None
+    assert sievit("compile", "--model", model).status == 0
 
 
 def test_hugging_face_names(sievit, tmp_path):
