@@ -11,7 +11,7 @@ WORKERS ?= 2
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo test regress clean
+.PHONY: help venv tools demo test real regress clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ demo: $(TOOLS) ## classify real test images on simulated Verilog
 
 test: $(TOOLS) ## lint, types and all tests; under 25 minutes
 	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps
+
+real: $(TOOLS) ## DeiT-T, DeiT-S, ViT-S/14 and the first blocks of DeiT-B on asic512
+	@for model in deit_tiny_patch16_224 deit_small_patch16_224 vit_small_patch14_dinov2 \
+	    deit_base_patch16_224:2; do \
+	  $(BIN)/sievit simulate --model $$model --preset asic512 --dataset random || exit 1; \
+	done
 
 regress: $(TOOLS) ## the long cocotb regression
 	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps regress

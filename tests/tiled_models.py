@@ -20,6 +20,9 @@ DEIT_TINY = ModelConfig(
     classes=1000,
     activation="gelu",
 )
+DEIT_SMALL = dataclasses.replace(DEIT_TINY, embed_dim=384, heads=6, mlp_dim=1536)
+VIT_SMALL_14 = dataclasses.replace(DEIT_SMALL, patch_size=14)
+DEIT_BASE = dataclasses.replace(DEIT_TINY, embed_dim=768, heads=12, mlp_dim=3072)
 HUNDRED = ModelConfig(
     image_size=100,
     patch_size=10,
