@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from compiler import compile_steps
-from perf_model import roofline
+from perf_model import roofline, traffic
+from spec.isa import Window
 from spec.presets import preset
 from tests.random_models import random_images, random_model
 from tests.sim.test_models import check
@@ -27,6 +28,10 @@ def test_a_spilling_model_in_chunks_on_tiny():
     assert any(op.fields.get("accumulate") for op in plan.schedule.instructions)
     outcome = check(model, config, "verilator", random_images(SPILLING, 1, seed=100))[0]
     assert outcome.counters["dram_scratch_bytes"] >= plan.image.scratch_bytes
+    moved = traffic(plan.image, config)
+    for window in (Window.WEIGHTS, Window.INPUT, Window.SCRATCH, Window.RESULT):
+        counted = outcome.counters[f"dram_{window.name.lower()}_bytes"]
+        assert counted == sum(one.read + one.written for one in moved if one.window == window)
 
 
 @pytest.mark.regress
