@@ -33,7 +33,7 @@ METHOD = (
     "not in the gates; no clock tree, scan, drive strength or wires"
 )
 
-_MAP = "-script +strash;ifraig;scorr;dc2;dch,-f;amap"
+_MAP = "-script +strash;dc2;dch,-f;amap"
 """ABC: simplify, then cover with gates for the least area."""
 _MODULE = re.compile(r"^module \\?(\S+)$", re.MULTILINE)
 _MEMORY = re.compile(
@@ -62,6 +62,9 @@ def script(front: Sequence[str]) -> list[str]:
         "memory_map t:$mem_v2 @macros %d",
         "opt -fast",
         "techmap",
+        "opt -fast",
+        # Once more, now that every bit stands alone: those of wide words that nobody reads
+        "opt_hier",
         "opt -fast",
         f"dfflegalize -cell {cells.FLIP_FLOP} 01 -cell {cells.ENABLED} 01",
         "opt_expr",

@@ -58,9 +58,13 @@ FREE = ("INV", "BUFG", "IBUF", "OBUF", "MUXF7", "MUXF8", "MUXF9", "GND", "VCC")
 
 def script(front: list[str]) -> list[str]:
     """Yosys commands that map what `front` reads to UltraScale+ cells, unit by unit."""
+    command = f"synth_xilinx -family xcup -noiopad -noclkbuf -top {TOP}"
     return [
         *front,
-        f"synth_xilinx -family xcup -noiopad -noclkbuf -top {TOP}",
+        f"{command} -run begin:map_luts",
+        # Yosys 0.70 fails to put ABC9's result back when wires that nothing needs are left
+        "opt_clean -purge",
+        f"{command} -run map_luts:",
         f"tee -q -o {COUNTS} stat -json",
     ]
 

@@ -1,11 +1,13 @@
 """Counting gates and cells: accounting on small reports, and one real run of Yosys."""
 
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
 from jsonschema import validate
+from rich.console import Console
 
 from boards import cells, ecp5, gates, netlist, xilinx, yowasp
 from boards.errors import SynthesisError
@@ -13,6 +15,7 @@ from boards.report import against, excess
 from boards.resources import used
 from boards.stat import cells_by_module
 from boards.units import GLUE, UNITS, kept, unit_of
+from cli.area_tables import gate_table, memory_table, resource_table, unit_table
 from rtl_gen.emit import TOP
 from rtl_gen.pe_array.pe_array import PEArray
 from rtl_gen.top import Top
@@ -174,6 +177,40 @@ def test_reports_keep_their_contract(
     large = xilinx.synthesize(config)
     validate(large, ESTIMATE)
     assert large["fits"]
+
+
+def _printed(table: object) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def _cells(table: object) -> list[list[str]]:
+    """The body of a printed table."""
+    rows = [line.split("│")[1:-1] for line in _printed(table).splitlines() if "│" in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_tables() -> None:
+    units = gates.account(cells_by_module(STAT, ignored=("$mem_v2",)))
+    memories = gates.memories(DUMP)
+    report = {"preset": "p", "macs": 10, "units": units, "memories": memories, "sram_bits": 16384}
+    rows = _cells(gate_table(report))
+    assert ["host", "69", "6.9", "57.4%", "65", "11"] in rows
+    assert rows[-1] == ["all", "120", "12.0", "100.0%", "97", "15"]
+    text = _printed(memory_table(report))
+    assert "row_memory.bank1" in text
+    assert "load_queue" not in text
+    assert "2.0 KiB" in text
+    resources = against({"LUT": 120, "FF": 7, "CARRY8": 3}, {"LUT": 100, "FF": 70})
+    chip = {"preset": "p", "target": "xcup", "device": "d", "resources": resources}
+    assert _cells(resource_table(chip)) == [
+        ["LUT", "120", "100", "120%", "20"],
+        ["FF", "7", "70", "10%", ""],
+        ["CARRY8", "3", "", "", ""],
+    ]
+    chip["units"] = {"mac_array": {"LUT": 1, "FF": 2, "CARRY8": 1234.5}}
+    assert _cells(unit_table(chip)) == [["mac array", "1", "2", "1,234.5"]]
 
 
 @pytest.fixture(scope="module")
