@@ -10,6 +10,7 @@ from jsonschema import validate
 from rich.console import Console
 
 from boards import cells, ecp5, gates, netlist, xilinx, yowasp
+from boards.area_doc import BLOCKS, refresh
 from boards.errors import SynthesisError
 from boards.report import against, excess
 from boards.resources import used
@@ -74,7 +75,10 @@ def test_units_by_path() -> None:
 
 def test_every_module_of_the_machine_is_in_a_unit(tmp_path: Path) -> None:
     modules = netlist.emit(Top(preset("tiny")), TOP, tmp_path)
-    assert [path for path in modules if unit_of(path) == GLUE] == [TOP, f"{TOP}.core"]
+    glue = [path for path in modules if unit_of(path) == GLUE]
+    assert TOP in glue
+    inside = [path for path in modules if path not in glue]
+    assert [path for path in glue if not any(f.startswith(f"{path}.") for f in inside)] == []
     assert {unit_of(path) for path in modules} == {*UNITS, GLUE}
     names = {re.sub(r"(_\d+)?(\$\d+)?$", "", path.split(".")[-1]) for path in modules}
     assert [name for parts in UNITS.values() for name in parts if name not in names] == []
@@ -164,6 +168,8 @@ def test_reports_keep_their_contract(
     monkeypatch.setattr(ecp5, "_text", lambda config: "")
     for module in (ecp5, gates, xilinx):
         monkeypatch.setattr(module, "FOLDER", tmp_path)
+    for module in (gates, xilinx):
+        monkeypatch.setattr(module, "Top", lambda config: None)
     config = preset(name)
     report = gates.synthesize(config)
     validate(report, GATES)
@@ -211,6 +217,31 @@ def test_tables() -> None:
     ]
     chip["units"] = {"mac_array": {"LUT": 1, "FF": 2, "CARRY8": 1234.5}}
     assert _cells(unit_table(chip)) == [["mac array", "1", "2", "1,234.5"]]
+
+
+def test_tables_of_the_document() -> None:
+    units = {"mac_array": {"nand2": 4000.0}, "glue": {"nand2": 96.4}}
+    gate_report = {
+        "preset": "asic512", "target": "gates", "macs": 512, "units": units, "nand2": 4096.4,
+        "nand2_per_mac": 8.0, "flip_flops": 10, "enabled_flip_flops": 3, "sram_bits": 8192,
+    }  # fmt: skip
+    names = ("LUT", "FF", "DSP48E2", "RAMB36")
+    used = {name: {"used": 1500, "available": 1000} for name in names}
+    chip_report = {"preset": "asic512", "target": "xcup", "macs": 512, "resources": used}
+    blocks = "".join(f"<!-- area:{name} -->\nold\n<!-- /area -->\n" for name in BLOCKS)
+    text = refresh(blocks, [gate_report, chip_report])
+    assert "old" not in text
+    assert "| mac array | 4,000 |" in text
+    assert "| of it the MAC array | 512 | 4.0 K | 8 | | |" in text
+    assert "| 1,500 (500 too many) |" in text
+    assert "| sievit `asic512`, 512 MACs | 1.5 | 1.5 | 1,500 | 1,500 |" in text
+    assert refresh(text, [gate_report, chip_report]) == text
+
+
+def test_the_document_has_every_table() -> None:
+    text = (HERE.parents[1] / "docs" / "area.md").read_text()
+    assert [name for name in BLOCKS if f"<!-- area:{name} -->" not in text] == []
+    assert text.count("<!-- area:") == text.count("<!-- /area -->") == len(BLOCKS)
 
 
 @pytest.fixture(scope="module")
