@@ -63,7 +63,9 @@ def script(front: Sequence[str]) -> list[str]:
         "opt -fast",
         "techmap",
         "opt -fast",
-        # Once more, now that every bit stands alone: those of wide words that nobody reads
+        # Once more, now that every bit stands alone: a unit's idle inputs, then what drives them
+        "opt_hier",
+        "opt_clean",
         "opt_hier",
         "opt -fast",
         f"dfflegalize -cell {cells.FLIP_FLOP} 01 -cell {cells.ENABLED} 01",
