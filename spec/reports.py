@@ -4,7 +4,7 @@ from typing import Any
 
 from spec.registers import STALLS
 
-__all__ = ["DRAM_KINDS", "RESOURCES", "RUN", "SIMULATE"]
+__all__ = ["DRAM_KINDS", "ESTIMATE", "GATES", "RESOURCES", "RUN", "SIMULATE"]
 
 DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
@@ -69,5 +69,77 @@ RUN = _object(
 )
 """`sievit run`: shares of 1; `agreement` is that of integer with float predictions."""
 
-RESOURCES = _object({"fmax_mhz": _NUMBER, "resources": {"type": "object"}})
-"""`sievit synth`: resources by name, and the estimated clock."""
+_USED = {
+    "type": "object",
+    "properties": {"used": _NUMBER, "available": _NUMBER},
+    "required": ["used"],
+}
+_RESOURCES = {"type": "object", "additionalProperties": _USED, "minProperties": 1}
+_SYNTH_KEYS: dict[str, Any] = {"preset": _TEXT, "target": _TEXT, "wall_s": _NUMBER}
+
+RESOURCES = _object(
+    {
+        **_SYNTH_KEYS,
+        "device": _TEXT,
+        "resources": _RESOURCES,
+        "fmax_mhz": _NUMBER,
+        "placed": {"const": True},
+        "routed": {"type": "boolean"},
+    }
+)
+"""`sievit synth`: resources by name, and the estimated clock of a machine that was placed."""
+
+ESTIMATE = _object(
+    {
+        **_SYNTH_KEYS,
+        "device": _TEXT,
+        "macs": _COUNT,
+        "resources": _RESOURCES,
+        "fits": {"type": "boolean"},
+        "placed": {"const": False},
+    }
+)
+"""`sievit synth --quick` and `--target xcup`: what is needed, of what there is; not placed.
+
+`fits` looks at the resources that have `available`. xcup also has `units`: the same by unit.
+"""
+
+_UNIT = _object(
+    {
+        "nand2": _NUMBER,
+        "combinational_nand2": _NUMBER,
+        "sequential_nand2": _NUMBER,
+        "flip_flops": _COUNT,
+        "enabled_flip_flops": _COUNT,
+    }
+)
+_MEMORY = _object(
+    {
+        "name": _TEXT,
+        "unit": _TEXT,
+        "words": _COUNT,
+        "word_bits": _COUNT,
+        "bits": _COUNT,
+        "sram": {"type": "boolean"},
+    }
+)
+GATES = _object(
+    {
+        **_SYNTH_KEYS,
+        "macs": _COUNT,
+        "nand2": _NUMBER,
+        "nand2_per_mac": _NUMBER,
+        "flip_flops": _COUNT,
+        "enabled_flip_flops": _COUNT,
+        "sram_bits": _COUNT,
+        "units": {"type": "object", "additionalProperties": _UNIT, "minProperties": 1},
+        "memories": {"type": "array", "items": _MEMORY},
+        "cells": {"type": "object", "additionalProperties": _COUNT},
+        "method": _TEXT,
+    }
+)
+"""`sievit synth --target gates`: areas in two-input NANDs, in total and by unit.
+
+`nand2` is all logic and flip-flops; SRAM is not in it but in `sram_bits`. A memory with `sram`
+false is made of flip-flops, which are in its unit's. The units add up to the totals.
+"""

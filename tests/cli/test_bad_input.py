@@ -98,6 +98,12 @@ ARGUMENTS = {
     "preset of synth": (["synth", "--preset", "huge"], "no preset 'huge'; there are asic512"),
     "device": (["synth", "--device", "12k"], "--device must be one of 25k, 45k, 85k, not '12k'"),
     "frequency": (["synth", "--frequency", "-5"], "'--frequency'"),
+    "target": (["synth", "--target", "ice40"], "--target must be one of ecp5, gates, xcup, not"),
+    "quick gates": (
+        ["synth", "--target", "gates", "--quick"],
+        "--route and --quick are for --target ecp5, not gates",
+    ),
+    "quick and route": (["synth", "--quick", "--route"], "--route and --quick exclude each other"),
     "model": (["run", "--model", "huge"], "no model file 'huge'; bundled models: demo, micro"),
     "dataset": (
         ["run", "--dataset", "cats"],

@@ -1,0 +1,24 @@
+"""What Yosys' `stat -json` says: cells of every module, by type."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["cells_by_module"]
+
+
+def cells_by_module(
+    report: Mapping[str, Any], *, ignored: Sequence[str] = ()
+) -> dict[str, dict[str, int]]:
+    """Cells by module and type; instances of the report's own modules are no cells.
+
+    ignored : types that are left out
+    """
+    modules = {name.removeprefix("\\"): module for name, module in report["modules"].items()}
+    return {
+        name: {
+            cell: count
+            for cell, count in module["num_cells_by_type"].items()
+            if cell not in modules and cell not in ignored
+        }
+        for name, module in modules.items()
+    }
