@@ -13,8 +13,6 @@ from spec.formats import ACC, SCALAR, WEIGHT
 __all__ = ["PEArray"]
 
 PRODUCT_BITS = SCALAR.bits + WEIGHT.bits
-FAN_IN = 8
-"""Products added up between two registers."""
 
 
 def _register(bits: int, name: str) -> Signal:
@@ -63,8 +61,8 @@ class PEArray(wiring.Component):
     """
 
     def __init__(self, *, banks: int, lanes: int, register_operands: bool = False) -> None:
-        if banks < 1 or lanes < 1:
-            raise ValueError(f"banks and lanes must be positive, not {banks} and {lanes}")
+        if banks < 1 or lanes < 1 or lanes % banks:
+            raise ValueError(f"banks must be positive and divide lanes, not {banks} and {lanes}")
         self.banks = banks
         self.lanes = lanes
         self.register_operands = register_operands
@@ -120,31 +118,28 @@ class PEArray(wiring.Component):
                         Mux(inputs.bank_valid[bank], operand * row[lane], 0)
                     )
 
-        # Partial sums, over all banks or over FAN_IN lanes.
-        bank_sums = [
-            _register(PRODUCT_BITS + ceil_log2(self.banks), f"bank_sum_{lane}") for lane in lanes
-        ]
-        lane_sums = [
-            [
-                _register(PRODUCT_BITS + ceil_log2(FAN_IN), f"lane_sum_{bank}_{lane}")
-                for lane in lanes[::FAN_IN]
-            ]
-            for bank in banks
-        ]
+        # Partial sums: each square of banks x banks products is added up along its columns, or
+        # along its rows, by the same adders.
+        part_bits = PRODUCT_BITS + ceil_log2(self.banks)
+        parts = [_register(part_bits, f"part_{lane}") for lane in lanes]
         with m.If(self.advance & product_valid):
-            with m.If(product_step.reduce):
-                for bank in banks:
-                    for i, lane_sum in enumerate(lane_sums[bank]):
-                        part = products[bank][i * FAN_IN : (i + 1) * FAN_IN]
-                        m.d.sync += lane_sum.eq(_add(part))
-            with m.Else():
-                for lane in lanes:
-                    m.d.sync += bank_sums[lane].eq(_add([row[lane] for row in products]))
+            for lane, part in enumerate(parts):
+                square, line = lane - lane % self.banks, lane % self.banks
+                terms = [
+                    Mux(product_step.reduce, products[line][square + n], products[n][lane])
+                    for n in banks
+                ]
+                m.d.sync += part.eq(_add(terms))
 
         # Running sums, and the results that wait to be taken.
         for name, sums, result, mode in (
-            ("accumulator", bank_sums, accumulators.payload, ~partial_step.reduce),
-            ("score", [_add(part) for part in lane_sums], scores.p.values, partial_step.reduce),
+            ("accumulator", parts, accumulators.payload, ~partial_step.reduce),
+            (
+                "score",
+                [_add(parts[bank :: self.banks]) for bank in banks],
+                scores.p.values,
+                partial_step.reduce,
+            ),
         ):
             totals = [Signal(signed(ACC.bits), name=f"{name}_total_{i}") for i in range(len(sums))]
             with m.If(self.advance & partial_valid & mode):
