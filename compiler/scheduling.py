@@ -207,6 +207,7 @@ class Scheduler:
                 "row": place.row,
                 "depth": layer.blocks[index].depth,
                 "table": place.table,
+                "further_groups": layer.blocks[index].groups - 1,
             },
             wait=[S.WEIGHTS_FREE] if place.waits else [],
             signal=[S.WEIGHTS_READY],
@@ -238,6 +239,7 @@ class Scheduler:
                 "activation_zero_point": layer.activation_zero_point,
                 "accumulate": int(block.adds),
                 "partial": self.sums(layer, block).base if block.adds else 0,
+                "group_words": block.group_words,
             },
             wait=wait,
             signal=signal,
@@ -346,6 +348,7 @@ class Scheduler:
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
+            self.head_scales(layer, head)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
@@ -360,6 +363,11 @@ class Scheduler:
         """One word of the patches' mean."""
         ends = self.end_of_keys() if layer.last else set()
         add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
+
+    def head_scales(self, layer: Attention, head: Head) -> None:
+        """Multipliers and shifts of the heads beside one, if there are any."""
+        if head.beside:
+            self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
 
     def head_operands(self, step: Step, head: Head, target: int, stride: int) -> dict[str, Any]:
         """A head's fields; its context goes to `target`."""
@@ -380,6 +388,7 @@ class Scheduler:
             "score_shift": head.score_shift,
             "output_multiplier": head.output_multiplier,
             "output_shift": head.output_shift,
+            "further_groups": len(head.beside),
         }
 
     def end_of_keys(self) -> set[Semaphore]:
