@@ -127,6 +127,12 @@ class Head:
     """One head in each further head group; `views` of the first has theirs too."""
 
     @property
+    def fields(self) -> dict[str, int]:
+        """Of its ATTENTION, but for sizes and places."""
+        scales = {name: getattr(self, name) for name in HEAD_SCALE}
+        return {"first_lane": self.first_lane, **scales, "further_groups": len(self.beside)}
+
+    @property
     def scales_beside(self) -> dict[str, int]:
         """Fields of HEAD_SCALES."""
         fields = dict.fromkeys(HEAD_SCALES.members, 0)

@@ -348,7 +348,8 @@ class Scheduler:
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
-            self.head_scales(layer, head)
+            if head.beside:
+                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
@@ -364,11 +365,6 @@ class Scheduler:
         ends = self.end_of_keys() if layer.last else set()
         add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
 
-    def head_scales(self, layer: Attention, head: Head) -> None:
-        """Multipliers and shifts of the heads beside one, if there are any."""
-        if head.beside:
-            self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
-
     def head_operands(self, step: Step, head: Head, target: int, stride: int) -> dict[str, Any]:
         """A head's fields; its context goes to `target`."""
         query = self.plan.region("query", step.block)
@@ -379,16 +375,11 @@ class Scheduler:
             "value": self.plan.value_row,
             "head_words": self.lowered.packing.head_words,
             "head_dim": self.shape.head_dim,
-            "first_lane": head.first_lane,
             "target": target,
             "target_stride": stride,
             "queries": live_rows(),
             "keys": live_rows(),
-            "score_multiplier": head.score_multiplier,
-            "score_shift": head.score_shift,
-            "output_multiplier": head.output_multiplier,
-            "output_shift": head.output_shift,
-            "further_groups": len(head.beside),
+            **head.fields,
         }
 
     def end_of_keys(self) -> set[Semaphore]:

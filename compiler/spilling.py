@@ -255,7 +255,8 @@ class SpillingScheduler(Scheduler):
             signal = {S.CONTEXT_READY} if final else set()
             if final and layer.last_group:
                 signal |= self.end_of_keys()
-            self.head_scales(layer, head)
+            if head.beside:
+                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
