@@ -82,10 +82,6 @@ class HeadGroups(wiring.Component):
         ):
             bits = Cat(getattr(group, name) for group in self._groups)
             m.d.comb += getattr(self, name).eq(bits.all() if all_of else bits.any())
-        for number in range(len(ERRORS)):
-            for group in reversed(self._groups):
-                with m.If(group.errors[number].valid):
-                    m.d.comb += self.errors[number].eq(group.errors[number])
         if self._head_groups == 1:
             self._connect_one(m, self._groups[0])
         else:
@@ -93,6 +89,10 @@ class HeadGroups(wiring.Component):
             self._connect_softmax(m)
             self._connect_commands(m)
             self._connect_loads(m)
+            for number in range(len(ERRORS)):
+                for group in reversed(self._groups):
+                    with m.If(group.errors[number].valid):
+                        m.d.comb += self.errors[number].eq(group.errors[number])
         return m
 
     def _connect_one(self, m: Module, group: HeadGroup) -> None:
@@ -103,7 +103,8 @@ class HeadGroups(wiring.Component):
         connect(m, flipped(self.control), group.control)
         for name in ("prob_enable", "prob_address", "release", "release_words"):
             m.d.comb += getattr(group, name).eq(getattr(self, name))
-        m.d.comb += [self.give.eq(group.give), self.give_token.eq(group.give_token)]
+        for name in ("give", "give_token", "errors"):
+            m.d.comb += getattr(self, name).eq(getattr(group, name))
 
     def _connect_steps(self, m: Module) -> None:
         """Each step to the groups at work, when no array is frozen."""

@@ -14,6 +14,7 @@ MODELS = {
     "uneven_heads": shapes.model_of,
     "two_tokens": shapes.model_of,
     "odd": shapes.model_of,
+    "mean": shapes.model_of,
     "even depth": tiled_models.model_of,
     "odd depth": tiled_models.model_of,
     "four groups": tiled_models.model_of,
