@@ -123,7 +123,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     norms = [layer for layer in lowered.layers if isinstance(layer, Norm)]
     norm_offsets = tuple(place(len(norm.gain) * entry_bytes) for norm in norms)
     block_offsets = tuple(
-        place(config.lanes * (entry_bytes + len(block.weight)))
+        place(block.groups * config.lanes * (entry_bytes + len(block.weight)))
         for layer in lowered.layers
         if isinstance(layer, Linear)
         for block in layer.blocks
@@ -157,7 +157,7 @@ def _weight_bytes(step: Step, config: Config) -> int:
     """Bytes of a step's column blocks and their tables."""
     if not isinstance(step.layer, Linear):
         return 0
-    rows = sum(block.depth + REQUANTIZE.entry_bytes for block in step.layer.blocks)
+    rows = sum(block.groups * (block.depth + REQUANTIZE.entry_bytes) for block in step.layer.blocks)
     return rows * config.lanes
 
 
@@ -204,10 +204,11 @@ def _ring_uses(
                 size = words(block.depth, config.banks)
                 needed, available = (first + size) * word_bytes, config.row_words * word_bytes
                 need(layer.name, needed, "bytes of row memory", available, "row_words", config)
+                load_bytes = block.groups * (size * word_bytes + table_bytes)
                 use = RingUse(
                     size=size,
                     first=first,
-                    load_cycles=words(size * word_bytes + table_bytes, config.bus_bytes),
+                    load_cycles=words(load_bytes, config.bus_bytes),
                     use_cycles=size * count,
                 )
                 uses.append(use)

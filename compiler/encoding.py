@@ -39,8 +39,12 @@ def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8
         block for layer in lowered.layers if isinstance(layer, Linear) for block in layer.blocks
     )
     for offset, block in zip(allocation.block_offsets, blocks, strict=True):
-        table = _table(block.addend, block.multiplier, block.shift)
-        put(offset, table + block.weight.tobytes())
+        content = b""
+        for start in range(0, block.groups * lowered.lanes, lowered.lanes):
+            own = slice(start, start + lowered.lanes)
+            content += _table(block.addend[own], block.multiplier[own], block.shift[own])
+            content += block.weight[:, own].tobytes()
+        put(offset, content)
     return window
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from compiler.packing import HeadPacking
 from spec.image import TensorPart
-from spec.isa import Activation, Destination
+from spec.isa import HEAD_SCALE, HEAD_SCALES, Activation, Destination
 from spec.model_file import Model
 
 __all__ = [
@@ -47,7 +47,8 @@ class Role(Enum):
 class Block:
     """One column block: `lanes` output channels; unused lanes carry zeros.
 
-    weight : int8 [depth, lanes]; addend, multiplier, shift : int64 [lanes]
+    With head groups: up to as many column blocks side by side, each whole but the last.
+    weight : int8 [depth, groups * lanes]; addend, multiplier, shift : int64 [groups * lanes]
     """
 
     weight: NDArray[np.int8]
@@ -58,6 +59,10 @@ class Block:
     word: int
     """Where the block's word (or word pair) lies in a target row."""
     views: tuple[View, ...]
+    groups: int = 1
+    """Head groups that take part."""
+    group_words: int = 0
+    """Words from one group's result to the next one's."""
     first_input: int = 0
     """Of a block that takes some of the inputs (a chunk): the first; a multiple of lanes."""
     adds: bool = False
@@ -108,7 +113,7 @@ class Linear:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One attention head."""
+    """One attention head, and those of the other head groups beside it."""
 
     first_lane: int
     word: int
@@ -118,11 +123,27 @@ class Head:
     output_multiplier: int
     output_shift: int
     views: tuple[View, ...]
+    beside: tuple["Head", ...] = ()
+    """One head in each further head group; `views` of the first has theirs too."""
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """Of its ATTENTION, but for sizes and places."""
+        scales = {name: getattr(self, name) for name in HEAD_SCALE}
+        return {"first_lane": self.first_lane, **scales, "further_groups": len(self.beside)}
+
+    @property
+    def scales_beside(self) -> dict[str, int]:
+        """Fields of HEAD_SCALES."""
+        fields = dict.fromkeys(HEAD_SCALES.members, 0)
+        for group, other in enumerate(self.beside, start=1):
+            fields |= {f"{name}_{group}": getattr(other, name) for name in HEAD_SCALE}
+        return fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """The heads of one group."""
+    """The heads of one group (with head groups: of one round of groups)."""
 
     name: str
     heads: tuple[Head, ...]
@@ -189,7 +210,8 @@ class Lowered:
                     f"{sum(block.columns for block in layer.blocks)} columns"
                 )
             elif isinstance(layer, Attention):
-                lines.append(f"{layer.name:<24} attention, {len(layer.heads)} heads")
+                heads = sum(1 + len(head.beside) for head in layer.heads)
+                lines.append(f"{layer.name:<24} attention, {heads} heads")
             elif isinstance(layer, Mean):
                 lines.append(f"{layer.name:<24} mean of patches, word {layer.word}")
             else:

@@ -102,8 +102,9 @@ def _of_layer(lowered: Lowered, plan: Allocation, layer: Linear) -> Iterator[Loo
         behind = order[order.index(INPUTS) + 1 :] if INPUTS in order else ()
         sums = PARTIAL_WORDS * (rows if TOKENS in behind else tile) if INPUTS in order else 0
         sums *= columns if COLUMNS in behind else 1
+        sums *= max(block.groups for block in layer.blocks)
         resident = tile if not order or order[0] == TOKENS else rows
-        loaded = again * len(layer.blocks) * block_bytes
+        loaded = again * sum(block.groups for block in layer.blocks) * block_bytes
         array = rows * len(layer.blocks) * block_words
         yield LoopOrder(
             layer=layer.name if layer.role not in _PARTS else f"{layer.name} {layer.role.value}",
@@ -146,7 +147,7 @@ def _strides(lowered: Lowered, layer: Linear) -> tuple[int, int]:
         "patches": words(shape.patch_dim, lanes),
         "residual": 2 * words(shape.embed_dim, lanes),
         "norm": words(shape.embed_dim, lanes),
-        "query": packing.head_words,
+        "query": packing.query_words,
         "context": packing.context_words,
         "hidden": words(shape.mlp_dim, lanes),
         "pool": words(shape.embed_dim, lanes),
@@ -165,7 +166,7 @@ def _others(lowered: Lowered, plan: Allocation, role: Role, tile: int) -> int:
     match role:
         case Role.QUERY | Role.KEY | Role.VALUE:
             size = plan.regions["context"].size if "context" in plan.regions else n * turn
-            query = 0 if role == Role.QUERY else n * packing.head_words
+            query = 0 if role == Role.QUERY else n * packing.query_words
             return residual + size + query
         case Role.FC1:
             return 2 * tile * dim_words if spilled else residual

@@ -1,5 +1,7 @@
 """First step: the network as layers of column blocks, in the hardware's packing; no addresses."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,12 @@ def lower(model: Model, config: Config) -> Lowered:
     """Split every layer into column blocks and bring heads into the hardware's packing."""
     shape = model.config
     lanes = config.lanes
-    packing = HeadPacking(lanes=lanes, heads=shape.heads, head_dim=shape.head_dim)
+    packing = HeadPacking(
+        lanes=lanes,
+        heads=shape.heads,
+        head_dim=shape.head_dim,
+        head_groups=config.head_groups,
+    )
     source = _Lowering(model, config, packing)
     dim_words = words(shape.embed_dim, lanes)
     position = np.zeros((shape.tokens, dim_words * lanes), np.int16)
@@ -59,6 +66,7 @@ class _Lowering:
     def __init__(self, model: Model, config: Config, packing: HeadPacking) -> None:
         self.model, self.packing = model, packing
         self.banks, self.lanes = config.banks, config.lanes
+        self.head_groups = config.head_groups
         self.shape = model.config
 
     def block(
@@ -68,9 +76,13 @@ class _Lowering:
         word: int,
         views: tuple[View, ...],
         weight: NDArray[np.int8] | None = None,
+        group_words: int = 1,
     ) -> Block:
-        """The outputs `channels` (-1: an unused lane) of layer `name` as a block."""
-        used = channels >= 0
+        """The outputs `channels` (-1: an unused lane) of layer `name` as a block.
+
+        channels : int64 [groups * lanes]
+        """
+        used, groups = channels >= 0, len(channels) // self.lanes
 
         def pick(values: NDArray[np.generic]) -> NDArray[np.int64]:
             return np.where(used, values[..., channels], 0)
@@ -81,9 +93,11 @@ class _Lowering:
             addend=pick(self.model[f"{name}.bias"]).astype(np.int64),
             multiplier=pick(self.model[f"{name}.mult"]).astype(np.int64),
             shift=pick(self.model[f"{name}.shift"]).astype(np.int64),
-            columns=int(used.sum()),
+            columns=(groups - 1) * self.lanes + int(used[-self.lanes :].sum()),
             word=word,
             views=views,
+            groups=groups,
+            group_words=group_words if groups > 1 else 0,
         )
 
     def blocks(
@@ -95,23 +109,25 @@ class _Lowering:
         wide: bool = False,
         weight: NDArray[np.int8] | None = None,
     ) -> tuple[Block, ...]:
-        """All outputs of a layer in their own order, `lanes` a block."""
-        out = []
-        for number, start in enumerate(range(0, outputs, self.lanes)):
-            channels = np.arange(start, start + self.lanes)
+        """All outputs of a layer in their own order, `lanes` of each head group a block."""
+        out, size, result_words = [], self.head_groups * self.lanes, 2 if wide else 1
+        for start in range(0, outputs, size):
+            groups = min(self.head_groups, words(outputs - start, self.lanes))
+            channels = np.arange(start, start + groups * self.lanes)
             channels = np.where(channels < outputs, channels, -1)
             part = TensorPart(
                 pc=0,
                 memory="token",
-                words=2 if wide else 1,
+                words=groups * result_words,
                 bits=16 if wide else 8,
                 row=row,
                 rows=rows,
                 channel=start,
-                count=min(self.lanes, outputs - start),
+                count=min(size, outputs - start),
             )
-            word = number * (2 if wide else 1)
-            out.append(self.block(name, channels, word, ((name, part),), weight))
+            word = start // self.lanes * result_words
+            views = ((name, part),)
+            out.append(self.block(name, channels, word, views, weight, result_words))
         return tuple(out)
 
     def linear(
@@ -176,9 +192,9 @@ class _Lowering:
         )
 
     def attention(self, name: str) -> list[Layer]:
-        """Q, K, V and the heads, group by group."""
+        """Q, K, V and the heads, group by group (round by round)."""
         layers: list[Layer] = []
-        for group in range(self.packing.groups):
+        for groups in self.packing.rounds:
             for index, (role, target) in enumerate(
                 ((Role.QUERY, "query"), (Role.KEY, "key"), (Role.VALUE, "value"))
             ):
@@ -191,41 +207,60 @@ class _Lowering:
                         target=target,
                         destination=Destination.ROWS if on_chip else Destination.TOKENS,
                         blocks=tuple(
-                            self.projection(name, index, group, word)
+                            self.projection(name, index, groups, word)
                             for word in range(self.packing.head_words)
                         ),
-                        first_reader=role == Role.QUERY and group == 0,
+                        first_reader=role == Role.QUERY and groups[0] == 0,
                     )
                 )
             layers.append(
                 Attention(
                     name=name,
-                    heads=tuple(self.head(name, h) for h in self.packing.heads_of(group)),
-                    last_group=group == self.packing.groups - 1,
+                    heads=tuple(
+                        self.heads_beside(name, groups, number)
+                        for number in range(len(self.packing.heads_of(groups[0])))
+                    ),
+                    last_group=groups[-1] == self.packing.groups - 1,
                 )
             )
         return layers
 
-    def projection(self, name: str, index: int, group: int, word: int) -> Block:
-        """Word `word` of a group's Q (index 0), K (1) or V (2)."""
-        channels = self.packing.channels(group, word)
+    def projection(self, name: str, index: int, groups: range, word: int) -> Block:
+        """Word `word` of the Q (index 0), K (1) or V (2) of groups of heads, side by side."""
+        packing, tokens = self.packing, self.shape.tokens
+        channels = np.concatenate([packing.channels(group, word) for group in groups])
         views = []
-        for head in self.packing.heads_of(group):
-            start = word * self.lanes
-            part = TensorPart(
-                pc=0,
-                memory="row" if index else "token",
-                rows=self.shape.tokens,
-                lane=self.packing.first_lane(head),
-                channel=head * self.shape.head_dim + start,
-                count=min(self.lanes, self.shape.head_dim - start),
-            )
-            views.append((f"{name}.{'qkv'[index]}", part))
+        for number, group in enumerate(groups):
+            for head in packing.heads_of(group):
+                start = word * self.lanes
+                part = TensorPart(
+                    pc=0,
+                    memory="row" if index else "token",
+                    words=1 if index else len(groups),
+                    skip=number * tokens if index else 0,
+                    rows=tokens,
+                    lane=packing.first_lane(head) + (0 if index else number * self.lanes),
+                    channel=head * self.shape.head_dim + start,
+                    count=min(self.lanes, self.shape.head_dim - start),
+                )
+                views.append((f"{name}.{'qkv'[index]}", part))
         moved = np.where(channels >= 0, channels + index * self.shape.attention_dim, -1)
-        return self.block(f"{name}.qkv", moved, word, tuple(views))
+        group_words = 1 if index else packing.head_words
+        return self.block(f"{name}.qkv", moved, word, tuple(views), group_words=group_words)
 
-    def head(self, name: str, head: int) -> Head:
-        """One head's scales and what it makes."""
+    def heads_beside(self, name: str, groups: range, number: int) -> Head:
+        """Head `number` of each group of heads that has one: what one ATTENTION does."""
+        heads = [
+            heads[number] for heads in map(self.packing.heads_of, groups) if number < len(heads)
+        ]
+        first, *others = (
+            self.head(name, head, place, len(heads)) for place, head in enumerate(heads)
+        )
+        views = tuple(view for head in (first, *others) for view in head.views)
+        return replace(first, views=views, beside=tuple(others))
+
+    def head(self, name: str, head: int, place: int, beside: int) -> Head:
+        """One head's scales and what it makes, in head group `place` of `beside` at work."""
         tokens, packing = self.shape.tokens, self.packing
         word = head // packing.heads_per_group * packing.head_words
         views: list[View] = []
@@ -235,6 +270,7 @@ class _Lowering:
                 memory=memory,
                 words=words(tokens, self.banks),
                 bits=bits,
+                skip=place * tokens,
                 rows=tokens,
                 plane=head,
                 count=tokens,
@@ -243,9 +279,9 @@ class _Lowering:
         context = TensorPart(
             pc=0,
             memory="token",
-            words=packing.head_words,
+            words=beside * packing.head_words,
             rows=tokens,
-            lane=packing.first_lane(head),
+            lane=place * packing.head_words * self.lanes + packing.first_lane(head),
             channel=head * self.shape.head_dim,
             count=self.shape.head_dim,
         )

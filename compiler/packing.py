@@ -24,6 +24,8 @@ class HeadPacking:
     lanes: int
     heads: int
     head_dim: int
+    head_groups: int = 1
+    """Of the machine: groups of heads that are worked on side by side."""
 
     @property
     def lane_stride(self) -> int:
@@ -47,6 +49,19 @@ class HeadPacking:
     def groups(self) -> int:
         """Groups of heads that share words."""
         return -(-self.heads // self.heads_per_group)
+
+    @property
+    def rounds(self) -> tuple[range, ...]:
+        """The groups of heads, as many at a time as the machine has head groups."""
+        step = self.head_groups
+        return tuple(
+            range(first, min(first + step, self.groups)) for first in range(0, self.groups, step)
+        )
+
+    @property
+    def query_words(self) -> int:
+        """Words of one token's queries in a round."""
+        return len(self.rounds[0]) * self.head_words
 
     @property
     def context_words(self) -> int:

@@ -122,6 +122,7 @@ def add_mean(
             "score_shift": 0,
             "output_multiplier": layer.output_multiplier,
             "output_shift": layer.output_shift,
+            "further_groups": 0,
         },
         wait=[Semaphore.ARRAY_DONE],
         signal={Semaphore.ARRAY_DONE} | ends if layer.last else set(),

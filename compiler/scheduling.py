@@ -207,6 +207,7 @@ class Scheduler:
                 "row": place.row,
                 "depth": layer.blocks[index].depth,
                 "table": place.table,
+                "further_groups": layer.blocks[index].groups - 1,
             },
             wait=[S.WEIGHTS_FREE] if place.waits else [],
             signal=[S.WEIGHTS_READY],
@@ -238,6 +239,7 @@ class Scheduler:
                 "activation_zero_point": layer.activation_zero_point,
                 "accumulate": int(block.adds),
                 "partial": self.sums(layer, block).base if block.adds else 0,
+                "group_words": block.group_words,
             },
             wait=wait,
             signal=signal,
@@ -346,6 +348,8 @@ class Scheduler:
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
+            if head.beside:
+                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
@@ -371,15 +375,11 @@ class Scheduler:
             "value": self.plan.value_row,
             "head_words": self.lowered.packing.head_words,
             "head_dim": self.shape.head_dim,
-            "first_lane": head.first_lane,
             "target": target,
             "target_stride": stride,
             "queries": live_rows(),
             "keys": live_rows(),
-            "score_multiplier": head.score_multiplier,
-            "score_shift": head.score_shift,
-            "output_multiplier": head.output_multiplier,
-            "output_shift": head.output_shift,
+            **head.fields,
         }
 
     def end_of_keys(self) -> set[Semaphore]:

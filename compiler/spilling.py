@@ -69,11 +69,11 @@ class SpillingScheduler(Scheduler):
             return rows_of(region, prefix, region.rows - prefix)
         return region
 
-    def context(self, group: int) -> Region:
-        """The buffer of a group's context."""
-        buffers = min(CONTEXT_BUFFERS, self.lowered.packing.groups)
+    def context(self, number: int) -> Region:
+        """The buffer of a round's context."""
+        buffers = min(CONTEXT_BUFFERS, len(self.lowered.packing.rounds))
         n = self.shape.tokens
-        return rows_of(self.plan.regions["context"], group % buffers * n, n)
+        return rows_of(self.plan.regions["context"], number % buffers * n, n)
 
     def pieces(self, tile: Tile) -> Iterator[Tile]:
         """Rows of a tile, counted from its first: the same places in every tile."""
@@ -226,16 +226,16 @@ class SpillingScheduler(Scheduler):
             "residual", first, self.slot("residual", piece.first, piece.count), wait=wait
         )
         place = self.slot("rows", piece.first, piece.count)
-        length = packing.head_words
-        for group in range(packing.groups):
-            target = replace(place, base=place.base + group * length)
-            start = (group * self.shape.tokens + first) * length * self.plan.config.lanes
-            final = group == packing.groups - 1
+        for groups in packing.rounds:
+            length, before = len(groups) * packing.head_words, groups[0] * packing.head_words
+            target = replace(place, base=place.base + before)
+            start = (before * self.shape.tokens + first * length) * self.plan.config.lanes
+            final = groups[-1] == packing.groups - 1
             self.out.add(
                 "context",
                 Opcode.LOAD_TOKENS,
                 transfer(target, Window.SCRATCH, self.plan.scratch["context"] + start, length),
-                wait=[] if group else then,
+                wait=[] if groups[0] else then,
                 token_signal=S.TOKENS_READY if final else None,
             )
 
@@ -245,15 +245,18 @@ class SpillingScheduler(Scheduler):
         """The heads of a group, and the store of their context."""
         packing = self.lowered.packing
         group = layer.heads[0].word // packing.head_words
-        buffer = self.context(group)
+        number, rounds = group // packing.head_groups, packing.rounds
+        buffer = self.context(number)
         for head in layer.heads:
             first, final = head is layer.heads[0], head is layer.heads[-1]
             wait = {S.ARRAY_DONE} if first else set()
-            if first and group >= CONTEXT_BUFFERS:
+            if first and number >= CONTEXT_BUFFERS:
                 wait.add(S.RESULT_STORED)
             signal = {S.CONTEXT_READY} if final else set()
             if final and layer.last_group:
                 signal |= self.end_of_keys()
+            if head.beside:
+                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
             self.out.add(
                 layer.name,
                 Opcode.ATTENTION,
@@ -263,11 +266,12 @@ class SpillingScheduler(Scheduler):
                 views=head.views,
             )
         offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
-        free = {S.RESULT_STORED} if group + CONTEXT_BUFFERS < packing.groups else set()
+        length = len(rounds[number]) * packing.head_words
+        free = {S.RESULT_STORED} if number + CONTEXT_BUFFERS < len(rounds) else set()
         self.out.add(
             "context",
             Opcode.STORE_TOKENS,
-            transfer(buffer, Window.SCRATCH, self.plan.scratch["context"] + offset),
+            transfer(buffer, Window.SCRATCH, self.plan.scratch["context"] + offset, length),
             wait=[S.CONTEXT_READY],
             signal=free | ({S.SPILLED} if layer.last_group else set()),
         )

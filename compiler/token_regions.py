@@ -126,7 +126,7 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
     least = shape.prefix_tokens + 1
     means = n * dim_words if shape.pooling == "mean" else dim_words
     turn = n * max(dim_words, packing.context_words)
-    query, context = n * packing.head_words, n * packing.context_words
+    query, context = n * packing.query_words, n * packing.context_words
     embed = {
         "embed.position": residual,
         "patch_embed": residual + patch_words * min(PATCH_BUFFERS, shape.patches),
@@ -147,7 +147,7 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
         {
             "patch_embed": least * (3 * dim_words + patch_words),
             "blocks.0.attn": n * dim_words
-            + (1 + min(CONTEXT_BUFFERS, packing.groups)) * n * packing.head_words,
+            + (1 + min(CONTEXT_BUFFERS, len(packing.rounds))) * n * packing.query_words,
             "blocks.0.mlp.fc1": least
             * (2 * dim_words + max(dim_words, packing.context_words) + hidden),
             "head": means + result,
@@ -193,7 +193,7 @@ def _whole_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         residual,
         region("norm", n, words(shape.embed_dim, lanes), "attention", "mlp", "head"),
         patches,
-        region("query", n, packing.head_words, "attention"),
+        region("query", n, packing.query_words, "attention"),
         region("context", n, packing.context_words, "attention"),
         region("hidden", n, words(shape.mlp_dim, lanes), "mlp"),
         *_head_regions(lowered),
@@ -219,7 +219,7 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         *_patch_regions(lowered, tiling),
         even,
         replace(odd, base=max(config.token_words - odd.size, 0)),
-        region("query", n, packing.head_words, *attention),
+        region("query", n, packing.query_words, *attention),
         region("hidden even", tile, hidden, "mlp even"),
         region("hidden odd", tile, hidden, "mlp odd"),
         *_head_regions(lowered),
@@ -251,12 +251,12 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
         return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
 
     rows = max(dim_words, packing.context_words)
-    buffers = n * min(CONTEXT_BUFFERS, packing.groups)
+    buffers = n * min(CONTEXT_BUFFERS, len(packing.rounds))
     return [
         region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
         region("tokens", n, dim_words, "attention", *["head"] * (shape.pooling == "mean")),
-        region("query", n, packing.head_words, "attention", "last head"),
-        region("context", buffers, packing.head_words, "attention", "last head"),
+        region("query", n, packing.query_words, "attention", "last head"),
+        region("context", buffers, packing.query_words, "attention", "last head"),
         region("rows", tile, rows, "embed", "mlp", "head"),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
         region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
@@ -299,7 +299,10 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
     if tiling.tokens and not tiling.spilled:
         turned = {f"{phase} {turn}" for phase in phases for turn in TURNS}
         phases = phases | turned
-    most = max(rows[layer.role] * layer.slots for layer in chunked)
+    most = max(
+        rows[layer.role] * layer.slots * max(block.groups for block in layer.blocks)
+        for layer in chunked
+    )
     return [Region(name="sums", rows=most, stride=PARTIAL_WORDS, phases=frozenset(phases))]
 
 

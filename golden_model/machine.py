@@ -223,7 +223,10 @@ class _Machine:
         fields, count = instruction.fields, self.rows(instruction)
         if instruction.opcode == Opcode.FULLY_CONNECTED:
             return count * fields["depth"] * fields["columns"]
-        return 2 * count * resolve_rows(fields["keys"], self.memory.live) * fields["head_dim"]
+        if instruction.opcode != Opcode.ATTENTION:
+            return 0
+        keys = resolve_rows(fields["keys"], self.memory.live)
+        return 2 * count * keys * fields["head_dim"] * (1 + fields["further_groups"])
 
     def fault(self, text: str, code: Error, pc: int) -> MachineError:
         """Build the exception for an instruction."""

@@ -14,7 +14,10 @@ __all__ = ["check_instruction"]
 
 def check_instruction(instruction: Instruction, config: Config) -> None:
     """Raise `MachineError` for operands no instruction can have and for misused semaphores."""
+    if instruction.opcode == Opcode.HEAD_SCALES and config.head_groups == 1:
+        raise MachineError("HEAD_SCALES on a machine of one head group", Error.OPCODE)
     check = {
+        Opcode.LOAD_WEIGHTS: _check_groups,
         Opcode.FULLY_CONNECTED: _check_fully_connected,
         Opcode.ATTENTION: _check_attention,
         Opcode.NORMALIZE: _check_normalize,
@@ -39,11 +42,17 @@ def _check_fully_connected(f: Mapping, config: Config) -> None:
     _check_rows(f["rows"], config)
     if not f["depth"]:
         _refuse("depth is 0")
-    if not 1 <= f["columns"] <= config.lanes:
-        _refuse(f"{f['columns']} columns, must be 1..{config.lanes}")
+    if not 1 <= f["columns"] <= config.head_groups * config.lanes:
+        _refuse(f"{f['columns']} columns, must be 1..{config.head_groups * config.lanes}")
+
+
+def _check_groups(f: Mapping, config: Config) -> None:
+    if f["further_groups"] >= config.head_groups:
+        _refuse(f"{f['further_groups']} further head groups, there are {config.head_groups - 1}")
 
 
 def _check_attention(f: Mapping, config: Config) -> None:
+    _check_groups(f, config)
     _check_rows(f["queries"], config)
     _check_rows(f["keys"], config)
     words, head_dim, first, lanes = f["head_words"], f["head_dim"], f["first_lane"], config.lanes
@@ -70,6 +79,9 @@ def _check_semaphores(instruction: Instruction) -> None:
     """Only a semaphore's producer gives it, only its consumer takes it."""
     queue = instruction.queue
     assert queue is not None
+    given = instruction.signal or instruction.token_signal or instruction.token_wait
+    if instruction.opcode == Opcode.HEAD_SCALES and given:
+        raise MachineError("HEAD_SCALES has no rows and gives no credits", Error.SEMAPHORE)
     for verb, allowed, several, single in (
         ("take", CONSUMER_OF, instruction.wait, instruction.token_wait),
         ("give", PRODUCER_OF, instruction.signal, instruction.token_signal),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden_model.machine_groups import execute_in_groups
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.trace import Writes
 from golden_model.units.gelu import gelu_activation
@@ -31,7 +32,10 @@ def execute(memory: Memories, instruction: Instruction) -> Writes:
     single = instruction.token_wait is not None and instruction.opcode in NO_TOKEN_WAIT
     if single or (instruction.token_signal is not None and instruction.opcode in NO_TOKEN_SIGNAL):
         raise MachineError("a credit a row, of an instruction without rows", Error.OPERAND)
-    return EXECUTE[instruction.opcode](memory, instruction.fields)
+    if instruction.opcode == Opcode.HEAD_SCALES:
+        memory.head_scales = instruction.fields
+        return _no_writes(memory)
+    return execute_in_groups(EXECUTE[instruction.opcode], memory, instruction)
 
 
 def _no_writes(memory: Memories) -> Writes:

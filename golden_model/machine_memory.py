@@ -1,5 +1,6 @@
 """The machine's memories, in bytes, with every access checked."""
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from golden_model.errors import GoldenError
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import PARTIAL_WORDS, Window
+from spec.isa import HEAD_SCALES, PARTIAL_WORDS, Window
 from spec.registers import Error
 
 __all__ = ["MachineError", "Memories"]
@@ -35,17 +36,27 @@ class Memories:
         banks, lanes = config.banks, config.lanes
         self.token = np.zeros((config.token_words, lanes), np.uint8)
         """[token_words, lanes]"""
-        self.row = np.zeros((banks, config.row_words, lanes), np.uint8)
-        """[banks, row_words, lanes]"""
-        self.column_table = np.zeros((config.column_tables, lanes, 3), np.int64)
-        """addend, multiplier and shift; LayerNorm: offset, gain (signed) and shift"""
+        self.rows = np.zeros((config.head_groups, banks, config.row_words, lanes), np.uint8)
+        self.row = self.rows[0]
+        """Of one head group (see `group`), [banks, row_words, lanes]"""
+        self.tables = np.zeros((config.head_groups, config.column_tables, lanes, 3), np.int64)
+        self.column_table = self.tables[0]
+        """Likewise: addend, multiplier and shift; LayerNorm: offset, gain (signed) and shift"""
+        self.head_scales: Mapping[str, int] = dict.fromkeys(HEAD_SCALES.members, 0)
+        """Fields of the last HEAD_SCALES."""
         self.norm_table = np.zeros((config.norm_tables * lanes, 3), np.int64)
         self.window = {key: np.frombuffer(value, np.uint8).copy() for key, value in windows.items()}
         self.live = 0
         if seed is not None:
             rng = np.random.default_rng(seed)
             self.token[:] = rng.integers(0, 256, self.token.shape)
-            self.row[:] = rng.integers(0, 256, self.row.shape)
+            self.rows[:] = rng.integers(0, 256, self.rows.shape)
+
+    def group(self, number: int) -> "Memories":
+        """The memories as head group `number` sees them: its own row memory and column tables."""
+        view = copy.copy(self)
+        view.row, view.column_table = self.rows[number], self.tables[number]
+        return view
 
     def dram(self, window: Window, offset: int, size: int, write: bool = False) -> slice:
         """A checked range of a DRAM window."""

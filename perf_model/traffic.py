@@ -38,7 +38,8 @@ def traffic(image: Image, config: Config) -> tuple[Traffic, ...]:
         f = op.fields
         match op.opcode:
             case Opcode.LOAD_WEIGHTS:
-                window, size = Window.WEIGHTS, (REQUANTIZE.entry_bytes + f["depth"]) * config.lanes
+                block_bytes = (REQUANTIZE.entry_bytes + f["depth"]) * config.lanes
+                window, size = Window.WEIGHTS, (1 + f["further_groups"]) * block_bytes
             case Opcode.LOAD_NORM:
                 window, size = Window.WEIGHTS, REQUANTIZE.entry_bytes * f["channels"]
             case Opcode.LOAD_TOKENS | Opcode.STORE_TOKENS:

@@ -1,10 +1,9 @@
 """The machine between the bus channels and the host registers: everything a run resets."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl_gen.buffers.row_memory import RowMemory
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
@@ -12,46 +11,33 @@ from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
 from rtl_gen.dma.storer import Storer
 from rtl_gen.error_collector import ErrorCollector
+from rtl_gen.head_group import ERRORS
+from rtl_gen.head_groups import HeadGroups
 from rtl_gen.host.counters import events_layout
 from rtl_gen.index_engine.index_engine import IndexEngine
 from rtl_gen.interfaces import ERROR, PC_BITS, ROWS_BITS, WINDOWS
-from rtl_gen.pe_array.pe_array import PEArray
-from rtl_gen.postproc.epilogue import Epilogue
 from rtl_gen.postproc.layer_norm import LayerNorm
-from rtl_gen.postproc.softmax import Softmax
 from rtl_gen.sequencer.array_controller import ArrayController
 from rtl_gen.sequencer.dispatcher import Dispatcher
 from rtl_gen.sequencer.instruction_queue import InstructionQueue
 from rtl_gen.sequencer.semaphores import Semaphores
 from rtl_gen.sequencer.stall_monitor import StallMonitor
 from rtl_gen.sequencer.vector_issue import VectorIssue
+from rtl_gen.trace import trace_layout
 from spec.config import Config
 from spec.isa import Queue, Window
 from spec.registers import STALLS, Error
 
-__all__ = ["FETCH", "LOAD", "Core", "trace_layout"]
+__all__ = ["FETCH", "LOAD", "Core"]
 
 FETCH, LOAD = 0, 1
 """Clients of the read channel; the fetcher has priority."""
 
-# Clients of token memory, in order of priority: what holds up the array comes first.
-_RESIDUAL, _PARTIAL, _OPERAND, _NORM, _STORE = range(5)
-_EPILOGUE, _NORMALIZED, _LOADED = range(3)
-
-
-def trace_layout(config: Config) -> dict[str, data.StructLayout]:
-    """Every write of a result, as the trace ports report it: one layout for each kind."""
-    lanes, banks = config.lanes, config.banks
-    return {
-        "token": data.StructLayout(
-            {"valid": 1, "pc": PC_BITS, "address": 18, "mask": lanes, "data": lanes * 8}
-        ),
-        "row": data.StructLayout(
-            {"valid": 1, "pc": PC_BITS, "bank": range(banks), "address": 18, "data": lanes * 8}
-        ),
-        "score": data.StructLayout({"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}),
-        "prob": data.StructLayout({"valid": 1, "pc": PC_BITS, "data": banks * 8}),
-    }
+# Clients of token memory, in order of priority: what holds up the array comes first. Of the first
+# ones there is one in each head group.
+_GROUP_READERS = ("residual", "partial")
+_OPERAND, _NORM, _STORE = range(3)
+_NORMALIZED, _LOADED = range(2)
 
 
 class Core(wiring.Component):
@@ -76,7 +62,12 @@ class Core(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._config = config
         bus_bits = config.bus_bits
-        events = events_layout(banks=config.banks, lanes=config.lanes, bus_bits=bus_bits)
+        events = events_layout(
+            banks=config.banks,
+            lanes=config.lanes,
+            bus_bits=bus_bits,
+            head_groups=config.head_groups,
+        )
         super().__init__(
             {
                 "begin": In(1),
@@ -116,7 +107,10 @@ class Core(wiring.Component):
         logic = c.logic_multipliers
         m.submodules.fetcher = self.fetcher = Fetcher(bus_bits=c.bus_bits, depth=c.queue_depth)
         m.submodules.dispatcher = self.dispatcher = Dispatcher(
-            lanes=c.lanes, max_tokens=c.max_tokens, max_head_words=c.max_head_words
+            lanes=c.lanes,
+            max_tokens=c.max_tokens,
+            max_head_words=c.max_head_words,
+            head_groups=c.head_groups,
         )
         self.queues = {}
         for queue in Queue:
@@ -125,35 +119,33 @@ class Core(wiring.Component):
         m.submodules.semaphores = self.semaphores = Semaphores(takers=2, givers=5)
         m.submodules.vector_issue = self.vector_issue = VectorIssue()
         m.submodules.controller = self.controller = ArrayController(
-            **sizes, prob_words=c.prob_words, max_head_words=c.max_head_words
+            **sizes,
+            prob_words=c.prob_words,
+            max_head_words=c.max_head_words,
+            head_groups=c.head_groups,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
         m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
-        m.submodules.pe_array = self.pe_array = PEArray(
-            **sizes, register_operands=c.register_operands
+        m.submodules.head_groups = self.head_groups = HeadGroups(
+            **sizes,
+            head_groups=c.head_groups,
+            vector_lanes=c.vector_lanes,
+            score_lanes=c.score_lanes,
+            row_words=c.row_words,
+            column_tables=c.column_tables,
+            score_words=c.score_words,
+            prob_words=c.prob_words,
+            register_operands=c.register_operands,
+            logic_multipliers=logic,
         )
-        m.submodules.row_memory = self.row_memory = RowMemory(**sizes, words=c.row_words)
         m.submodules.token_memory = self.token_memory = TokenMemory(
-            lanes=c.lanes, words=c.token_words, readers=5
-        )
-        m.submodules.column_tables = self.column_tables = TableMemory(
-            words=c.column_tables * c.lanes // c.vector_lanes, entries=c.vector_lanes
+            lanes=c.lanes,
+            words=c.token_words,
+            readers=len(_GROUP_READERS) * c.head_groups + 3,
+            writers=c.head_groups + 2,
         )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
             words=c.norm_tables * c.lanes // c.norm_lanes, entries=c.norm_lanes
-        )
-        m.submodules.epilogue = self.epilogue = Epilogue(
-            **sizes,
-            vector_lanes=c.vector_lanes,
-            column_tables=c.column_tables,
-            logic_multipliers=logic,
-        )
-        m.submodules.softmax = self.softmax = Softmax(
-            banks=c.banks,
-            score_lanes=c.score_lanes,
-            score_words=c.score_words,
-            prob_words=c.prob_words,
-            logic_multipliers=logic,
         )
         m.submodules.layer_norm = self.layer_norm = LayerNorm(
             lanes=c.lanes,
@@ -170,6 +162,7 @@ class Core(wiring.Component):
             token_words=c.token_words,
             column_tables=c.column_tables,
             norm_tables=c.norm_tables,
+            head_groups=c.head_groups,
         )
         m.submodules.storer = self.storer = Storer(
             lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words
@@ -205,7 +198,7 @@ class Core(wiring.Component):
         connect(m, self.vector_issue.command, self.layer_norm.command)
         connect(m, self.controller.take_token, semaphores.take_token[0])
         connect(m, self.layer_norm.take_token, semaphores.take_token[1])
-        givers = (self.loader, self.epilogue, self.layer_norm, self.storer, self.vector_issue)
+        givers = (self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue)
         for index, giver in enumerate(givers):
             m.d.comb += semaphores.give[index].eq(giver.give)
             if hasattr(giver, "give_token"):
@@ -215,8 +208,7 @@ class Core(wiring.Component):
         executors_idle = Cat(
             self.loader.idle,
             ~self.controller.active,
-            self.epilogue.idle,
-            self.softmax.idle,
+            self.head_groups.idle,
             self.layer_norm.idle,
             self.storer.idle,
         ).all()
@@ -233,7 +225,9 @@ class Core(wiring.Component):
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
-        controller, array, tokens = self.controller, self.pe_array, self.token_memory
+        controller, groups, tokens = self.controller, self.head_groups, self.token_memory
+        count = self._config.head_groups
+        readers, writers = tokens.read[len(_GROUP_READERS) * count :], tokens.write[count:]
         connect(m, flipped(self.read_request[FETCH]), self.fetcher.request)
         connect(m, flipped(self.read_request[LOAD]), self.loader.request)
         connect(m, flipped(self.read_data[FETCH]), self.fetcher.data)
@@ -244,76 +238,71 @@ class Core(wiring.Component):
 
         connect(m, controller.walk, self.index_engine.walk)
         connect(m, self.index_engine.step, controller.step)
-        control = controller.array
-        m.d.comb += [
-            self.row_memory.read_enable.eq(control.row_enable),
-            self.row_memory.read_address.eq(control.row_address),
-            self.row_memory.read_valid.eq(control.row_valid),
-            array.rows.eq(self.row_memory.read_data),
-            control.advance.eq(array.advance),
-            control.prob_data.eq(self.softmax.prob_data),
-            self.softmax.prob_enable.eq(controller.prob_enable),
-            self.softmax.prob_address.eq(controller.prob_address),
-            self.softmax.release.eq(controller.release),
-            self.softmax.release_words.eq(controller.release_words),
-        ]
-        for name in ("step_valid", "reduce", "first", "last", "row_last", "bank_valid"):
-            m.d.comb += getattr(array, name).eq(getattr(control, name))
-        m.d.comb += [array.scalars.eq(control.scalars), array.vector.eq(control.vector)]
+        connect(m, controller.array, groups.control)
+        for name in ("prob_enable", "prob_address", "release", "release_words"):
+            m.d.comb += getattr(groups, name).eq(getattr(controller, name))
+        for name in ("epilogue_command", "softmax_command", "reserve"):
+            connect(m, getattr(controller, name), getattr(groups, name))
+        connect(m, groups.prob_rows, controller.prob_rows)
+        if count > 1:
+            for name in ("fired", "groups", "next_groups", "group_words", "scales"):
+                m.d.comb += getattr(groups, name).eq(getattr(controller, name))
+            for name in ("row_group", "column_group"):
+                m.d.comb += getattr(groups, name).eq(getattr(self.loader, name))
 
-        connect(m, array.accumulators, self.epilogue.accumulators)
-        connect(m, array.scores, self.softmax.scores)
-        connect(m, controller.epilogue_command, self.epilogue.command)
-        connect(m, controller.softmax_command, self.softmax.command)
-        connect(m, controller.reserve, self.softmax.reserve)
-        connect(m, self.softmax.rows, controller.prob_rows)
-        connect(m, self.softmax.row_scale, self.epilogue.row_scale)
-
-        connect(m, self.epilogue.residual, tokens.read[_RESIDUAL])
-        connect(m, self.epilogue.partial, tokens.read[_PARTIAL])
-        connect(m, controller.read, tokens.read[_OPERAND])
-        connect(m, self.layer_norm.read, tokens.read[_NORM])
-        connect(m, self.storer.token_read, tokens.read[_STORE])
-        connect(m, self.epilogue.token_write, tokens.write[_EPILOGUE])
-        connect(m, self.layer_norm.write, tokens.write[_NORMALIZED])
-        connect(m, self.loader.token_write, tokens.write[_LOADED])
-        connect(m, self.epilogue.row_write, self.row_memory.epilogue)
-        connect(m, self.loader.row_write, self.row_memory.loader)
-        connect(m, self.epilogue.table, self.column_tables.read)
+        for number, name in enumerate(_GROUP_READERS):
+            for group in range(count):
+                connect(m, getattr(groups, name)[group], tokens.read[number * count + group])
+        connect(m, controller.read, readers[_OPERAND])
+        connect(m, self.layer_norm.read, readers[_NORM])
+        connect(m, self.storer.token_read, readers[_STORE])
+        for group in range(count):
+            connect(m, groups.token_write[group], tokens.write[group])
+        connect(m, self.layer_norm.write, writers[_NORMALIZED])
+        connect(m, self.loader.token_write, writers[_LOADED])
+        connect(m, self.loader.row_write, groups.row_load)
+        connect(m, self.loader.column_write, groups.column_load)
         connect(m, self.layer_norm.table, self.norm_tables.read)
-        connect(m, self.loader.column_write, self.column_tables.write)
         connect(m, self.loader.norm_write, self.norm_tables.write)
+        self._connect_traces(m)
 
-        sources = {
-            "token": tokens.trace,
-            "row": self.row_memory.trace,
-            "score": self.softmax.trace_score,
-            "prob": self.softmax.trace_prob,
-        }
-        for kind, source in sources.items():
-            target = getattr(self, f"trace_{kind}")
-            for field in trace_layout(self._config)[kind].members:
-                m.d.comb += target[field].eq(source[field])
+    def _connect_traces(self, m: Module) -> None:
+        """The trace ports."""
+        groups, layouts = self.head_groups, trace_layout(self._config)
+        for field in layouts["token"].members:
+            m.d.comb += self.trace_token[field].eq(self.token_memory.trace[field])
+        for kind in ("row", "score", "prob"):
+            target, sources = getattr(self, f"trace_{kind}"), getattr(groups, f"trace_{kind}")
+            for field in layouts[kind].members:
+                values = [source[field] for source in sources]
+                many = enumerate(values) if len(values) > 1 else ()
+                m.d.comb += [target[field][number].eq(value) for number, value in many]
+                if len(values) == 1:
+                    m.d.comb += target[field].eq(values[0])
 
     def _connect_errors(self, m: Module) -> None:
         """Every unit's own errors, and those the memories found in its accesses."""
-        tokens, rows = self.token_memory, self.row_memory
-        token, row, table = Error.TOKEN_ADDRESS, Error.ROW_ADDRESS, Error.TABLE_ADDRESS
-        array_pc, epilogue_pc = self.controller.pc, self.epilogue.pc
+        tokens, groups, count = self.token_memory, self.head_groups, self._config.head_groups
+        errors = dict(zip(ERRORS, groups.errors, strict=True))
+        token, table = Error.TOKEN_ADDRESS, Error.TABLE_ADDRESS
         norm_pc, load_pc = self.layer_norm.pc, self.loader.error.pc
+        m.d.comb += [groups.array_pc.eq(self.controller.pc), groups.load_pc.eq(load_pc)]
+        reads = len(_GROUP_READERS) * count
+
+        def writer(number: int) -> tuple[Value, Error, Value]:
+            return tokens.write_error[number], token, tokens.write[number].p.pc
+
         found = [
-            (tokens.read_error[_OPERAND], token, array_pc),
-            (tokens.read_error[_RESIDUAL], token, epilogue_pc),
-            (tokens.read_error[_PARTIAL], token, epilogue_pc),
-            (tokens.read_error[_NORM], token, norm_pc),
-            (tokens.write_error[_EPILOGUE], token, tokens.write[_EPILOGUE].p.pc),
-            (tokens.write_error[_NORMALIZED], token, tokens.write[_NORMALIZED].p.pc),
-            (tokens.write_error[_LOADED], token, tokens.write[_LOADED].p.pc),
-            (rows.read_error, row, array_pc),
-            (rows.epilogue_error, row, rows.epilogue.p.pc),
-            (rows.loader_error, row, rows.loader.p.pc),
-            (self.column_tables.write_error | self.norm_tables.write_error, table, load_pc),
-            (self.column_tables.read_error, table, epilogue_pc),
+            (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
+            *((tokens.read_error[n], token, groups.pc[n % count]) for n in range(reads)),
+            (tokens.read_error[reads + _NORM], token, norm_pc),
+            *(writer(number) for number in range(count + 2)),
+            *(
+                (errors[name].valid, errors[name].code, errors[name].pc)
+                for name in ERRORS
+                if name != "epilogue"
+            ),
+            (self.norm_tables.write_error, table, load_pc),
             (self.norm_tables.read_error, table, norm_pc),
             (self.semaphores.overflow, Error.SEMAPHORE, self.controller.pc),
         ]
@@ -322,18 +311,18 @@ class Core(wiring.Component):
             self.dispatcher.error,
             self.controller.error,
             self.vector_issue.error,
-            self.epilogue.error,
+            errors["epilogue"],
             self.layer_norm.error,
             self.loader.error,
             self.storer.error,
         ]
-        m.submodules.errors = errors = ErrorCollector(sources=len(found) + len(units))
+        m.submodules.errors = first = ErrorCollector(sources=len(found) + len(units))
         for index, (valid, code, pc) in enumerate(found):
-            source = errors.i[index]
+            source = first.i[index]
             m.d.comb += [source.valid.eq(valid), source.code.eq(code), source.pc.eq(pc)]
         for index, unit in enumerate(units, start=len(found)):
-            m.d.comb += errors.i[index].eq(unit)
-        m.d.comb += self.error.eq(errors.o)
+            m.d.comb += first.i[index].eq(unit)
+        m.d.comb += self.error.eq(first.o)
 
     def _connect_events(self, m: Module) -> None:
         """Counters, stall causes and the sign of life that the watchdog wants."""
@@ -343,8 +332,8 @@ class Core(wiring.Component):
         m.d.comb += [
             monitor.running.eq(self.running),
             state.fired.eq(controller.fired),
-            state.blocked_scores.eq(self.pe_array.blocked_scores),
-            state.blocked_accumulators.eq(self.pe_array.blocked_accumulators),
+            state.blocked_scores.eq(self.head_groups.blocked_scores),
+            state.blocked_accumulators.eq(self.head_groups.blocked_accumulators),
             state.wait_credits.eq(Mux(controller.active, 0, head.wait & ~self.semaphores.nonzero)),
             state.queue_empty.eq(head.empty),
             state.queue_head.eq(head.head),
@@ -369,18 +358,20 @@ class Core(wiring.Component):
             events.cycles.eq(self.running),
             events.array_busy_cycles.eq(self.running & controller.fired),
             events.macs_done.eq(controller.macs),
-            events.row_words_read.eq(self.row_memory.rows_read),
+            events.row_words_read.eq(self.head_groups.rows_read),
             events.dram_program_bytes.eq(self.fetcher.program_bytes),
             events.dram_weights_bytes.eq(loader.weights_bytes),
             events.dram_input_bytes.eq(loader.input_bytes),
             events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
             events.dram_result_bytes.eq(storer.result_bytes),
-            events.residual_saturations.eq(self.epilogue.residual_saturations),
-            events.logit_saturations.eq(self.softmax.logit_saturations),
+            events.residual_saturations.eq(self.head_groups.residual_saturations),
+            events.logit_saturations.eq(self.head_groups.logit_saturations),
             events.instructions.eq(
                 self.dispatcher.instruction.valid & self.dispatcher.instruction.ready
             ),
-            written.eq(self.trace_token.valid | self.trace_row.valid | self.trace_prob.valid),
+            written.eq(
+                Cat(self.trace_token.valid, self.trace_row.valid, self.trace_prob.valid).any()
+            ),
             self.progress.eq(
                 controller.fired
                 | written

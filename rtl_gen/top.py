@@ -4,13 +4,14 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
-from rtl_gen.core import FETCH, LOAD, Core, trace_layout
+from rtl_gen.core import FETCH, LOAD, Core
 from rtl_gen.dma.axi import axi4, axi4_lite
 from rtl_gen.dma.read_channel import ReadChannel
 from rtl_gen.dma.write_channel import WriteChannel
 from rtl_gen.host.counters import Counters
 from rtl_gen.host.registers import Registers
 from rtl_gen.host.run_control import RunControl
+from rtl_gen.trace import trace_layout
 from spec.config import Config
 from spec.registers import Error
 
@@ -48,7 +49,10 @@ class Top(wiring.Component):
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
         m.submodules.counters = counters = Counters(
-            banks=config.banks, lanes=config.lanes, bus_bits=config.bus_bits
+            banks=config.banks,
+            lanes=config.lanes,
+            bus_bits=config.bus_bits,
+            head_groups=config.head_groups,
         )
 
         for client in (FETCH, LOAD):

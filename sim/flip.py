@@ -29,9 +29,11 @@ def _weights(image: Image, config: Config) -> NDArray[np.intp]:
     for word in image.program:
         instruction = decode(word.tobytes())
         if instruction.opcode is Opcode.LOAD_WEIGHTS:
-            first = instruction.fields["offset"] + config.lanes * REQUANTIZE.entry_bytes
-            codes = image.weights[first : first + instruction.fields["depth"] * config.lanes]
-            places.append(first + np.flatnonzero(codes))
+            f, table_bytes = instruction.fields, config.lanes * REQUANTIZE.entry_bytes
+            first, size = f["offset"] + table_bytes, f["depth"] * config.lanes
+            for _ in range(1 + f["further_groups"]):
+                places.append(first + np.flatnonzero(image.weights[first : first + size]))
+                first += size + table_bytes
     return np.concatenate(places)
 
 

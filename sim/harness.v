@@ -4,8 +4,8 @@
 //   +dram=FILE    contents of the DRAM from byte 0, each beat with its bytes in reverse order
 //                 ($fread puts the first byte into the top bits)
 //   +trace=FILE   one line for each write of the machine (absent: no trace), hexadecimal fields:
-//                 T cycle pc address mask data | R cycle pc bank address data |
-//                 S cycle pc mask data | P cycle pc data,
+//                 T cycle pc address mask data | R cycle pc group bank address data |
+//                 S cycle pc group mask data | P cycle pc group data (group: the head group),
 //                 and I cycle image when `image` changes
 //   +dump=FILE    $writememh of beats `dump_first` .. `dump_last` when `dump` rises
 // Knobs are inputs, so that one run can go through several settings.
@@ -16,6 +16,7 @@ module harness #(
     parameter BUS_BITS = 64,
     parameter LANES = 8,
     parameter BANKS = 4,
+    parameter GROUPS = 1,
     parameter DRAM_BYTES = 1 << 24
 ) (
     input wire clk /*verilator public_flat_rw*/,
@@ -84,15 +85,19 @@ module harness #(
     reg [1:0] bresp, rresp;
     reg [BUS_BITS-1:0] rdata;
 
-    wire token_valid, row_valid, score_valid, prob_valid;
-    wire [15:0] token_pc, row_pc, score_pc, prob_pc;
-    wire [17:0] token_address, row_address;
+    wire token_valid;
+    wire [15:0] token_pc;
+    wire [17:0] token_address;
     wire [LANES-1:0] token_mask;
-    wire [BANKS-1:0] score_mask;
-    wire [BANK_BITS-1:0] row_bank;
-    wire [8*LANES-1:0] token_data, row_data;
-    wire [16*BANKS-1:0] score_data;
-    wire [8*BANKS-1:0] prob_data;
+    wire [8*LANES-1:0] token_data;
+    wire [GROUPS-1:0] row_valid, score_valid, prob_valid;
+    wire [16*GROUPS-1:0] row_pc, score_pc, prob_pc;
+    wire [18*GROUPS-1:0] row_address;
+    wire [BANKS*GROUPS-1:0] score_mask;
+    wire [BANK_BITS*GROUPS-1:0] row_bank;
+    wire [8*LANES*GROUPS-1:0] row_data;
+    wire [16*BANKS*GROUPS-1:0] score_data;
+    wire [8*BANKS*GROUPS-1:0] prob_data;
 
     sievit_top top (
         .clk(clk),
@@ -188,6 +193,7 @@ module harness #(
     end
 
     reg [15:0] image_traced;
+    integer group;
     always @(posedge clk)
         if (trace_file != 0) begin
             if (!rst && image != image_traced) begin
@@ -198,12 +204,19 @@ module harness #(
             if (token_valid)
                 $fwrite(trace_file, "T %h %h %h %h %h\n", now, token_pc, token_address, token_mask,
                         token_data);
-            if (row_valid)
-                $fwrite(trace_file, "R %h %h %h %h %h\n", now, row_pc, row_bank, row_address,
-                        row_data);
-            if (score_valid)
-                $fwrite(trace_file, "S %h %h %h %h\n", now, score_pc, score_mask, score_data);
-            if (prob_valid) $fwrite(trace_file, "P %h %h %h\n", now, prob_pc, prob_data);
+            for (group = 0; group < GROUPS; group = group + 1) begin
+                if (row_valid[group])
+                    $fwrite(trace_file, "R %h %h %h %h %h %h\n", now, row_pc[16*group+:16],
+                            group[3:0], row_bank[BANK_BITS*group+:BANK_BITS],
+                            row_address[18*group+:18], row_data[8*LANES*group+:8*LANES]);
+                if (score_valid[group])
+                    $fwrite(trace_file, "S %h %h %h %h %h\n", now, score_pc[16*group+:16],
+                            group[3:0], score_mask[BANKS*group+:BANKS],
+                            score_data[16*BANKS*group+:16*BANKS]);
+                if (prob_valid[group])
+                    $fwrite(trace_file, "P %h %h %h %h\n", now, prob_pc[16*group+:16],
+                            group[3:0], prob_data[8*BANKS*group+:8*BANKS]);
+            end
         end
 
     // Pace: latency, bandwidth, pseudo-random stalls (a 32-bit xorshift, alike in all simulators) ---

@@ -185,6 +185,7 @@ class Simulation:
             "BUS_BITS": config.bus_bits,
             "LANES": config.lanes,
             "BANKS": config.banks,
+            "GROUPS": config.head_groups,
             "DRAM_BYTES": size,
         }
         harness = (ROOT / "sim" / "harness.v").read_text()
@@ -270,7 +271,11 @@ class Simulation:
         if options[0].trace:
             traces = list(
                 read_traces(
-                    folder / "trace.txt", len(replies), self.config.banks, self.config.lanes
+                    folder / "trace.txt",
+                    len(replies),
+                    self.config.banks,
+                    self.config.lanes,
+                    in_groups=self.config.head_groups > 1,
                 )
             )
         outcomes = []

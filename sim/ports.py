@@ -8,6 +8,7 @@ __all__ = ["top_ports"]
 def top_ports(config: Config) -> list[tuple[str, int, bool]]:
     """Name, width and whether it is an output, for every port of `sievit_top`."""
     bus, banks, lanes = config.bus_bits, config.banks, config.lanes
+    groups = config.head_groups
     inputs = {
         "clk": 1,
         "rst": 1,
@@ -67,18 +68,18 @@ def top_ports(config: Config) -> list[tuple[str, int, bool]]:
         "trace_token_address": 18,
         "trace_token_mask": lanes,
         "trace_token_data": 8 * lanes,
-        "trace_row_valid": 1,
-        "trace_row_pc": 16,
-        "trace_row_bank": (banks - 1).bit_length(),
-        "trace_row_address": 18,
-        "trace_row_data": 8 * lanes,
-        "trace_score_valid": 1,
-        "trace_score_pc": 16,
-        "trace_score_mask": banks,
-        "trace_score_data": 16 * banks,
-        "trace_prob_valid": 1,
-        "trace_prob_pc": 16,
-        "trace_prob_data": 8 * banks,
+        "trace_row_valid": groups,
+        "trace_row_pc": groups * 16,
+        "trace_row_bank": groups * (banks - 1).bit_length(),
+        "trace_row_address": groups * 18,
+        "trace_row_data": groups * 8 * lanes,
+        "trace_score_valid": groups,
+        "trace_score_pc": groups * 16,
+        "trace_score_mask": groups * banks,
+        "trace_score_data": groups * 16 * banks,
+        "trace_prob_valid": groups,
+        "trace_prob_pc": groups * 16,
+        "trace_prob_data": groups * 8 * banks,
     }
     return [(name, width, False) for name, width in inputs.items()] + [
         (name, width, True) for name, width in outputs.items()

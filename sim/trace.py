@@ -21,9 +21,9 @@ __all__ = ["Difference", "RunTrace", "compare_tensors", "compare_writes", "read_
 
 _LINES = {
     "T": ("token", ("cycle", "pc", "address", "mask", "data")),
-    "R": ("row", ("cycle", "pc", "bank", "address", "data")),
-    "S": ("score", ("cycle", "pc", "mask", "data")),
-    "P": ("prob", ("cycle", "pc", "data")),
+    "R": ("row", ("cycle", "pc", "group", "bank", "address", "data")),
+    "S": ("score", ("cycle", "pc", "group", "mask", "data")),
+    "P": ("prob", ("cycle", "pc", "group", "data")),
 }
 """Tag of a trace line -> the memory that was written, and the line's fields."""
 _CHUNK = 65536
@@ -134,8 +134,14 @@ class RunTrace:
     """Cycle of each instruction's last traced write, from the start of the image."""
 
 
-def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[RunTrace]:
-    """Parse a trace file of the harness: one trace for each of `runs` images."""
+def read_traces(
+    path: Path, runs: int, banks: int, lanes: int, in_groups: bool = False
+) -> list[RunTrace]:
+    """Parse a trace file of the harness: one trace for each of `runs` images.
+
+    in_groups : there are several head groups: put the writes of an instruction in the golden
+        machine's order: those into token memory by address, the others group after group
+    """
     text = np.fromfile(path, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: len(ends)]
@@ -152,9 +158,9 @@ def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[RunTrace]
         if (lengths != lengths[0]).any():
             raise SimulationError(f"{path.name}: lines of tag {tag} differ in length")
         line = bytes(text[starts[index[0]] : ends[index[0]]])
-        pc, cycle, columns = _parse(text, starts[index], line, memory, names)
+        pc, cycle, within, columns = _parse(text, starts[index], line, memory, names)
         key = image[index] << 16 | pc
-        order = np.argsort(key, kind="stable")
+        order = np.lexsort((within, key)) if in_groups else np.argsort(key, kind="stable")
         bounds = np.flatnonzero(np.diff(key[order])) + 1
         for chosen in np.split(order, bounds):
             run = int(image[index[chosen[0]]]) - 1
@@ -164,7 +170,7 @@ def read_traces(path: Path, runs: int, banks: int, lanes: int) -> list[RunTrace]
                 )
             entry = parts[run].setdefault(int(pc[chosen[0]]), {})
             entry |= {name: column[chosen] for name, column in columns.items()}
-            end = int(cycle[chosen[-1]]) - begins[run]
+            end = int(cycle[chosen].max()) - begins[run]
             last[run][int(pc[chosen[0]])] = max(end, last[run].get(int(pc[chosen[0]]), 0))
     empty = Writes.empty(banks, lanes)
     blank = {member.name: getattr(empty, member.name) for member in fields(Writes)}
@@ -183,8 +189,11 @@ def _parse(
     line: bytes,
     memory: str,
     names: tuple[str, ...],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Decode lines of one tag (fields where `line` has them): pc, cycle, and columns."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Decode lines of one tag (fields where `line` has them): pc, cycle, order, and columns.
+
+    Order: that of writes of several head groups by one instruction.
+    """
     places: dict[str, tuple[int, int]] = {}
     at = 2
     for name, digits in zip(names, line.split()[1:], strict=True):
@@ -209,7 +218,8 @@ def _parse(
                 weights = 16 ** np.arange(last - first - 1, -1, -1, dtype=np.int64)
                 columns[name].append(digits.astype(np.int64) @ weights)
     decoded = {name: np.concatenate(column) for name, column in columns.items()}
-    return decoded["pc"], decoded["cycle"], _columns(decoded, memory)
+    order = decoded["address" if memory == "token" else "group"]
+    return decoded["pc"], decoded["cycle"], order, _columns(decoded, memory)
 
 
 def _columns(decoded: dict[str, NDArray[Any]], memory: str) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
 
-__all__ = ["Config", "ConfigError"]
+__all__ = ["MAX_HEAD_GROUPS", "Config", "ConfigError"]
+
+MAX_HEAD_GROUPS = 4
+"""Most head groups that an instruction can name."""
 
 
 class ConfigError(SievitError, ValueError):
@@ -52,6 +55,8 @@ class Config:
     """A register between row memory and multipliers: an FPGA, where they are far apart."""
     logic_multipliers: bool = False
     """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
+    head_groups: int = 1
+    """Copies of row memory, array, softmax and epilogue: heads or column blocks side by side."""
 
     def __post_init__(self) -> None:
         """Check every parameter, with messages that name it."""
@@ -92,11 +97,30 @@ class Config:
             raise ConfigError(
                 f"preset '{self.name}': token_words and row_words must be at most 65,536"
             )
+        if self.head_groups > 1:
+            self._check_groups()
+
+    def _check_groups(self) -> None:
+        """What several head groups need: fields of the instruction set, and their arithmetic."""
+        if self.head_groups > MAX_HEAD_GROUPS:
+            raise ConfigError(
+                f"preset '{self.name}': head_groups must be at most {MAX_HEAD_GROUPS}, "
+                f"not {self.head_groups}"
+            )
+        if self.head_groups * self.lanes > 255:
+            raise ConfigError(
+                f"preset '{self.name}': head_groups x lanes must be at most 255 (a field of the "
+                f"instruction set), not {self.head_groups * self.lanes}"
+            )
+        if self.token_words == 1 << 16:
+            raise ConfigError(
+                f"preset '{self.name}': token_words must be below 65,536 with several head_groups"
+            )
 
     @property
     def macs(self) -> int:
-        """Multipliers in the array."""
-        return self.banks * self.lanes
+        """Multipliers in the arrays of all head groups."""
+        return self.head_groups * self.banks * self.lanes
 
     @property
     def bus_bytes(self) -> int:
@@ -116,13 +140,20 @@ class Config:
     @property
     def sram_bytes(self) -> int:
         """All memories of the machine, in bytes (tables at 8 bytes an entry)."""
-        tables = (self.column_tables + self.norm_tables) * self.lanes * 8
+        columns, norms = (n * self.lanes * 8 for n in (self.column_tables, self.norm_tables))
         rings = self.score_words * self.banks * 2 + self.prob_words * self.banks
         queues = 4 * self.queue_depth * 32
         rows = self.row_words * self.banks * self.lanes
-        return rows + self.token_words * self.lanes + tables + rings + queues
+        groups = self.head_groups * (rows + columns + rings)
+        return groups + self.token_words * self.lanes + norms + queues
 
     def digest(self) -> int:
-        """64 bits that change when any parameter changes: an image names the machine it is for."""
-        text = json.dumps({k: v for k, v in asdict(self).items() if k != "name"}, sort_keys=True)
+        """64 bits that change when any parameter changes: an image names the machine it is for.
+
+        A machine of one head group has the digest that it had before there were several.
+        """
+        fields = {k: v for k, v in asdict(self).items() if k != "name"}
+        if self.head_groups == 1:
+            del fields["head_groups"]
+        text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

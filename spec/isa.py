@@ -13,12 +13,16 @@ words of one row-memory bank, DRAM offsets count bytes within a `Window`.
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, enum
 
+from spec.config import MAX_HEAD_GROUPS
+
 __all__ = [
     "ATTENTION",
     "BODIES",
     "CONSUMER_OF",
     "FULLY_CONNECTED",
     "HEADER",
+    "HEAD_SCALE",
+    "HEAD_SCALES",
     "INSTRUCTION_BITS",
     "INSTRUCTION_BYTES",
     "LIVE",
@@ -63,6 +67,7 @@ class Opcode(enum.Enum, shape=8):
     LIVE = 7
     STORE_TOKENS = 8
     HALT = 9
+    HEAD_SCALES = 10
 
 
 QUEUE_OF = {
@@ -71,6 +76,7 @@ QUEUE_OF = {
     Opcode.LOAD_NORM: Queue.LOAD,
     Opcode.FULLY_CONNECTED: Queue.ARRAY,
     Opcode.ATTENTION: Queue.ARRAY,
+    Opcode.HEAD_SCALES: Queue.ARRAY,
     Opcode.NORMALIZE: Queue.VECTOR,
     Opcode.LIVE: Queue.VECTOR,
     Opcode.STORE_TOKENS: Queue.STORE,
@@ -190,6 +196,9 @@ _OPTIONAL_SEMAPHORE = data.StructLayout({"index": 4, "valid": 1})
 _ROWS = data.StructLayout({"count": 12, "live": 1})
 """A number of token rows: `count`, or with `live` set the live-token register minus `count`."""
 
+_FURTHER = (MAX_HEAD_GROUPS - 1).bit_length()
+"""Bits of the number of head groups that take part besides group 0."""
+
 HEADER = data.StructLayout(
     {
         "opcode": Opcode,
@@ -207,11 +216,13 @@ LOAD_WEIGHTS = data.StructLayout(
         "row": 16,
         "depth": 16,
         "table": 16,
+        "further_groups": _FURTHER,
     }
 )
 """WEIGHTS window -> column table `table` (lanes entries), then `depth` weight rows of lanes bytes.
 
-Weight row k goes to bank k mod banks, bank word `row` + k // banks.
+Weight row k goes to bank k mod banks, bank word `row` + k // banks. Tables and rows of head groups
+1 .. `further_groups` follow in DRAM, for the same places in these groups.
 """
 
 LOAD_TOKENS = data.StructLayout(
@@ -248,6 +259,7 @@ FULLY_CONNECTED = data.StructLayout(
         "activation_zero_point": signed(8),
         "accumulate": 1,
         "partial": 16,
+        "group_words": 4,
     }
 )
 """One column block of a fully connected layer, over `rows` token rows.
@@ -261,7 +273,20 @@ A layer with more inputs than fit takes several instructions: all but the last h
 `Destination.PARTIAL`, all but the first `accumulate`: row t adds the sums at partial + t *
 `PARTIAL_WORDS` to its own. They are read after all earlier instructions' writes. Its own sums go
 to the same rows or elsewhere.
+
+With several head groups, lane l of group g is column g * lanes + l: up to head_groups column blocks
+side by side, as many as `columns` reaches into. Group g has its own weights and table at `row` and
+`table`, and writes to target + g * `group_words` + t * target_stride (`Destination.ROWS`: to its
+own row memory, at the same words). Its sums, as `Destination.PARTIAL` and to be added, lie behind
+those of all rows of group g - 1.
 """
+
+HEAD_SCALE = {
+    "score_multiplier": 16,
+    "score_shift": 6,
+    "output_multiplier": 16,
+    "output_shift": 6,
+}
 
 ATTENTION = data.StructLayout(
     {
@@ -276,10 +301,8 @@ ATTENTION = data.StructLayout(
         "target_stride": 8,
         "queries": _ROWS,
         "keys": _ROWS,
-        "score_multiplier": 16,
-        "score_shift": 6,
-        "output_multiplier": 16,
-        "output_shift": 6,
+        **HEAD_SCALE,
+        "further_groups": _FURTHER,
     }
 )
 """One head: softmax(Q K^T) V over `queries` x `keys` tokens.
@@ -288,7 +311,20 @@ A head takes `head_words` words; in word w the lanes first_lane .. first_lane + 
 - w * lanes) - 1 are its own, the others are masked out of the scores and not written.
 Key (value) row t lies in bank t mod banks, words key + t // banks * head_words + w.
 Query row t: words query + t * query_stride + w; output row likewise at target.
+
+With several head groups, groups 1 .. `further_groups` do a head each beside that of group 0. Group
+g takes its query at query + g * head_words, its keys and values from its own row memory, and its
+multipliers and shifts from the last HEAD_SCALES; it writes at target + g * head_words.
 """
+
+HEAD_SCALES = data.StructLayout(
+    {
+        f"{name}_{group}": bits
+        for group in range(1, MAX_HEAD_GROUPS)
+        for name, bits in HEAD_SCALE.items()
+    }
+)
+"""The multipliers and shifts of groups 1.. for the ATTENTION instructions that follow."""
 
 NORMALIZE = data.StructLayout(
     {
@@ -330,4 +366,5 @@ BODIES = {
     Opcode.LIVE: LIVE,
     Opcode.STORE_TOKENS: STORE_TOKENS,
     Opcode.HALT: data.StructLayout({}),
+    Opcode.HEAD_SCALES: HEAD_SCALES,
 }

@@ -1,6 +1,7 @@
 """What registers, counters and instruction fields mean, in words: the text of the documents."""
 
-from spec.isa import Opcode
+from spec.config import MAX_HEAD_GROUPS
+from spec.isa import HEAD_SCALE, Opcode
 
 __all__ = ["COUNTER_MEANINGS", "FIELD_MEANINGS", "HEADER_MEANINGS", "REGISTER_MEANINGS"]
 
@@ -63,6 +64,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "row": "bank word of weight row 0",
         "depth": "weight rows",
         "table": "column table to fill",
+        "further_groups": "head groups filled besides group 0",
     },
     Opcode.LOAD_TOKENS: _TRANSFER,
     Opcode.LOAD_NORM: {
@@ -77,7 +79,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "depth": "scalars of a row, and weight rows",
         "row": "bank word of weight row 0",
         "table": "column table",
-        "columns": "lanes that mean something",
+        "columns": "lanes that mean something, over all head groups",
         "rows": _ROWS,
         "destination": "where results go",
         "target": "word of row 0's result",
@@ -88,6 +90,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "activation_zero_point": "GELU: the code of 0",
         "accumulate": "add the sums at `partial` before requantization",
         "partial": "token word of row 0's sums",
+        "group_words": "words from one head group's result to the next one's",
     },
     Opcode.ATTENTION: {
         "query": "token word of query row 0",
@@ -105,6 +108,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "score_shift": "likewise",
         "output_multiplier": "scale of V over that of the output",
         "output_shift": "likewise, at most 31",
+        "further_groups": "head groups that do a head each besides group 0",
     },
     Opcode.NORMALIZE: {
         "source": "token word of residual row 0",
@@ -120,4 +124,9 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
     Opcode.LIVE: {"tokens": "new value of the live-token register"},
     Opcode.STORE_TOKENS: _TRANSFER,
     Opcode.HALT: {},
+    Opcode.HEAD_SCALES: {
+        f"{name}_{group}": f"as in ATTENTION, for head group {group}"
+        for group in range(1, MAX_HEAD_GROUPS)
+        for name in HEAD_SCALE
+    },
 }

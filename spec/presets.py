@@ -54,6 +54,23 @@ PRESETS = {
             score_words=128,
             prob_words=128,
         ),
+        Config(
+            name="zcu102",
+            banks=8,
+            lanes=64,
+            vector_lanes=8,
+            norm_lanes=16,
+            score_lanes=8,
+            bus_bits=256,
+            row_words=512,
+            token_words=8704,
+            column_tables=8,
+            norm_tables=24,
+            score_words=128,
+            prob_words=128,
+            register_operands=True,
+            head_groups=3,
+        ),
     )
 }
 

@@ -22,7 +22,7 @@ from spec.formats import REQUANTIZE
 from spec.isa import SEMAPHORE_COUNT, Window
 from spec.registers import Error
 
-__all__ = ["LOAD", "Kind", "LoadWriter"]
+__all__ = ["LOAD", "Kind", "LoadWriter", "group_ports"]
 
 _ENTRY_BITS = REQUANTIZE.entry_bytes * 8
 
@@ -31,7 +31,7 @@ class Kind(enum.Enum, shape=2):
     """What a load fills."""
 
     WEIGHTS = 0
-    """a column table, then `rows` matrix rows"""
+    """a column table, then `rows` matrix rows; with several head groups `words` times"""
     TOKENS = 1
     """`rows` rows of `words` words, `stride` apart"""
     NORM = 2
@@ -67,6 +67,12 @@ def _entry(bits: Value) -> Value:
     return entry
 
 
+def group_ports(head_groups: int) -> dict[str, wiring.Member]:
+    """For which head group row and column table writes are; none if there is one only."""
+    names = ("row_group", "column_group") if head_groups > 1 else ()
+    return {name: Out(range(head_groups)) for name in names}
+
+
 class LoadWriter(wiring.Component):
     """Writes the data of one load after the other.
 
@@ -80,6 +86,7 @@ class LoadWriter(wiring.Component):
     load : stream of LOAD, taken with its last beat
     data : beats from the read channel
     row_write, token_write, column_write, norm_write : streams of writes
+    row_group, column_group : head group of these two (with several head groups only)
     give : with an instruction's last write
     give_token : with the last write of each token row
     error : holds
@@ -96,7 +103,9 @@ class LoadWriter(wiring.Component):
         vector_lanes: int,
         norm_lanes: int,
         token_words: int,
+        head_groups: int = 1,
     ) -> None:
+        self._head_groups = head_groups
         self._banks = banks
         self._lanes = lanes
         self._bus_bits = bus_bits
@@ -117,6 +126,7 @@ class LoadWriter(wiring.Component):
                 "accepted": Out(1),
                 "window": Out(Window),
                 "busy": Out(1),
+                **group_ports(head_groups),
             }
         )
 
@@ -147,6 +157,10 @@ class LoadWriter(wiring.Component):
         bank = row[:bank_bits]
         last_of_row = ~tokens | (word + 1 == load.words)
         last_row = Mux(column, row == column_groups - 1, row + 1 == load.rows)
+        group_done = last_of_row & last_row & ~column
+        group = Signal(range(self._head_groups))
+        more_groups = (load.kind == Kind.WEIGHTS) & (group + 1 != load.words)
+        last_of_load = group_done & ~more_groups if self._head_groups > 1 else group_done
         address = Signal(ADDRESS_BITS)
         m.d.comb += [
             table.eq(column | norm),
@@ -172,7 +186,7 @@ class LoadWriter(wiring.Component):
             word_taken.eq(taken & last_beat),
             self.accepted.eq(taken),
             self.window.eq(load.window),
-            self.load.ready.eq(word_taken & last_of_row & last_row & ~column),
+            self.load.ready.eq(word_taken & last_of_load),
         ]
         if kept:
             with m.If(taken):
@@ -223,11 +237,17 @@ class LoadWriter(wiring.Component):
             self.error.code.eq(Mux(self.error.valid, Error.TOKEN_ADDRESS.value, Error.NONE.value)),
             self.error.pc.eq(held_pc),
         ]
+        if self._head_groups > 1:
+            m.d.comb += self.column_group.eq(group)
+            with m.If(word_taken & ~table):
+                m.d.sync += self.row_group.eq(group)
+            with m.If(word_taken & group_done):
+                m.d.sync += group.eq(Mux(more_groups, group + 1, 0))
         with m.If(word_taken & ~table):
             m.d.sync += [
                 held.eq(1),
                 held_tokens.eq(tokens),
-                held_last.eq(last_of_row & last_row),
+                held_last.eq(last_of_load),
                 held_row_last.eq(last_of_row),
                 held_signal.eq(load.signal),
                 held_token_signal.eq(load.token_signal),

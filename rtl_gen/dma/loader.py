@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.extent import Extent
-from rtl_gen.dma.load_writer import LOAD, Kind, LoadWriter
+from rtl_gen.dma.load_writer import LOAD, Kind, LoadWriter, group_ports
 from rtl_gen.interfaces import (
     ADDRESS_BITS,
     ERROR,
@@ -47,6 +47,7 @@ class Loader(wiring.Component):
     windows : base and limit of every window
     request, data : to and from the read channel
     row_write, token_write, column_write, norm_write : streams of writes
+    row_group, column_group : head group of these two (with several head groups only)
     give : with an instruction's last write
     give_token : LOAD_TOKENS: with the last write of each row
     error : holds
@@ -69,7 +70,9 @@ class Loader(wiring.Component):
         column_tables: int | None = None,
         norm_tables: int | None = None,
         ahead: int = 4,
+        head_groups: int = 1,
     ) -> None:
+        self._head_groups = head_groups
         self._banks = banks
         self._lanes = lanes
         self._bus_bits = bus_bits
@@ -102,6 +105,7 @@ class Loader(wiring.Component):
                 "scratch_bytes": Out(byte_count),
                 "result_bytes": Out(byte_count),
                 "idle": Out(1),
+                **group_ports(head_groups),
             }
         )
 
@@ -136,6 +140,11 @@ class Loader(wiring.Component):
                     size.rows.eq(weights.depth + REQUANTIZE.entry_bytes),
                     size.words.eq(1),
                 ]
+                if self._head_groups > 1:
+                    m.d.comb += [
+                        load.words.eq(weights.further_groups + 1),
+                        size.words.eq(weights.further_groups + 1),
+                    ]
                 with m.If((weights.depth == 0) | header.token_signal.valid):
                     m.d.comb += code.eq(Error.OPERAND)
                 with m.Elif(weights.table >= self._column_tables):
@@ -195,11 +204,14 @@ class Loader(wiring.Component):
             vector_lanes=self._vector_lanes,
             norm_lanes=self._norm_lanes,
             token_words=self._token_words,
+            head_groups=self._head_groups,
         )
 
         # Data side
         for name in ("data", "row_write", "token_write", "column_write", "norm_write"):
             connect(m, flipped(getattr(self, name)), getattr(writer, name))
+        for name in group_ports(self._head_groups):
+            m.d.comb += getattr(self, name).eq(getattr(writer, name))
         m.d.comb += [
             writer.load.valid.eq(loads.r_rdy),
             writer.load.payload.eq(loads.r_data),

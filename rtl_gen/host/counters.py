@@ -9,7 +9,9 @@ from spec.registers import COUNTER_BITS, COUNTERS
 __all__ = ["Counters", "events_layout"]
 
 
-def events_layout(*, banks: int, lanes: int, bus_bits: int) -> data.StructLayout:
+def events_layout(
+    *, banks: int, lanes: int, bus_bits: int, head_groups: int = 1
+) -> data.StructLayout:
     """Return what each counter of `spec.registers.COUNTERS` can grow by in one cycle.
 
     Bytes: scratch is read and written in one cycle, so all byte counts hold two beats.
@@ -20,6 +22,7 @@ def events_layout(*, banks: int, lanes: int, bus_bits: int) -> data.StructLayout
         "residual_saturations": lanes,
         "logit_saturations": lanes,
     }
+    most = {name: head_groups * count for name, count in most.items()}
     most |= {name: bus_bits // 4 for name in COUNTERS if name.endswith("_bytes")}
     return data.StructLayout({name: range(most.get(name, 1) + 1) for name in COUNTERS})
 
@@ -36,10 +39,11 @@ class Counters(wiring.Component):
     values : in the order of COUNTERS
     """
 
-    def __init__(self, *, banks: int, lanes: int, bus_bits: int) -> None:
+    def __init__(self, *, banks: int, lanes: int, bus_bits: int, head_groups: int = 1) -> None:
+        events = events_layout(banks=banks, lanes=lanes, bus_bits=bus_bits, head_groups=head_groups)
         super().__init__(
             {
-                "events": In(events_layout(banks=banks, lanes=lanes, bus_bits=bus_bits)),
+                "events": In(events),
                 "clear": In(1),
                 "values": Out(data.ArrayLayout(COUNTER_BITS, len(COUNTERS))),
             }

@@ -1,6 +1,6 @@
 """Walks FULLY_CONNECTED and ATTENTION instructions: which rows meet which scalars, and when."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -20,8 +20,9 @@ from rtl_gen.interfaces import (
 from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
 from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.query_buffer import QueryBuffer
+from rtl_gen.sequencer.query_buffers import QueryBuffers
 from rtl_gen.sequencer.vector_issue import resolve_rows
-from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER, Opcode
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, Opcode
 from spec.registers import Error
 
 __all__ = ["ArrayController"]
@@ -46,14 +47,36 @@ class ArrayController(wiring.Component):
     walk, step : to and from the index engine.
     array : control of the PE array and the row memory, see `ArrayStep`.
     state fields (active .. wait_rows) : for the stall monitor; fired, macs : counter events.
+
+    With several head groups only (HEAD_SCALES sets `scales`):
+    groups, next_groups : those at work on the instruction in hand, and on the one that would be
+        next: a bit each. Commands, `reserve` and `prob_rows` are for these.
+    group_words, scales : of the next instruction, for the commands of groups 1 ...
     """
 
-    def __init__(self, *, banks: int, lanes: int, prob_words: int, max_head_words: int) -> None:
+    def __init__(
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        prob_words: int,
+        max_head_words: int,
+        head_groups: int = 1,
+    ) -> None:
         self._banks = banks
+        self._head_groups = head_groups
         self._lanes = lanes
         self._prob_words = prob_words
         self._max_head_words = max_head_words
-        self._step = ArrayStep(banks=banks, lanes=lanes, prob_words=prob_words)
+        self._step = ArrayStep(
+            banks=banks, lanes=lanes, prob_words=prob_words, head_groups=head_groups
+        )
+        group_ports = {
+            "groups": Out(head_groups),
+            "next_groups": Out(head_groups),
+            "group_words": Out(FULLY_CONNECTED["group_words"].shape),
+            "scales": Out(HEAD_SCALES),
+        }
         super().__init__(
             {
                 "issued": In(stream.Signature(ISSUED)),
@@ -75,7 +98,7 @@ class ArrayController(wiring.Component):
                 "pc": Out(PC_BITS),
                 "active": Out(1),
                 "fired": Out(1),
-                "macs": Out(range(banks * lanes + 1)),
+                "macs": Out(range(head_groups * banks * lanes + 1)),
                 "wait_epilogue": Out(1),
                 "wait_softmax": Out(1),
                 "wait_token": Out(1),
@@ -83,6 +106,7 @@ class ArrayController(wiring.Component):
                 "wait_port": Out(1),
                 "wait_operand": Out(1),
                 "wait_rows": Out(1),
+                **(group_ports if head_groups > 1 else {}),
             }
         )
 
@@ -91,9 +115,8 @@ class ArrayController(wiring.Component):
         m = Module()
         banks, lanes = self._banks, self._lanes
         m.submodules.operands = operands = OperandReader(lanes=lanes)
-        m.submodules.queries = queries = QueryBuffer(
-            lanes=lanes, max_head_words=self._max_head_words
-        )
+        queries = self._query_buffer()
+        m.submodules.queries = queries
         m.submodules.step_stage = step_stage = self._step
         layout = pass_layout(self._prob_words)
         m.submodules.passes = passes = fifo.SyncFIFO(width=layout.size, depth=4)
@@ -109,6 +132,7 @@ class ArrayController(wiring.Component):
         key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
+        other = self._head_scales(m, next_header, word) if self._head_groups > 1 else Const(0, 1)
 
         is_attention = Signal()
         fc = Signal(FULLY_CONNECTED)
@@ -122,18 +146,20 @@ class ArrayController(wiring.Component):
 
         accept = Signal()
         finished = Signal()
-        can_start = ~self.active & ~empty & ~operands.active
+        can_start = ~self.active & ~empty & ~operands.active & ~other
         softmax_ready = ~next_is_attention | self.softmax_command.ready
         m.d.comb += [
-            accept.eq(self.issued.valid & self.issued.ready & ~empty),
-            self.issued.ready.eq(can_start & self.epilogue_command.ready & softmax_ready),
+            accept.eq(self.issued.valid & self.issued.ready & ~empty & ~other),
+            self.issued.ready.eq(
+                (can_start & self.epilogue_command.ready & softmax_ready) | (other & ~self.active)
+            ),
             self.epilogue_command.valid.eq(self.issued.valid & can_start & softmax_ready),
             self.softmax_command.valid.eq(
                 self.issued.valid & can_start & next_is_attention & self.epilogue_command.ready
             ),
             self.wait_epilogue.eq(self.issued.valid & can_start & ~self.epilogue_command.ready),
             self.wait_softmax.eq(self.issued.valid & can_start & ~softmax_ready),
-            self.error.valid.eq(self.issued.valid & ~self.active & empty),
+            self.error.valid.eq(self.issued.valid & ~self.active & empty & ~other),
             self.error.code.eq(Error.OPERAND),
             self.error.pc.eq(self.issued.p.pc),
         ]
@@ -149,7 +175,7 @@ class ArrayController(wiring.Component):
             operands.command.words.eq(
                 Mux(
                     next_is_attention,
-                    next_attention.head_words,
+                    self._query_words(next_attention),
                     (next_fc.depth + lanes - 1) // lanes,
                 )
             ),
@@ -238,6 +264,11 @@ class ArrayController(wiring.Component):
             self.fired.eq(step_stage.fired),
             self.macs.eq(step_stage.macs),
         ]
+        if self._head_groups > 1:
+            self._connect_groups(m, next_is_attention, next_fc, next_attention, accept)
+            for unit in (queries, step_stage):
+                m.d.comb += unit.further_groups.eq(attention.further_groups)
+            m.d.comb += queries.head_words.eq(attention.head_words)
         connect(m, step_stage.step, flipped(self.step))
         connect(m, flipped(self.array), step_stage.array)
         connect(m, flipped(self.read), operands.read)
@@ -277,6 +308,36 @@ class ArrayController(wiring.Component):
             self.wait_operand.eq(~self.step.valid | ~operands.words.valid),
         ]
         return m
+
+    def _query_buffer(self) -> QueryBuffer | QueryBuffers:
+        sizes = {"lanes": self._lanes, "max_head_words": self._max_head_words}
+        if self._head_groups == 1:
+            return QueryBuffer(**sizes)
+        return QueryBuffers(**sizes, head_groups=self._head_groups)
+
+    def _query_words(self, attention: data.View) -> Value:
+        """Words of a query row, of all heads side by side."""
+        if self._head_groups == 1:
+            return attention.head_words
+        return attention.head_words * (attention.further_groups + 1)
+
+    def _head_scales(self, m: Module, header: data.View, word: Value) -> Value:
+        """Execute HEAD_SCALES: when nothing is in hand; returns whether it is next."""
+        with m.If(self.issued.valid & self.issued.ready & (header.opcode == Opcode.HEAD_SCALES)):
+            m.d.sync += self.scales.eq(word[HEADER.size :][: HEAD_SCALES.size])
+        return header.opcode == Opcode.HEAD_SCALES
+
+    def _connect_groups(
+        self, m: Module, is_attention: Value, fc: data.View, attention: data.View, accept: Value
+    ) -> None:
+        """Which head groups the next instruction needs."""
+        m.d.comb += self.group_words.eq(fc.group_words)
+        for group in range(self._head_groups):
+            head = attention.further_groups >= group if group else Const(1, 1)
+            block = fc.columns > group * self._lanes
+            m.d.comb += self.next_groups[group].eq(Mux(is_attention, head, block))
+        with m.If(accept):
+            m.d.sync += self.groups.eq(self.next_groups)
 
     def _commands(
         self,

@@ -6,8 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import ADDRESS_BITS, prob_row_layout, step_layout
 from rtl_gen.sequencer.operand_reader import operand_layout
+from spec.isa import ATTENTION
 
-__all__ = ["ArrayStep", "pass_layout"]
+__all__ = ["ArrayStep", "array_signature", "pass_layout"]
+
+FURTHER_BITS = ATTENTION["further_groups"].width
 
 
 def pass_layout(prob_words: int) -> data.StructLayout:
@@ -27,6 +30,27 @@ def pass_layout(prob_words: int) -> data.StructLayout:
     )
 
 
+def array_signature(banks: int, lanes: int, head_groups: int = 1) -> wiring.Signature:
+    """Control of row memories and arrays: addresses, and one cycle later the step's operands."""
+    return wiring.Signature(
+        {
+            "advance": In(1),
+            "prob_data": In(data.ArrayLayout(8, head_groups * banks)),
+            "row_enable": Out(1),
+            "row_address": Out(data.ArrayLayout(ADDRESS_BITS, banks)),
+            "row_valid": Out(banks),
+            "step_valid": Out(1),
+            "reduce": Out(1),
+            "first": Out(1),
+            "last": Out(1),
+            "row_last": Out(1),
+            "bank_valid": Out(banks),
+            "scalars": Out(data.ArrayLayout(signed(9), head_groups * banks)),
+            "vector": Out(data.ArrayLayout(signed(8), head_groups * lanes)),
+        }
+    )
+
+
 class ArrayStep(wiring.Component):
     """Row address now, scalars one cycle later together with the row: one step a cycle.
 
@@ -40,37 +64,25 @@ class ArrayStep(wiring.Component):
     current : the pass the step belongs to; words : operand words of fully connected passes.
     vector : the query word of the step (reduce).
     zero_point, lanes_valid, attention, head_dim : of the instruction.
+    further_groups : of an attention instruction (with several head groups only).
     prob_enable, prob_address : read port of the probability ring.
-    array : to the row memory (row_*) and, one cycle later, to the PE array.
+    array : to the row memory (row_*) and, one cycle later, to the PE array. With several head
+        groups, `vector`, `prob_data` and `scalars` hold each group's, group 0 lowest; the scalars
+        of fully connected passes are the same for all.
     """
 
-    def __init__(self, *, banks: int, lanes: int, prob_words: int) -> None:
+    def __init__(self, *, banks: int, lanes: int, prob_words: int, head_groups: int = 1) -> None:
         self._banks = banks
         self._lanes = lanes
         self._prob_words = prob_words
-        self.array_signature = wiring.Signature(
-            {
-                "advance": In(1),
-                "prob_data": In(data.ArrayLayout(8, banks)),
-                "row_enable": Out(1),
-                "row_address": Out(data.ArrayLayout(ADDRESS_BITS, banks)),
-                "row_valid": Out(banks),
-                "step_valid": Out(1),
-                "reduce": Out(1),
-                "first": Out(1),
-                "last": Out(1),
-                "row_last": Out(1),
-                "bank_valid": Out(banks),
-                "scalars": Out(data.ArrayLayout(signed(9), banks)),
-                "vector": Out(data.ArrayLayout(signed(8), lanes)),
-            }
-        )
+        self._head_groups = head_groups
+        self.array_signature = array_signature(banks, lanes, head_groups)
         super().__init__(
             {
                 "step": In(stream.Signature(step_layout(banks))),
                 "current": In(pass_layout(prob_words)),
                 "words": In(stream.Signature(operand_layout(lanes))),
-                "vector": In(data.ArrayLayout(8, lanes)),
+                "vector": In(data.ArrayLayout(8, head_groups * lanes)),
                 "zero_point": In(signed(8)),
                 "lanes_valid": In(8),
                 "attention": In(1),
@@ -79,7 +91,8 @@ class ArrayStep(wiring.Component):
                 "prob_address": Out(range(prob_words)),
                 "array": Out(self.array_signature),
                 "fired": Out(1),
-                "macs": Out(range(banks * lanes + 1)),
+                "macs": Out(range(head_groups * banks * lanes + 1)),
+                **({"further_groups": In(FURTHER_BITS)} if head_groups > 1 else {}),
             }
         )
 
@@ -129,18 +142,23 @@ class ArrayStep(wiring.Component):
                         m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
             with m.If(self.fired & fully_connected):
                 m.d.sync += scalars[bank].eq(code - self.zero_point)
-            m.d.comb += array.scalars[bank].eq(Mux(from_ring, array.prob_data[bank], scalars[bank]))
+            for each in range(bank, self._head_groups * banks, banks):
+                m.d.comb += array.scalars[each].eq(
+                    Mux(from_ring, array.prob_data[each], scalars[bank])
+                )
 
         # MACs of the step: banks that take part times lanes that mean something.
         word = Mux(current.reduce, step.word, current.word)
         rest = Signal(signed(12))
-        lanes_valid = Signal(8)
+        own_lanes, lanes_valid = Signal(8), Signal(8)
         m.d.comb += [
             rest.eq(self.head_dim - word * lanes),
-            lanes_valid.eq(
-                Mux(self.attention, Mux(rest > lanes, Const(lanes, 8), rest[:8]), self.lanes_valid)
-            ),
+            own_lanes.eq(Mux(rest > lanes, Const(lanes, 8), rest[:8])),
+            lanes_valid.eq(Mux(self.attention, own_lanes, self.lanes_valid)),
         ]
+        for group in range(1, self._head_groups):
+            with m.If(self.attention & (self.further_groups == group)):
+                m.d.comb += lanes_valid.eq((group + 1) * own_lanes)
         with m.If(self.fired):
             m.d.comb += self.macs.eq(
                 sum(Mux(step.valid[bank], lanes_valid, 0) for bank in range(banks))

@@ -13,6 +13,7 @@ from spec.isa import (
     FULLY_CONNECTED,
     HEADER,
     LIVE,
+    LOAD_WEIGHTS,
     NORMALIZE,
     PRODUCER_OF,
     QUEUE_OF,
@@ -45,8 +46,11 @@ class Dispatcher(wiring.Component):
     error : OPCODE, OPERAND or SEMAPHORE with the instruction's pc; stays valid.
     """
 
-    def __init__(self, *, lanes: int, max_tokens: int, max_head_words: int) -> None:
+    def __init__(
+        self, *, lanes: int, max_tokens: int, max_head_words: int, head_groups: int = 1
+    ) -> None:
         self._lanes = lanes
+        self._head_groups = head_groups
         self._max_tokens = max_tokens
         self._max_head_words = max_head_words
         super().__init__(
@@ -68,7 +72,8 @@ class Dispatcher(wiring.Component):
         attention = View(ATTENTION, body[: ATTENTION.size])
         norm = View(NORMALIZE, body[: NORMALIZE.size])
         live = View(LIVE, body[: LIVE.size])
-        lanes = self._lanes
+        weights = View(LOAD_WEIGHTS, body[: LOAD_WEIGHTS.size])
+        lanes, head_groups = self._lanes, self._head_groups
         bad = Signal()
         with m.Switch(opcode):
             with m.Case(Opcode.FULLY_CONNECTED):
@@ -76,7 +81,7 @@ class Dispatcher(wiring.Component):
                     self._bad_rows(fc.rows)
                     | (fc.depth == 0)
                     | (fc.columns == 0)
-                    | (fc.columns > lanes)
+                    | (fc.columns > head_groups * lanes)
                     | (fc.activation.as_value() >= len(Activation))
                     | (fc.destination.as_value() >= len(Destination))
                 )
@@ -85,6 +90,7 @@ class Dispatcher(wiring.Component):
                 m.d.comb += bad.eq(
                     self._bad_rows(attention.queries)
                     | self._bad_rows(attention.keys)
+                    | (attention.further_groups >= head_groups)
                     | (attention.head_words == 0)
                     | (attention.head_words > self._max_head_words)
                     | (words_needed != attention.head_words)
@@ -94,6 +100,8 @@ class Dispatcher(wiring.Component):
                         > lanes
                     )
                 )
+            with m.Case(Opcode.LOAD_WEIGHTS):
+                m.d.comb += bad.eq(weights.further_groups >= head_groups)
             with m.Case(Opcode.NORMALIZE):
                 m.d.comb += bad.eq(self._bad_rows(norm.rows) | (norm.channels == 0))
             with m.Case(Opcode.LIVE):
@@ -113,6 +121,8 @@ class Dispatcher(wiring.Component):
         bad_semaphore = Signal()
         with m.Switch(opcode):
             for code, target in QUEUE_OF.items():
+                if code is Opcode.HEAD_SCALES and self._head_groups == 1:
+                    continue
                 with m.Case(code.value):
                     m.d.comb += [known.eq(1), queue.eq(target)]
             with m.Case(Opcode.HALT.value):
@@ -130,6 +140,10 @@ class Dispatcher(wiring.Component):
                         ((gives & ~Const(_mask(PRODUCER_OF, each), 16)) != 0)
                         | ((takes & ~Const(_mask(CONSUMER_OF, each), 16)) != 0)
                     )
+
+        if self._head_groups > 1:
+            with m.If((opcode == Opcode.HEAD_SCALES) & ((gives != 0) | header.token_wait.valid)):
+                m.d.comb += bad_semaphore.eq(1)
 
         bad_operand = self._bad_operands(m, word, opcode)
         error = self.error

@@ -28,14 +28,30 @@ from spec.registers import Error
 
 PARAMETERS = [
     {"lanes": 8, "max_tokens": 20, "max_head_words": 2},
-    {"lanes": 64, "max_tokens": 197, "max_head_words": 4},
+    {"lanes": 64, "max_tokens": 197, "max_head_words": 4, "head_groups": 3},
 ]
 _NONE = {"index": 0, "valid": 0}
 
 
-def component(*, lanes: int, max_tokens: int, max_head_words: int) -> wiring.Component:
+def component(
+    *, lanes: int, max_tokens: int, max_head_words: int, head_groups: int = 1
+) -> wiring.Component:
     """The component under test."""
-    return Dispatcher(lanes=lanes, max_tokens=max_tokens, max_head_words=max_head_words)
+    return Dispatcher(
+        lanes=lanes,
+        max_tokens=max_tokens,
+        max_head_words=max_head_words,
+        head_groups=head_groups,
+    )
+
+
+def _head_groups() -> int:
+    return parameters().get("head_groups", 1)
+
+
+def _opcodes() -> list[Opcode]:
+    """Those that belong to a queue of this machine."""
+    return [each for each in QUEUE_OF if each is not Opcode.HEAD_SCALES or _head_groups() > 1]
 
 
 def _owned(of: dict[Semaphore, Queue], queue: Queue) -> list[int]:
@@ -53,7 +69,7 @@ def _rows(rng: random.Random) -> dict[str, int]:
 def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
     """Random bits in every field, with allowed values where there is a rule."""
     p = parameters()
-    lanes = p["lanes"]
+    lanes, columns = p["lanes"], p["lanes"] * _head_groups()
     body: dict[str, Any] = {}
     for name, field in BODIES[opcode]:
         shape = field.shape
@@ -66,7 +82,7 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
     if opcode is Opcode.FULLY_CONNECTED:
         body |= {
             "depth": rng.choice((1, 0xFFFF, body["depth"] | 1)),
-            "columns": rng.choice((1, lanes, rng.randrange(1, lanes + 1))),
+            "columns": rng.choice((1, columns, rng.randrange(1, columns + 1))),
             "activation": rng.randrange(len(Activation)),
             "destination": rng.randrange(len(Destination)),
         }
@@ -83,6 +99,8 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
         body["channels"] = rng.choice((1, 4095, body["channels"] | 1))
     elif opcode is Opcode.LIVE:
         body["tokens"] = rng.choice((1, p["max_tokens"]))
+    if "further_groups" in body:
+        body["further_groups"] = rng.randrange(_head_groups())
     return body
 
 
@@ -97,6 +115,10 @@ def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             header |= {name: rng.getrandbits(16), token: {"index": 15, "valid": rng.randrange(2)}}
             continue
         own = _owned(of, QUEUE_OF[opcode])
+        if opcode is Opcode.HEAD_SCALES:
+            waits = sum(1 << i for i in own if rng.random() < 0.5)
+            header |= {name: waits if name == "wait" else 0, token: _NONE}
+            continue
         header[name] = sum(1 << i for i in own if rng.random() < 0.5)
         header[token] = rng.choice(
             ({"index": rng.randrange(16), "valid": 0}, {"index": rng.choice(own), "valid": 1})
@@ -118,10 +140,12 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
     """Each way in which one operand breaks a rule."""
     p = parameters()
     lanes, most, words = p["lanes"], p["max_tokens"], p["max_head_words"]
+    if "further_groups" in BODIES[opcode].members:
+        yield from ({"further_groups": number} for number in range(_head_groups(), 4))
     wrong = [{"count": count, "live": 0} for count in (0, most + 1, 4095)]
     if opcode is Opcode.FULLY_CONNECTED:
         yield from ({"rows": rows} for rows in wrong)
-        yield from ({"columns": columns} for columns in (0, lanes + 1, 255))
+        yield from ({"columns": columns} for columns in (0, lanes * _head_groups() + 1, 255))
         yield from ({"depth": 0}, {"activation": 3})
         yield from ({"destination": code} for code in range(len(Destination), 8))
     elif opcode is Opcode.ATTENTION:
@@ -153,12 +177,13 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
 
 def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
     """Every kind of refused word, with its error and a description."""
-    defined = {opcode.value for opcode in Opcode}
+    opcodes = [*_opcodes(), Opcode.HALT]
+    defined = {opcode.value for opcode in opcodes}
     for value in range(256):
         if value not in defined:
-            opcode = rng.choice(list(Opcode))
+            opcode = rng.choice(opcodes)
             yield _good(rng, opcode) & ~0xFF | value, Error.OPCODE, f"opcode {value}"
-    for opcode in Opcode:
+    for opcode in opcodes:
         for bit in range(14):
             header = _good_header(rng, opcode) | {"reserved": 1 << bit}
             word = _word(opcode, header, _good_body(rng, opcode))
@@ -173,9 +198,11 @@ def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
                 yield _word(opcode, bad_header, body), Error.OPERAND, text
                 text = f"{opcode.name} {wrong}, bad semaphores, reserved"
                 yield _word(opcode, bad_header | {"reserved": 1}, body), Error.OPCODE, text
-    for opcode, queue in QUEUE_OF.items():
+    for opcode in _opcodes():
+        queue = QUEUE_OF[opcode]
         for name, of in (("wait", CONSUMER_OF), ("signal", PRODUCER_OF)):
-            for index in set(range(SEMAPHORE_COUNT)) - set(_owned(of, queue)):
+            own = set() if opcode is Opcode.HEAD_SCALES and name == "signal" else _owned(of, queue)
+            for index in set(range(SEMAPHORE_COUNT)) - set(own):
                 for wrong in (
                     {name: 1 << index},
                     {f"token_{name}": {"index": index, "valid": 1}},
@@ -202,7 +229,7 @@ async def _program(dut: Any, seed: int, stall_in: float, stall_out: float, last:
         Sink(dut, f"queues__{queue.value}", ISSUED, seed=seed, stall=stall_out) for queue in Queue
     ]
     rng = random.Random(seeded(seed))
-    opcodes = [opcode for opcode in QUEUE_OF for _ in range(40)]
+    opcodes = [opcode for opcode in _opcodes() for _ in range(40)]
     rng.shuffle(opcodes)
     expected: dict[Queue, list[Any]] = {queue: [] for queue in Queue}
     for opcode in opcodes:
@@ -215,7 +242,7 @@ async def _program(dut: Any, seed: int, stall_in: float, stall_out: float, last:
         used += 1
     check("dispatcher.running", _ends(dut), (0, 0))
     source.put({"pc": 0xBEEF, "word": last})
-    for opcode in QUEUE_OF:
+    for opcode in _opcodes():
         source.put({"pc": 1, "word": _good(rng, opcode)})
     source.put({"pc": 2, "word": 0})
     await source.drained()
@@ -267,7 +294,7 @@ async def every_bad_word(dut: Any) -> None:
         dut.rst.value = 0
         dut.instruction__valid.value = 1
         good = index % 16 == 0
-        opcode = rng.choice(list(QUEUE_OF))
+        opcode = rng.choice(_opcodes())
         if good:
             write(dut, "instruction__payload", ISSUED, {"pc": 9, "word": _good(rng, opcode)})
             await cycles(dut)

@@ -24,7 +24,14 @@ from spec.registers import Error
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "bus_bits": 64, "vector_lanes": 4, "norm_lanes": 4},
-    {"banks": 8, "lanes": 16, "bus_bits": 64, "vector_lanes": 4, "norm_lanes": 2},
+    {
+        "banks": 8,
+        "lanes": 16,
+        "bus_bits": 64,
+        "vector_lanes": 4,
+        "norm_lanes": 2,
+        "head_groups": 3,
+    },
     {"banks": 8, "lanes": 64, "bus_bits": 128, "vector_lanes": 16, "norm_lanes": 16},
     {"banks": 8, "lanes": 16, "bus_bits": 128, "vector_lanes": 4, "norm_lanes": 16},
 ]
@@ -52,6 +59,8 @@ class _Model:
     def __init__(self, memory: bytes) -> None:
         self.memory = memory
         self.writes: dict[str, list[dict[str, Any]]] = {name: [] for name in _STREAMS}
+        self.groups: dict[str, list[int]] = {"row_write": [], "column_write": []}
+        """head group of each of these writes that LOAD_WEIGHTS makes"""
         self.gives: list[tuple[int, tuple[int, ...]]] = []
         self.gives_token: list[tuple[int, tuple[int, ...]]] = []
 
@@ -86,14 +95,18 @@ class _Model:
         banks, lanes = p["banks"], p["lanes"]
         at = _WINDOWS[body.get("window", Window.WEIGHTS).value][0] + body["offset"]
         if opcode is Opcode.LOAD_WEIGHTS:
-            groups = lanes // p["vector_lanes"]
-            at = self._table("column_write", at, body["table"] * groups, groups, p["vector_lanes"])
-            for k in range(body["depth"]):
-                address = body["row"] + k // banks
-                self.writes["row_write"].append(
-                    {"bank": k % banks, "address": address, "data": self._word(at), "pc": pc}
-                )
-                at += lanes
+            words = lanes // p["vector_lanes"]
+            for group in range(1 + body["further_groups"]):
+                address = body["table"] * words
+                at = self._table("column_write", at, address, words, p["vector_lanes"])
+                self.groups["column_write"] += [group] * words
+                self.groups["row_write"] += [group] * body["depth"]
+                for k in range(body["depth"]):
+                    address = body["row"] + k // banks
+                    self.writes["row_write"].append(
+                        {"bank": k % banks, "address": address, "data": self._word(at), "pc": pc}
+                    )
+                    at += lanes
         elif opcode is Opcode.LOAD_NORM:
             words = body["channels"] // p["norm_lanes"]
             address = body["table"] * (lanes // p["norm_lanes"])
@@ -134,6 +147,7 @@ class _Bench:
         }
         self.gives: deque[tuple[int, tuple[int, ...]]] = deque()
         self.gives_token: deque[tuple[int, tuple[int, ...]]] = deque()
+        self.groups: dict[str, list[int]] = {"row_write": [], "column_write": []}
         self.bytes = dict.fromkeys(("program", "weights", "input", "scratch", "result"), 0)
         self.error = 0
         set_windows(dut, _WINDOWS)
@@ -147,7 +161,11 @@ class _Bench:
             for name in _STREAMS:
                 port = self.dut
                 valid = int(getattr(port, f"{name}__valid").value)
-                written[name] += valid and int(getattr(port, f"{name}__ready").value)
+                taken = valid and int(getattr(port, f"{name}__ready").value)
+                written[name] += taken
+                if name in self.groups and taken:
+                    group = getattr(port, name.replace("write", "group"), None)
+                    self.groups[name].append(0 if group is None else int(group.value))
             give = unpack(GIVE, int(self.dut.give.value))
             if give["valid"]:
                 self.gives.append((give["mask"], tuple(written.values())))
@@ -170,8 +188,9 @@ class _Bench:
                 "depth": depth,
                 "row": rng.choice((rng.randrange(400), 512 - -(-depth // p["banks"]))),
                 "table": rng.randrange(8),
+                "further_groups": rng.randrange(p.get("head_groups", 1)),
             }
-            size, limit = (depth + 8) * lanes, 1 << 15
+            size, limit = (depth + 8) * lanes * (1 + body["further_groups"]), 1 << 15
         elif opcode is Opcode.LOAD_NORM:
             blocks = rng.randint(1, 4)
             body = {"channels": blocks * lanes, "table": rng.randint(0, 16 - blocks)}
@@ -200,6 +219,7 @@ class _Bench:
             got = await self.sinks[name].receive(len(model.writes[name]))
             check_all(f"loader {name}", got, model.writes[name], seed=self.seed)
         await cycles(self.dut, 4)
+        check("loader groups", self.groups, model.groups, seed=self.seed)
         check_all("loader gives", self.gives, model.gives, seed=self.seed)
         check_all("loader gives_token", self.gives_token, model.gives_token, seed=self.seed)
         check("loader error", self.error, 0)

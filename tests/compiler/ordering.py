@@ -7,10 +7,16 @@ to one word, one of them a write, are in order when the later one (in the progra
 earlier one is over. Within a queue only a read behind a write needs that: an instruction's operands
 are read before its results are written, and results are written in order. Sums that an instruction
 adds to need not even that: they are read after all earlier instructions' writes.
+
+Several head groups read and write each in that order, but not among each other: between two of them
+every pair needs the credits. An instruction that needs other groups than the one before it starts
+when all writes before it are done.
 """
 
 from collections import defaultdict, deque
+from dataclasses import replace
 
+from golden_model.machine_groups import groups_of
 from spec.assembler import resolve_rows
 from spec.isa import PARTIAL_WORDS, Destination, Opcode, Queue
 
@@ -28,15 +34,17 @@ def check_ordering(instructions, config):
     started = dict.fromkeys(Queue, 0)
     credits = defaultdict(deque)
     writer, readers = {}, defaultdict(dict)
+    at_work = 1
 
     def take(queue, semaphore):
         giver, event, knowledge = credits[semaphore].popleft()
         merge(known[queue], knowledge)
         known[queue][giver] = max(known[queue][giver], event)
 
-    def check(pc, queue, word, other, own_too):
-        other_queue, event, other_pc = other
-        if (other_queue != queue or own_too) and known[queue][other_queue] < event:
+    def check(pc, queue, group, word, other, own_too):
+        other_queue, other_group, event, other_pc = other
+        foreign = other_queue != queue or other_group not in (None, group)
+        if (foreign or own_too) and known[queue][other_queue] < event:
             raise DisorderError(f"pc {pc} ({queue.name}) and pc {other_pc} meet at word {word}")
 
     for pc, op in enumerate(instructions):
@@ -46,29 +54,62 @@ def check_ordering(instructions, config):
         rows = rows_of(op, live)
         for semaphore in op.wait:
             take(queue, semaphore)
+        if op.opcode in (Opcode.FULLY_CONNECTED, Opcode.ATTENTION):
+            if groups_of(op, config.lanes) != at_work:
+                known[queue][queue] = started[queue]
+            at_work = groups_of(op, config.lanes)
         for row in range(rows):
             if op.token_wait is not None:
                 take(queue, op.token_wait)
             started[queue] += 1
             event = started[queue]
-            reads, writes = accesses(op, row, rows, config, live)
-            added = sums(op, row)
-            for word in reads + added:
-                if word in writer:
-                    check(pc, queue, word, writer[word], word not in added)
-                readers[word][queue] = (queue, event, pc)
-            for word in writes:
-                for other in readers[word].values():
-                    check(pc, queue, word, other, False)
-                if word in writer:
-                    check(pc, queue, word, writer[word], False)
-                writer[word] = (queue, event, pc)
-                readers[word] = {}
+            for group, one in in_groups(op, rows, config):
+                reads, writes = accesses(one, row, rows, config, live)
+                reads = [in_group(word, group) for word in reads]
+                added = sums(one, row)
+                # operands are read before an instruction's results, for all groups at once
+                own = set(writes) | set(added)
+                for word in reads + added:
+                    if word in writer:
+                        check(pc, queue, group, word, writer[word], word not in added)
+                    reader = group if word in own else None
+                    readers[word][queue, reader] = (queue, reader, event, pc)
+                for word in (in_group(word, group) for word in writes):
+                    for other in readers[word].values():
+                        check(pc, queue, group, word, other, False)
+                    if word in writer:
+                        check(pc, queue, group, word, writer[word], False)
+                    writer[word] = (queue, group, event, pc)
+                    readers[word] = {}
             if op.token_signal is not None:
                 credits[op.token_signal].append((queue, event, dict(known[queue])))
         for semaphore in op.signal:
             credits[semaphore].append((queue, started[queue], dict(known[queue])))
     return started
+
+
+def in_groups(op, rows, config):
+    """An instruction as each of its head groups sees it."""
+    for group in range(groups_of(op, config.lanes)):
+        f = dict(op.fields)
+        if op.opcode == Opcode.LOAD_WEIGHTS:
+            f["offset"] += group * config.lanes * (8 + f["depth"])
+        elif op.opcode == Opcode.FULLY_CONNECTED:
+            behind = group * rows * PARTIAL_WORDS
+            f["partial"] += behind
+            if f["destination"] == Destination.PARTIAL:
+                f["target"] += behind
+            elif f["destination"] != Destination.ROWS:
+                f["target"] += group * f["group_words"]
+        elif op.opcode == Opcode.ATTENTION:
+            f["query"] += group * f["head_words"]
+            f["target"] += group * f["head_words"]
+        yield group, replace(op, fields=f)
+
+
+def in_group(word, group):
+    """A word of a memory that each group has."""
+    return (*word, group) if word[0] in ("row", "column table") else word
 
 
 def merge(mine, other):

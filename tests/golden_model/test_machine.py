@@ -148,12 +148,14 @@ def one_layer(**changes):
         "activation_zero_point": 0,
         "accumulate": 0,
         "partial": 0,
+        "group_words": 0,
     }
     s = Semaphore
     return [
         op(Opcode.LOAD_TOKENS, signal=[s.TOKENS_READY], offset=0, window=Window.INPUT, token=0,
            words=2, stride=2, rows=3),
-        op(Opcode.LOAD_WEIGHTS, signal=[s.WEIGHTS_READY], offset=0, row=5, depth=10, table=3),
+        op(Opcode.LOAD_WEIGHTS, signal=[s.WEIGHTS_READY], offset=0, row=5, depth=10, table=3,
+           further_groups=0),
         op(Opcode.FULLY_CONNECTED, wait=[s.TOKENS_READY, s.WEIGHTS_READY],
            signal=[s.RESULT_READY], **{**fields, **changes}),
         op(Opcode.STORE_TOKENS, wait=[s.RESULT_READY], offset=0, window=Window.RESULT, token=100,
@@ -282,7 +284,15 @@ def test_too_few_row_credits_are_a_deadlock():
 
 def test_queue_depth_decides():
     """Loads that wait for a credit fill their queue; the giver behind them never gets in."""
-    load = op(Opcode.LOAD_WEIGHTS, wait=[S.WEIGHTS_FREE], offset=0, row=5, depth=10, table=3)
+    load = op(
+        Opcode.LOAD_WEIGHTS,
+        wait=[S.WEIGHTS_FREE],
+        offset=0,
+        row=5,
+        depth=10,
+        table=3,
+        further_groups=0,
+    )
     layer = one_layer()
     give = dataclasses.replace(layer[2], signal=layer[2].signal | {S.WEIGHTS_FREE})
     program = [*layer[:2], load, load, give, give, *layer[3:]]

@@ -1,10 +1,16 @@
+import dataclasses
+
 import pytest
 
 from compiler import compile
 from perf_model import traffic
 from spec.image import ALIGNMENT_BYTES
 from spec.isa import Window
+from tests.grouped import GROUPED
+from tests.grouped import model_of as grouped_model
 from tests.tiled_models import CASES, SPILLED, machine_of, model_of
+
+ONE_GROUP = dataclasses.replace(GROUPED, head_groups=1)
 
 
 @pytest.mark.parametrize("name", [*CASES, *SPILLED])
@@ -38,3 +44,12 @@ def test_spilled_rows_are_moved_once_a_block():
     assert moved["context"].written == moved["context"].read == depth * moved["context"].unique
     assert moved["tokens"].written == moved["tokens"].read == depth * moved["tokens"].unique
     assert moved["residual"].written == moved["residual"].read == depth * moved["residual"].unique
+
+
+def test_weights_of_all_head_groups_count():
+    image, one = (compile(grouped_model("odd"), config) for config in (GROUPED, ONE_GROUP))
+    sizes = [
+        sum(each.read for each in traffic(image, config) if each.window == Window.WEIGHTS)
+        for image, config in ((image, GROUPED), (one, ONE_GROUP))
+    ]
+    assert sizes[0] == sizes[1]

@@ -4,14 +4,22 @@ import pytest
 
 from rtl_gen.emit import TOP, verilog
 from sim.lint import WAIVERS, lint
-from spec.presets import PRESETS, preset
+from spec.presets import PRESETS
+from tests.grouped import GROUPED
+
+MACHINES = {**PRESETS, GROUPED.name: GROUPED}
+LARGE = {"zcu102"}
+"""Three head groups take a minute to emit; `grouped` has as many."""
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.regress if name in LARGE else ()) for name in MACHINES],
+)
 def test_emitted_verilog_is_reproducible_and_lints(name):
-    text = verilog(preset(name))
+    text = verilog(MACHINES[name])
     assert f"module {TOP}(" in text
-    assert verilog(preset(name)) == text
+    assert verilog(MACHINES[name]) == text
     assert lint(text) == []
 
 

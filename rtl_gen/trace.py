@@ -1,0 +1,36 @@
+"""The trace ports: every write of a result, for tests."""
+
+from amaranth.lib import data
+
+from rtl_gen.interfaces import PC_BITS
+from spec.config import Config
+
+__all__ = ["trace_layout"]
+
+
+def trace_layout(config: Config) -> dict[str, data.StructLayout]:
+    """Every write of a result, as the trace ports report it: one layout for each kind.
+
+    With several head groups, every field but those of token writes holds one value for each.
+    """
+    lanes, banks, groups = config.lanes, config.banks, config.head_groups
+    kinds = {
+        "token": data.StructLayout(
+            {"valid": 1, "pc": PC_BITS, "address": 18, "mask": lanes, "data": lanes * 8}
+        ),
+        "row": data.StructLayout(
+            {"valid": 1, "pc": PC_BITS, "bank": range(banks), "address": 18, "data": lanes * 8}
+        ),
+        "score": data.StructLayout({"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}),
+        "prob": data.StructLayout({"valid": 1, "pc": PC_BITS, "data": banks * 8}),
+    }
+    if groups == 1:
+        return kinds
+    return {
+        kind: layout
+        if kind == "token"
+        else data.StructLayout(
+            {name: data.ArrayLayout(shape, groups) for name, shape in layout.members.items()}
+        )
+        for kind, layout in kinds.items()
+    }

@@ -1,0 +1,30 @@
+"""A machine of three head groups in simulation: every tensor, every write, every cycle."""
+
+import dataclasses
+
+import pytest
+
+from compiler import compile
+from sim.flip import _weights
+from tests.grouped import GROUPED, MODELS, model_of
+from tests.random_models import random_images
+from tests.sim.test_models import check
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_on_three_groups(name):
+    model = model_of(name)
+    check(model, GROUPED, "verilator", random_images(model.config, 2, 5))
+
+
+def test_three_groups_under_icarus():
+    model = model_of("uneven_heads")
+    check(model, GROUPED, "icarus", random_images(model.config, 1, 5))
+
+
+def test_bits_to_flip_are_those_of_all_groups():
+    image = compile(model_of("uneven_heads"), GROUPED)
+    places = _weights(image, GROUPED)
+    one = dataclasses.replace(GROUPED, head_groups=1)
+    assert len(places) == len(_weights(compile(model_of("uneven_heads"), one), one))
+    assert len(set(places)) == len(places)
