@@ -25,6 +25,9 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
     }.get(instruction.opcode)
     if check is not None:
         check(instruction.fields, config)
+    rows = instruction.token_wait is not None or instruction.token_signal is not None
+    if instruction.opcode == Opcode.LIVE and rows:
+        _refuse("a credit a row, of an instruction without rows")
     if instruction.queue is not None:
         _check_semaphores(instruction)
 

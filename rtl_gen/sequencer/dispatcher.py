@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from rtl_gen.interfaces import ERROR, ISSUED
+from spec.formats import NORM
 from spec.isa import (
     ATTENTION,
     CONSUMER_OF,
@@ -103,9 +104,19 @@ class Dispatcher(wiring.Component):
             with m.Case(Opcode.LOAD_WEIGHTS):
                 m.d.comb += bad.eq(weights.further_groups >= head_groups)
             with m.Case(Opcode.NORMALIZE):
-                m.d.comb += bad.eq(self._bad_rows(norm.rows) | (norm.channels == 0))
+                m.d.comb += bad.eq(
+                    self._bad_rows(norm.rows)
+                    | (norm.channels == 0)
+                    | (norm.channels > NORM.max_channels)
+                )
             with m.Case(Opcode.LIVE):
-                m.d.comb += bad.eq((live.tokens == 0) | (live.tokens > self._max_tokens))
+                header = View(HEADER, word[: HEADER.size])
+                m.d.comb += bad.eq(
+                    (live.tokens == 0)
+                    | (live.tokens > self._max_tokens)
+                    | header.token_wait.valid
+                    | header.token_signal.valid
+                )
         return bad
 
     def elaborate(self, platform: object) -> Module:

@@ -11,6 +11,7 @@ from rtl_gen.interfaces import ERROR, ISSUED
 from rtl_gen.sequencer.dispatcher import Dispatcher
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read, write
+from spec.formats import NORM
 from spec.isa import (
     BODIES,
     CONSUMER_OF,
@@ -96,7 +97,7 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             "first_lane": rng.choice((0, spare, rng.randrange(spare + 1))),
         }
     elif opcode is Opcode.NORMALIZE:
-        body["channels"] = rng.choice((1, 4095, body["channels"] | 1))
+        body["channels"] = rng.choice((1, NORM.max_channels, rng.randint(1, NORM.max_channels)))
     elif opcode is Opcode.LIVE:
         body["tokens"] = rng.choice((1, p["max_tokens"]))
     if "further_groups" in body:
@@ -120,6 +121,9 @@ def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             header |= {name: waits if name == "wait" else 0, token: _NONE}
             continue
         header[name] = sum(1 << i for i in own if rng.random() < 0.5)
+        if opcode is Opcode.LIVE:
+            header[token] = _NONE
+            continue
         header[token] = rng.choice(
             ({"index": rng.randrange(16), "valid": 0}, {"index": rng.choice(own), "valid": 1})
         )
@@ -170,7 +174,7 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
             yield {"head_dim": head_dim, "head_words": head_words, "first_lane": first_lane}
     elif opcode is Opcode.NORMALIZE:
         yield from ({"rows": rows} for rows in wrong)
-        yield {"channels": 0}
+        yield from ({"channels": channels} for channels in (0, NORM.max_channels + 1, 4095))
     elif opcode is Opcode.LIVE:
         yield from ({"tokens": tokens} for tokens in (0, most + 1, 4095))
 
@@ -211,7 +215,9 @@ def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
                     if name in wrong:
                         wrong = {name: header[name] | wrong[name]}
                     word = _word(opcode, header | wrong, _good_body(rng, opcode))
-                    yield word, Error.SEMAPHORE, f"{opcode.name} {wrong}"
+                    rowless = opcode is Opcode.LIVE and name not in wrong
+                    code = Error.OPERAND if rowless else Error.SEMAPHORE
+                    yield word, code, f"{opcode.name} {wrong}"
 
 
 def _ends(dut: Any) -> tuple[int, int]:

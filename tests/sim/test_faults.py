@@ -112,6 +112,11 @@ PROGRAMS = {
         Error.SEMAPHORE,
         _credits(Opcode.FULLY_CONNECTED, signal=frozenset({Semaphore.NORMALIZED})),
     ),
+    "credit a row of LIVE": (
+        Error.OPERAND,
+        _credits(Opcode.LIVE, token_signal=Semaphore.NORMALIZED),
+    ),
+    "too many channels": (Error.OPERAND, _changed(Opcode.NORMALIZE, channels=1024)),
     "deadlock": (
         Error.WATCHDOG,
         _credits(Opcode.ATTENTION, wait=frozenset({Semaphore.RESULT_STORED})),
