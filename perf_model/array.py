@@ -7,6 +7,7 @@ takes the same way as the row before, the rows that will do so too are skipped (
 
 from perf_model.epilogue import Epilogue
 from perf_model.operations import ArrayOperation
+from perf_model.skip import RowSkipper
 from perf_model.softmax import GROUP, ROW_END, Softmax
 from perf_model.timeline import NEVER, Credits, InstructionQueue, Port
 from spec.config import Config
@@ -66,6 +67,9 @@ class Array:
         self.accumulators = False
         self.scores = 0
         self.slices = config.lanes // config.banks
+        self.waits = 0
+        """Cycles in which a row's credit was not there."""
+        self.skipper = RowSkipper(self)
 
     def state(self) -> tuple:
         """Everything but how many rows are left; equal states go the same way."""
@@ -101,7 +105,15 @@ class Array:
 
     def row_bank(self, t: int) -> int:
         """The bank of the row-memory write of cycle t."""
-        return self.epilogue.row_banks[t]
+        epilogue = self.epilogue
+        bank = epilogue.row_banks.get(t)
+        if bank is None:
+            start, period, rows, order = next(
+                pattern for pattern in reversed(epilogue.bank_patterns) if pattern[0] <= t
+            )
+            number, offset = divmod(t - start, period)
+            bank = (order[offset] + number * rows) % self.config.banks
+        return bank
 
     def run(self) -> bool:
         """Go on until something is not known yet; whether there was any progress."""
@@ -136,6 +148,7 @@ class Array:
             token_ready = self.operation.token_wait.ready(t)
             if token_ready is None:
                 return False
+            self.waits += not token_ready
 
         before = None
         if not self.buffer and not self.steps_left:
@@ -304,6 +317,7 @@ class Array:
         elif token_ready:
             self.credited = True
             operation.token_wait.taken += 1
+            self.skipper.takes.append(t)
         if fired:
             self.steps_left -= 1
             self.steps_done += 1
@@ -327,6 +341,8 @@ class Array:
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
+        if last and (kind == FC or kind == VALUE_END) and self.active:
+            self.skipper.row_end()
         return True
 
     def _accept(self, t: int, head: ArrayOperation) -> None:

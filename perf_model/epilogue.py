@@ -42,6 +42,8 @@ class Epilogue:
         self.reads, self.token_writes, self.row_writes = reads, token_writes, row_writes
         self.row_banks: dict[int, int] = {}
         """Bank of each row-memory write."""
+        self.bank_patterns: list[tuple[int, int, int, dict[int, int]]] = []
+        """Those of rows that were leaped over: start, period, rows of a period, bank by offset."""
         self.ends: dict[int, int] = {}
         """Cycle of each instruction's last write."""
         self.commands: list[ResultCommand] = []
@@ -74,6 +76,7 @@ class Epilogue:
     def state(self) -> tuple[int, ...]:
         """Everything but how many rows are left."""
         front_row = self.row
+        adds = self.back < len(self.commands) and self.commands[self.back].adds
         return (
             self.valid,
             self.count,
@@ -90,7 +93,7 @@ class Epilogue:
             len(self.commands) - self.front,
             len(self.commands) - self.back,
             front_row - self.write_row,
-            front_row - self.read_row,
+            front_row - self.read_row if adds else 0,
             self.residual_request,
         )
 
