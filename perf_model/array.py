@@ -218,7 +218,7 @@ class Array:
         # Operands
         request = self.operand_rows and self.credited
         request = request and len(self.buffer) + (self.flying != 0) < OPERAND_WORDS
-        granted = request and not epilogue.residual_request
+        granted = request and not epilogue.denies
         denied = request and not granted
         queries_ready = attention and not self.occupied[self.fill]
         buffered = bool(self.buffer)

@@ -6,8 +6,13 @@ from perf_model.timeline import Credits, Port
 from rtl_gen.postproc.epilogue import Epilogue as Component
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from spec.config import Config
+from spec.formats import ACC
+from spec.isa import PARTIAL_WORDS
 
 __all__ = ["Epilogue", "ResultCommand"]
+
+
+SUM_BYTES = ACC.bits // 8
 
 
 @dataclass(kw_only=True)
@@ -19,10 +24,14 @@ class ResultCommand:
     attention: bool
     results_per_row: int
     """Results of the array in a row: 1, or the words of a head."""
-    words_per_result: int
-    """Memory words that a result takes."""
+    halves: int
+    """How often a result goes the whole way: twice if its sums are kept."""
+    words_per_half: int
+    """Memory words that a result takes each time."""
     adds: bool
     """Each result is added to a word pair read before."""
+    accumulates: bool
+    """Sums that were kept are added to each result."""
     to_rows: bool
     signal: tuple[Credits, ...]
     token_signal: Credits | None
@@ -36,6 +45,9 @@ class Epilogue:
         self.eager = self.groups < 3
         self.residual_words = 4 if self.groups >= 3 else 8
         self.banks = config.banks
+        # kept sums: a unit is as many words as hold whole groups
+        self.unit_words = max(1, config.vector_lanes * SUM_BYTES // config.lanes)
+        self.unit_groups = self.unit_words * config.lanes // (config.vector_lanes * SUM_BYTES)
         self.last = 1 << (EpilogueLane.LAST_STAGE - 1)
         self.mask = 2 * self.last - 1
         self.slots = Component.SLOTS
@@ -49,7 +61,7 @@ class Epilogue:
         self.commands: list[ResultCommand] = []
         self.front = self.back = 0
         """Commands whose results are being read, and being written."""
-        self.row = self.word = self.group = 0
+        self.row = self.word = self.group = self.half = 0
         self.valid = self.count = 0
         self.fire, self.fires_left = -1, 0
         """The command at the last stage, and how often it will be there."""
@@ -57,7 +69,10 @@ class Epilogue:
         self.left = self.write_row = self.write_word = 0
         self.read_row = self.second = self.read_group = 0
         self.received = self.claimed = self.asked = 0
-        self.residual_request = False
+        self.sums_row = self.sums_word = self.sums_group = 0
+        self.sums_received = self.sums_claimed = self.sums_asked = 0
+        self.denies = False
+        """Whether the operand reader must wait in this cycle."""
         self.give_time = -1
 
     def enter(self, command: ResultCommand) -> None:
@@ -76,7 +91,8 @@ class Epilogue:
     def state(self) -> tuple[int, ...]:
         """Everything but how many rows are left."""
         front_row = self.row
-        adds = self.back < len(self.commands) and self.commands[self.back].adds
+        oldest = self.commands[self.back] if self.back < len(self.commands) else None
+        adds, sums = oldest and oldest.adds, oldest and oldest.accumulates
         return (
             self.valid,
             self.count,
@@ -94,7 +110,13 @@ class Epilogue:
             len(self.commands) - self.back,
             front_row - self.write_row,
             front_row - self.read_row if adds else 0,
-            self.residual_request,
+            self.half,
+            front_row - self.sums_row if sums else 0,
+            self.sums_word,
+            self.sums_group,
+            self.sums_received,
+            self.sums_claimed,
+            self.sums_asked,
         )
 
     def skip(self, rows: int) -> None:
@@ -102,9 +124,11 @@ class Epilogue:
         command = self.commands[self.back]
         self.row += rows
         self.write_row += rows
-        self.fires_left -= rows * command.results_per_row * self.groups
+        self.fires_left -= rows * command.results_per_row * command.halves * self.groups
         if command.adds:
             self.read_row += rows
+        if command.accumulates:
+            self.sums_row += rows
 
     def step(self, t: int, accumulators: bool, scale: bool) -> tuple[bool, bool]:
         """Cycle t: whether the array's result is taken, and whether its row's scale is.
@@ -125,7 +149,7 @@ class Epilogue:
             while not self.fires_left:
                 self.fire += 1
                 command = commands[self.fire]
-                self.fires_left = command.rows * command.results_per_row * groups
+                self.fires_left = command.rows * command.results_per_row * command.halves * groups
             command = commands[self.fire]
             adds = command.adds
             fires = enable = (not full or results_ready) and (not adds or self.received >= 2)
@@ -135,9 +159,11 @@ class Epilogue:
         if accumulators and front < entered:
             now = commands[front]
             present = not now.attention or scale
+            if now.accumulates:
+                present = front == back and self.sums_received >= self.unit_words
             moves = present and enable
         # the residual
-        self.residual_request = False
+        wanted = False
         received, claimed = self.received, self.claimed
         if back < entered:
             oldest = commands[back]
@@ -147,9 +173,9 @@ class Epilogue:
                 and claimed < self.residual_words
                 and (front != back or self.read_row < row or (self.read_row == row and present))
             ):
-                self.residual_request = True
+                wanted = True
         received += self.asked
-        if self.residual_request:
+        if wanted:
             self.reads.cycles.add(t)
             claimed += 1
             self.asked = 1
@@ -166,6 +192,9 @@ class Epilogue:
             else:
                 self.read_group += 1
         self.received, self.claimed = received, claimed
+        self.denies = wanted
+        if back < entered and commands[back].accumulates:
+            self.denies = self._read_sums(t, commands[back], wanted, moves)
         # the words
         if left:
             self._write(t, commands[back])
@@ -175,12 +204,16 @@ class Epilogue:
         if fires:
             self.count += 1
             self.fires_left -= 1
-            self.collected_words = commands[self.fire].words_per_result
+            self.collected_words = commands[self.fire].words_per_half
         if enable:
             self.valid = (self.valid << 1 | present) & self.mask
         # the walk over results
         if not moves:
             return False, False
+        if self.half != now.halves - 1:
+            self.half += 1
+            return False, False
+        self.half = 0
         if self.group != groups - 1:
             self.group += 1
             return False, False
@@ -195,6 +228,27 @@ class Epilogue:
             self.front += 1
         return True, now.attention
 
+    def _read_sums(self, t: int, command: ResultCommand, denied: bool, moves: bool) -> bool:
+        """A cycle of the reader of kept sums; whether the read port is taken."""
+        self.sums_received += self.sums_asked
+        wanted = self.sums_row != command.rows and self.sums_claimed != 2 * self.unit_words
+        asked = wanted and not denied
+        if asked:
+            self.reads.cycles.add(t)
+            self.sums_claimed += 1
+            self.sums_word += 1
+            if self.sums_word == PARTIAL_WORDS:
+                self.sums_word = 0
+                self.sums_row += 1
+        self.sums_asked = int(asked)
+        if moves and self.half == command.halves - 1:
+            self.sums_group += 1
+            if self.sums_group == self.unit_groups:
+                self.sums_group = 0
+                self.sums_received -= self.unit_words
+                self.sums_claimed -= self.unit_words
+        return wanted or denied
+
     def _write(self, t: int, command: ResultCommand) -> None:
         """One word of the oldest command, and the credits that go with it."""
         self.left -= 1
@@ -204,7 +258,7 @@ class Epilogue:
         else:
             self.token_writes.cycles.add(t)
         self.write_word += 1
-        if self.write_word < command.results_per_row * command.words_per_result:
+        if self.write_word < command.results_per_row * command.halves * command.words_per_half:
             return
         self.write_word = 0
         self.write_row += 1
@@ -212,7 +266,7 @@ class Epilogue:
             command.token_signal.gives.append(t + 1)
             self.give_time = t + 1
         if self.write_row == command.rows:
-            self.write_row = self.read_row = 0
+            self.write_row = self.read_row = self.sums_row = 0
             self.back += 1
             self.give_time = t + 1
             self.ends[command.pc] = t

@@ -127,7 +127,6 @@ def _operation(
     entry = REQUANTIZE.entry_bytes
     match instruction.opcode:
         case Opcode.FULLY_CONNECTED:
-            wide = f["destination"] in (Destination.RESIDUAL, Destination.WIDE)
             rows = resolve_rows(f["rows"], live)
             return ArrayOperation(
                 **common,
@@ -136,7 +135,7 @@ def _operation(
                 operand_words=-(-f["depth"] // lanes),
                 steps=-(-f["depth"] // config.banks),
                 macs=rows * f["depth"] * f["columns"],
-                command=_command(common, rows, 1, 2 if wide else 1, f["destination"]),
+                command=_command(common, rows, 1, f["destination"], bool(f["accumulate"])),
             )
         case Opcode.ATTENTION:
             rows, keys = resolve_rows(f["queries"], live), resolve_rows(f["keys"], live)
@@ -151,7 +150,7 @@ def _operation(
                 head_words=f["head_words"],
                 key_words=groups,
                 macs=2 * rows * keys * f["head_dim"],
-                command=_command(common, rows, f["head_words"], 1, None),
+                command=_command(common, rows, f["head_words"], None),
             )
         case Opcode.NORMALIZE:
             rows = resolve_rows(f["rows"], live)
@@ -198,16 +197,20 @@ def _number(semaphore: Semaphore) -> int:
 
 
 def _command(
-    common: Mapping, rows: int, results: int, words: int, destination: Destination | None
+    common: Mapping, rows: int, results: int, destination: Destination | None, sums: bool = False
 ) -> ResultCommand:
     """What the epilogue does with an instruction's results; attention has no destination."""
+    partial = destination == Destination.PARTIAL
+    wide = destination in (Destination.RESIDUAL, Destination.WIDE)
     return ResultCommand(
         pc=common["pc"],
         rows=rows,
         attention=destination is None,
         results_per_row=results,
-        words_per_result=words,
+        halves=2 if partial else 1,
+        words_per_half=2 if partial or wide else 1,
         adds=destination == Destination.RESIDUAL,
+        accumulates=sums,
         to_rows=destination == Destination.ROWS,
         signal=common["signal"],
         token_signal=common["token_signal"],
