@@ -9,6 +9,7 @@ from perf_model.dram import Dram
 from perf_model.operations import (
     ArrayOperation,
     LoadOperation,
+    NormOperation,
     Operation,
     StoreOperation,
     operations_of,
@@ -54,6 +55,7 @@ def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> 
         unit.queue, unit.fetch = bus.queues[queue], bus
         bus.dispatched[queue] = unit.operations
     bus.dispatched[Queue.LOAD] = bus.loads
+    vector.program = [op for op in program if isinstance(op, NormOperation)]
     units = (array, vector, storer, bus)
     while any(unit.time < NEVER for unit in units):
         if not any([unit.run() for unit in units]):

@@ -41,6 +41,9 @@ class Vector:
         self.reads, self.writes = Port(), Port()
         self.queue: InstructionQueue
         self.operations: list[NormOperation] = []
+        """As they are dispatched."""
+        self.program: list[NormOperation] = []
+        """All there will be."""
         self.fetch: object
         self.waiting: list[Credits] = []
         self.starts: dict[int, int] = {}
@@ -92,6 +95,13 @@ class Vector:
         """The first cycle without anything to do, once nothing is left."""
         return self.give_time + 1
 
+    def takes(self) -> bool:
+        """Whether an instruction could be taken: while one is in work, only LIVE."""
+        if self.mode == IDLE:
+            return True
+        number = len(self.queue.takes)
+        return number < len(self.program) and not self.program[number].blocks
+
     def run(self) -> bool:
         """Go on until something is not known yet; whether there was any progress."""
         began = self.time
@@ -114,20 +124,21 @@ class Vector:
             writes = not busy
         head: NormOperation | None = None
         lacking: list[Credits] = []
-        due = self.queue.head()
-        if self.mode == IDLE or due is not None:
+        takes = self.takes()
+        due = None
+        if takes:
+            due = self.queue.head()
             if due is None:
                 if self.fetch.time < t:
                     return False
             elif due <= t:
                 head = self.operations[len(self.queue.takes)]
-                if self.mode == IDLE or not head.blocks:
-                    for credits in head.wait:
-                        ready = credits.ready(t)
-                        if ready is None:
-                            return False
-                        if not ready:
-                            lacking.append(credits)
+                for credits in head.wait:
+                    ready = credits.ready(t)
+                    if ready is None:
+                        return False
+                    if not ready:
+                        lacking.append(credits)
         running = self.mode == RUN
         wanted = running and self.first_left and self.in_flight != ROWS_IN_FLIGHT
         operation = self.operation
@@ -147,7 +158,7 @@ class Vector:
         self.time = t + 1
         accepted = self._take(t, head, lacking)
         if before is not None and not accepted and before == self.state():
-            self._jump(t, head, lacking)
+            self._jump(t, takes, lacking)
         else:
             self.waiting = []
         return True
@@ -271,13 +282,15 @@ class Vector:
             for credits in operation.signal:
                 credits.gives.append(t + 1)
 
-    def _jump(self, t: int, head: NormOperation | None, lacking: list[Credits]) -> None:
+    def _jump(self, t: int, takes: bool, lacking: list[Credits]) -> None:
         """Nothing has changed in cycle t: go to the cycle in which something may."""
         times = [credits.next_change() for credits in lacking]
         due = self.queue.head()
         if self.sums:
             times.append(self.sums[0])
-        if due is None:
+        if not takes:
+            pass
+        elif due is None:
             times.append(self.fetch.time + 1)
         elif due > t:
             times.append(due)
