@@ -284,18 +284,9 @@ class Bus:
     def _next(self, t: int) -> int:
         """The first cycle after t in which something may happen."""
         soon = t + 1
-        times = [NEVER]
         # data
         if self.beat_there or self.to_load:
             return soon
-        if self.data.held:
-            times.append(max(self.data.held_from, soon))
-        if self.burst is not None:
-            times.append(self.burst_end)
-        elif self.accepted:
-            times.append(max(self.accepted[0].due, soon))
-        if self.pop_at < NEVER:
-            times += [self.pop_at, self.pop_at + 1]
         # addresses
         free = self.order < ORDER_BURSTS
         if self.address:
@@ -304,7 +295,24 @@ class Bus:
                 return soon
         if free and (self.splitters[FETCH].beats or self.splitters[LOAD].beats):
             return soon
-        # requests
+        at = self._next_request(soon)
+        if at <= soon:
+            return soon
+        if self.address and self.burst is not None and self.pop_at == NEVER:
+            self._stream(at)
+        if self.data.held:
+            at = min(at, self.data.held_from)
+        if self.burst is not None:
+            at = min(at, self.burst_end)
+        elif self.accepted:
+            at = min(at, self.accepted[0].due)
+        if self.pop_at < NEVER:
+            at = min(at, self.pop_at if self.pop_at > t else soon)
+        return at if at > soon else soon
+
+    def _next_request(self, soon: int) -> int:
+        """The first cycle from `soon` on in which something may be dispatched or asked for."""
+        at = NEVER
         if self.running:
             if self._fetch_wanted() and not self.splitters[FETCH].beats:
                 return soon
@@ -315,13 +323,14 @@ class Bus:
                     queue = self.queues[operation.queue]
                     if not queue.room(soon):
                         due = max(due, queue.room_time())
-                times.append(max(due, soon))
+                at = min(at, due)
         if self.request is not None:
-            if self.data.room(soon):
-                if not self.splitters[LOAD].beats:
-                    times.append(max(self.request_at, soon))
-            elif (at := self.data.room_time()) is not None:
-                times.append(max(at, soon))
+            if not self.data.room(soon):
+                room = self.data.room_time()
+                if room is not None:
+                    at = min(at, room)
+            elif not self.splitters[LOAD].beats:
+                at = min(at, self.request_at)
         else:
             queue = self.queues[Queue.LOAD]
             due = queue.head()
@@ -329,5 +338,34 @@ class Bus:
                 for credits in self.loads[len(queue.takes)].wait:
                     if not credits.ready(soon):
                         due = max(due, credits.next_change())
-                times.append(max(due, soon))
-        return max(min(times), soon)
+                at = min(at, due)
+        return at
+
+    def _stream(self, until: int) -> None:
+        """Bursts of one load that follow each other without a gap, before cycle `until`.
+
+        In the cycle after a burst's last beat the next one begins, the DRAM takes another address,
+        and the splitter puts the next one on the bus.
+        """
+        splitter, accepted, data = self.splitters[LOAD], self.accepted, self.data
+        latency, nth = max(self.dram.latency, 1), self.dram.nth
+        while splitter.beats > BURST_BEATS and len(accepted) == DRAM_BURSTS - 1:
+            turn, burst = self.burst_end + 1, accepted[0]
+            if (
+                turn >= until
+                or burst.due > turn
+                or burst.client != LOAD
+                or self.address.client != LOAD
+                or data.held
+                or data.position + burst.beats >= data.operation.beats
+                or not data.countable()
+            ):
+                return
+            self.address.due = turn + latency
+            accepted.append(self.address)
+            self.burst = accepted.popleft()
+            self.burst_end = nth(turn, burst.beats)
+            data.count(burst.beats, self.burst_end + 1)
+            self.address = splitter.burst(LOAD)
+            splitter.beats -= self.address.beats
+            splitter.index = 0

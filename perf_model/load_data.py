@@ -85,9 +85,12 @@ class LoadData:
     def countable(self) -> bool:
         """Whether nothing can hold up the beats of the load in hand."""
         operation = self.operation
+        if self.held and (
+            self.held_operation.to_tokens or not operation.tables or operation.table_beats < 3
+        ):
+            return False
         return not (
-            self.held
-            or operation.to_tokens
+            operation.to_tokens
             or (operation.tables and operation.table_beats < 2)
             or (operation.rows and operation.word_beats < 2)
         )

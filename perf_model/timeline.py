@@ -101,10 +101,12 @@ class InstructionQueue:
 
     def room_time(self) -> int:
         """A cycle before which there is no room, once there was none; the first with, if known."""
-        if self.depth == 1:
-            return self.takes[-1] + 1 if len(self.takes) == len(self.pushes) else self.consumer.time
+        if self.depth == 1 and len(self.takes) == len(self.pushes):
+            return self.takes[-1] + 1
         needed = len(self.pushes) - self.depth + 1
-        return self.moves[needed] + 1 if needed < len(self.moves) else self.consumer.time
+        if self.depth > 1 and needed < len(self.moves):
+            return self.moves[needed] + 1
+        return NEVER if self.consumer is self.producer else self.consumer.time
 
     def empty(self, t: int) -> bool:
         """Whether nothing is held in cycle t, for a t that both sides have reached."""
