@@ -164,7 +164,7 @@ class Bus:
         # Addresses
         free = (self.address is None or address_ready) and order_room
         if self.address and address_ready:
-            self.address.due = max(t + self.dram.latency, t + 1)
+            self.address.due = t + self.dram.latency
             self.accepted.append(self.address)
             self.address = None
         fetch_splitter, load_splitter = self.splitters
@@ -348,7 +348,7 @@ class Bus:
         and the splitter puts the next one on the bus.
         """
         splitter, accepted, data = self.splitters[LOAD], self.accepted, self.data
-        latency, nth = max(self.dram.latency, 1), self.dram.nth
+        latency, nth = self.dram.latency, self.dram.nth
         while splitter.beats > BURST_BEATS and len(accepted) == DRAM_BURSTS - 1:
             turn, burst = self.burst_end + 1, accepted[0]
             if (

@@ -38,6 +38,7 @@ class Prediction:
     """Cycle in which each instruction leaves its queue."""
     ends: dict[int, int]
     """Cycle of each instruction's last write."""
+    program: list[Operation]
 
 
 def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> Prediction:
@@ -58,7 +59,8 @@ def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> 
     vector.program = [op for op in program if isinstance(op, NormOperation)]
     units = (array, vector, storer, bus)
     while any(unit.time < NEVER for unit in units):
-        if not any([unit.run() for unit in units]):
+        progress = [unit.run() for unit in units]
+        if not any(progress):
             times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
             raise RuntimeError(f"the program stands still: {times}")
     end = max(
@@ -78,6 +80,7 @@ def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> 
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
         dram_bytes=dram_bytes(program, config),
         starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
+        program=program,
         ends={**array.epilogue.ends, **vector.ends, **storer.ends, **bus.data.ends},
     )
 
@@ -87,9 +90,6 @@ def dram_bytes(program: Sequence[Operation], config: Config) -> dict[str, int]:
     total = dict.fromkeys(DRAM_KINDS, 0)
     total["program"] = len(program) * INSTRUCTION_BYTES
     for operation in program:
-        if isinstance(operation, LoadOperation):
+        if isinstance(operation, (LoadOperation, StoreOperation)):
             total[operation.window.name.lower()] += operation.beats * config.bus_bytes
-        elif isinstance(operation, StoreOperation):
-            words = operation.rows * operation.words
-            total[operation.window.name.lower()] += words * config.lanes
     return total

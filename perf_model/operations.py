@@ -25,6 +25,7 @@ class Operation:
     """An instruction: which credits it takes and gives."""
 
     pc: int
+    opcode: Opcode
     queue: Queue | None
     """None: HALT."""
     wait: tuple[Credits, ...] = ()
@@ -32,6 +33,8 @@ class Operation:
     token_wait: Credits | None = None
     token_signal: Credits | None = None
     rows: int = 0
+    beats: int = 0
+    """Moved between DRAM and the machine, without the instruction itself."""
 
 
 @dataclass(kw_only=True)
@@ -73,10 +76,8 @@ class LoadOperation(Operation):
     word_beats: int = 0
     to_tokens: bool = False
 
-    @property
-    def beats(self) -> int:
-        """Of the whole transfer."""
-        return self.tables * self.table_beats + self.rows * self.words * self.word_beats
+    def __post_init__(self) -> None:
+        self.beats = self.tables * self.table_beats + self.rows * self.words * self.word_beats
 
 
 @dataclass(kw_only=True)
@@ -87,6 +88,9 @@ class StoreOperation(Operation):
     offset: int
     words: int
     word_beats: int
+
+    def __post_init__(self) -> None:
+        self.beats = self.rows * self.words * self.word_beats
 
 
 def operations_of(
@@ -117,6 +121,7 @@ def _operation(
 
     common = {
         "pc": pc,
+        "opcode": instruction.opcode,
         "queue": instruction.queue,
         "wait": tuple(credits[each] for each in sorted(instruction.wait, key=_number)),
         "signal": tuple(credits[each] for each in sorted(instruction.signal, key=_number)),

@@ -99,7 +99,7 @@ class Storer:
             self.taken[0] -= 1
             if not self.taken[0]:
                 self.taken.pop(0)
-                self.due.append(max(t + dram.latency, t + 1))
+                self.due.append(t + dram.latency)
         lengths_room = len(bursts) < WRITE_BURSTS
         if moved:
             self.data_there = True
