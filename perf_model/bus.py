@@ -298,7 +298,8 @@ class Bus:
         at = self._next_request(soon)
         if at <= soon:
             return soon
-        if self.address and self.burst is not None and self.pop_at == NEVER:
+        waits = self.address and not self.splitters[FETCH].beats
+        if waits and self.burst is not None and self.pop_at == NEVER:
             self._stream(at)
         if self.data.held:
             at = min(at, self.data.held_from)
