@@ -29,6 +29,12 @@ def command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also print cycles and roofline of each layer.")
     ] = False,
+    all_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--all-blocks", help="Run every encoder block, also where they repeat; takes longer."
+        ),
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +59,7 @@ def command(
     from spec.presets import preset as preset_of
 
     config, timing = preset_of(preset), dram_preset(dram)
-    report = estimate(load_shape(model), model, config, dram, timing)
+    report = estimate(load_shape(model), model, config, dram, timing, all_blocks)
     console = Console()
     console.print(estimate_table(report))
     console.print(cycle_table(report))

@@ -89,6 +89,7 @@ def estimate_table(report: dict[str, Any]) -> Table:
         "cycles / roofline": f"{report['roofline_ratio']:.3f}",
         "array utilisation": f"{report['utilization']:.1%}",
         "instructions": f"{report['instructions']:,}",
+        "encoder blocks inferred": f"{report['blocks_inferred']:,}",
         "seconds taken": f"{report['wall_s']:.2f}",
     }
     rows |= {

@@ -41,6 +41,8 @@ class Array:
         self.stalls = dict.fromkeys(STALLS, 0)
         self.busy = 0
         self.starts: dict[int, int] = {}
+        self.marks: dict[int, tuple[int, dict[str, int]]] = {}
+        """Instructions at whose start to note how many cycles were busy and stalled."""
         self.idle_since = 0
         self.waiting: list[Credits] = []
         """What it waits for while nothing moves; no port is used before."""
@@ -349,6 +351,8 @@ class Array:
         """The instruction leaves its queue."""
         self.queue.takes.append(t)
         self.starts[head.pc] = t
+        if head.pc in self.marks:
+            self.marks[head.pc] = (self.busy, dict(self.stalls))
         for credits in head.wait:
             credits.taken += 1
         self.epilogue.enter(head.command)

@@ -3,6 +3,7 @@
 Timing does not depend on data, so any weights do: the program is compiled from a model of zeros.
 """
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +13,23 @@ import numpy as np
 
 from compiler import compile_program
 from perf_model.dram import Dram
-from perf_model.machine import Prediction, predict
+from perf_model.machine import Prediction, dram_bytes, predict
 from perf_model.operations import ArrayOperation
 from perf_model.roofline import roofline
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.dram import DramTiming
+from spec.isa import Queue
 from spec.model_config import ModelConfig
 from spec.model_file import FLOAT_PREFIX, Model, tensor_table
 
 __all__ = ["Layer", "estimate", "layers_of", "program_of"]
+
+BLOCKS = 4
+"""Encoder blocks that are run of a deeper model."""
+TOLERANCE = 1e-4
+"""Share by which two blocks may differ and still stand for others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
@@ -47,32 +55,45 @@ def program_of(model: ModelConfig, config: Config) -> tuple[list[Instruction], l
     return schedule.instructions, schedule.names
 
 
-def estimate(model: ModelConfig, name: str, config: Config, dram: str, timing: DramTiming) -> dict[str, Any]:
+def estimate(
+    model: ModelConfig,
+    name: str,
+    config: Config,
+    dram: str,
+    timing: DramTiming,
+    all_blocks: bool = False,
+) -> dict[str, Any]:
     """Predict one image's run.
 
+    Of a deep model the first `BLOCKS` - 1 encoder blocks and the last are run; the one before the
+    last stands for those in between, if it takes as long as the one before it.
+
     name, dram : of the model and of the memory, for the report
+    all_blocks : run every block
     Returns a report, see `spec.reports.PREDICTION`.
     """
     began = time.perf_counter()
-    instructions, names = program_of(model, config)
-    found = predict(instructions, config, Dram(timing))
+    run = None
+    if model.depth > BLOCKS and not all_blocks:
+        run = _run_few(model, config, Dram(timing))
+    run = run or _run(model, config, Dram(timing))
     bound = roofline(model, config)
-    layers = layers_of(found, names, config)
     return {
         "model": name,
         "preset": config.name,
         "dram": dram,
         "latency": timing.latency,
         "bandwidth": timing.bandwidth,
-        "instructions": len(instructions),
-        "cycles": found.cycles,
-        "array_busy_cycles": found.array_busy_cycles,
-        "stalls": found.stalls,
-        "macs_done": found.macs,
-        "dram_bytes": found.dram_bytes,
+        "instructions": run.instructions,
+        "cycles": run.cycles,
+        "array_busy_cycles": run.busy,
+        "stalls": run.stalls,
+        "macs_done": run.macs,
+        "dram_bytes": run.dram_bytes,
         "roofline_cycles": bound.cycles,
-        "roofline_ratio": found.cycles / bound.cycles,
-        "utilization": found.macs / (config.macs * found.cycles),
+        "roofline_ratio": run.cycles / bound.cycles,
+        "utilization": run.macs / (config.macs * run.cycles),
+        "blocks_inferred": run.inferred,
         "layers": [
             {
                 "name": layer.name,
@@ -81,10 +102,91 @@ def estimate(model: ModelConfig, name: str, config: Config, dram: str, timing: D
                 "dram_bytes": layer.bytes,
                 "roofline_cycles": layer.roofline_cycles,
             }
-            for layer in layers
+            for layer in run.layers
         ],
         "wall_s": time.perf_counter() - began,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A prediction, perhaps with more blocks than were run."""
+
+    instructions: int
+    cycles: int
+    busy: int
+    stalls: dict[str, int]
+    macs: int
+    dram_bytes: dict[str, int]
+    inferred: int
+    layers: list[Layer]
+
+
+def _run(model: ModelConfig, config: Config, dram: Dram) -> _Run:
+    instructions, names = program_of(model, config)
+    found = predict(instructions, config, dram)
+    return _Run(
+        instructions=len(instructions),
+        cycles=found.cycles,
+        busy=found.array_busy_cycles,
+        stalls=found.stalls,
+        macs=found.macs,
+        dram_bytes=found.dram_bytes,
+        inferred=0,
+        layers=layers_of(found, names, config),
+    )
+
+
+def _run_few(model: ModelConfig, config: Config, dram: Dram) -> _Run | None:
+    """Run `BLOCKS` blocks and repeat the last but one; None if it does not repeat."""
+    instructions, names = program_of(dataclasses.replace(model, depth=BLOCKS), config)
+    firsts = [
+        next(
+            pc
+            for pc, (op, name) in enumerate(zip(instructions, names, strict=True))
+            if op.queue == Queue.ARRAY and name.startswith(f"blocks.{block}.")
+        )
+        for block in range(BLOCKS)
+    ]
+    found = predict(instructions, config, dram, marks=firsts)
+    begins = [found.starts[pc] for pc in firsts]
+    period = begins[-1] - begins[-2]
+    if abs(period - (begins[-2] - begins[-3])) > period * TOLERANCE:
+        return None
+    more = model.depth - BLOCKS
+    block = found.program[firsts[-2] : firsts[-1]]
+    (busy, stalls), (busy_after, stalls_after) = (found.marks[pc] for pc in firsts[-2:])
+    moved = dram_bytes(block, config)
+    macs = sum(op.macs for op in block if isinstance(op, ArrayOperation))
+    return _Run(
+        instructions=len(instructions) + more * len(block),
+        cycles=found.cycles + more * period,
+        busy=found.array_busy_cycles + more * (busy_after - busy),
+        stalls={
+            cause: count + more * (stalls_after[cause] - stalls[cause])
+            for cause, count in found.stalls.items()
+        },
+        macs=found.macs + more * macs,
+        dram_bytes={kind: count + more * moved[kind] for kind, count in found.dram_bytes.items()},
+        inferred=more,
+        layers=_repeated(layers_of(found, names, config), more),
+    )
+
+
+def _repeated(layers: list[Layer], more: int) -> list[Layer]:
+    """`more` blocks like the last but one behind it."""
+    out: list[Layer] = []
+    for number in range(BLOCKS + more):
+        last = number == BLOCKS + more - 1
+        source = BLOCKS - 1 if last else min(number, BLOCKS - 2)
+        prefix = f"blocks.{source}."
+        out += [
+            dataclasses.replace(layer, name=f"blocks.{number}.{layer.name.removeprefix(prefix)}")
+            for layer in layers
+            if layer.name.startswith(prefix)
+        ]
+    inner = [n for n, layer in enumerate(layers) if layer.name.startswith("blocks.")]
+    return layers[: inner[0]] + out + layers[inner[-1] + 1 :]
 
 
 def layers_of(found: Prediction, names: Sequence[str], config: Config) -> list[Layer]:

@@ -1,6 +1,6 @@
 """The whole machine in time: the units run ahead of each other until all have come to rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from perf_model.array import Array
@@ -38,12 +38,20 @@ class Prediction:
     """Cycle in which each instruction leaves its queue."""
     ends: dict[int, int]
     """Cycle of each instruction's last write."""
+    marks: dict[int, tuple[int, dict[str, int]]]
+    """Busy cycles and stalls before each of the instructions that were asked for."""
     program: list[Operation]
 
 
-def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> Prediction:
-    """Run a program in time."""
+def predict(
+    instructions: Sequence[Instruction], config: Config, dram: Dram, marks: Sequence[int] = ()
+) -> Prediction:
+    """Run a program in time.
+
+    marks : array instructions at whose start to note busy cycles and stalls
+    """
     array = Array(config)
+    array.marks = dict.fromkeys(marks, (0, {}))
     vector = Vector(config, array)
     storer = Storer(config, dram, array, vector)
     bus = Bus(config, dram, array, vector)
@@ -80,16 +88,17 @@ def predict(instructions: Sequence[Instruction], config: Config, dram: Dram) -> 
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
         dram_bytes=dram_bytes(program, config),
         starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
+        marks=array.marks,
         program=program,
         ends={**array.epilogue.ends, **vector.ends, **storer.ends, **bus.data.ends},
     )
 
 
-def dram_bytes(program: Sequence[Operation], config: Config) -> dict[str, int]:
+def dram_bytes(program: Iterable[Operation], config: Config) -> dict[str, int]:
     """Bytes moved, by window."""
     total = dict.fromkeys(DRAM_KINDS, 0)
-    total["program"] = len(program) * INSTRUCTION_BYTES
     for operation in program:
+        total["program"] += INSTRUCTION_BYTES
         if isinstance(operation, (LoadOperation, StoreOperation)):
             total[operation.window.name.lower()] += operation.beats * config.bus_bytes
     return total

@@ -76,9 +76,7 @@ class RowSkipper:
         self._leap(mark, new, rows, period, count)
 
     @staticmethod
-    def _credited(
-        gives: list[int], taken: int, takes: list[int], period: int, count: int
-    ) -> int:
+    def _credited(gives: list[int], taken: int, takes: list[int], period: int, count: int) -> int:
         """How many of `count` periods find their credits there in time, as far as is known."""
         for number in range(count):
             for index, take in enumerate(takes, start=taken + number * len(takes)):

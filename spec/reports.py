@@ -73,6 +73,7 @@ PREDICTION = _object(
         "roofline_cycles": _COUNT,
         "roofline_ratio": _NUMBER,
         "utilization": _NUMBER,
+        "blocks_inferred": _COUNT,
         "layers": {
             "type": "array",
             "items": _object(
@@ -90,6 +91,7 @@ PREDICTION = _object(
 )
 """`sievit estimate`: one image, predicted; the names are those of SIMULATE.
 
+`blocks_inferred` encoder blocks were not run, because those before take the same time.
 `dram` with `latency` and `bandwidth` is the memory (`spec.dram`). `layers` are in program order and
 have all cycles of the run: from the cycle in which the array takes a layer's first instruction to
 the next layer's.

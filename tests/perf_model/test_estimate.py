@@ -104,7 +104,9 @@ def test_rows_are_leaped_over():
 def test_slower_memory_takes_longer():
     instructions, _ = program_of(SHAPES["micro"], preset("tiny"))
     cycles = [
-        predict(instructions, preset("tiny"), Dram(DramTiming(latency=latency, bandwidth=10))).cycles
+        predict(
+            instructions, preset("tiny"), Dram(DramTiming(latency=latency, bandwidth=10))
+        ).cycles
         for latency in (0, 50, 200, 1000)
     ]
     assert cycles == sorted(set(cycles))
@@ -112,9 +114,7 @@ def test_slower_memory_takes_longer():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(CompileError, match=r"tokens"):
-        estimate(
-            dataclasses.replace(HUNDRED, image_size=200), "large", preset("tiny"), "ddr", DDR
-        )
+        estimate(dataclasses.replace(HUNDRED, image_size=200), "large", preset("tiny"), "ddr", DDR)
 
 
 def test_picture(tmp_path):
