@@ -22,6 +22,7 @@ PASSES = 4
 """Passes that are walked or wait to be."""
 FC, SCORE, VALUE, VALUE_END = range(4)
 """Kinds of a pass; VALUE_END: the last of a probability row."""
+ROW_ENDS = (FC, VALUE_END)
 STEP, RESULT = 1, 2
 """In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
 
@@ -229,10 +230,9 @@ class Array:
         # Why nothing moves
         if not fired:
             no_pass = outstanding == 0
+            needs = not buffered
             if attention:
                 needs = self.rows_left and not query_loaded and no_pass
-            else:
-                needs = not buffered
             waiting_row = (
                 self.active
                 and needs
@@ -343,7 +343,7 @@ class Array:
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
-        if last and (kind == FC or kind == VALUE_END) and self.active:
+        if last and kind in ROW_ENDS and self.active:
             self.skipper.row_end()
         return True
 

@@ -1,4 +1,4 @@
-"""What the units of the model exchange: credits, queued instructions and the use of ports, by cycle.
+"""What the units of the model exchange, by cycle: credits, queued instructions, use of ports.
 
 The units keep time of their own and run ahead of each other. `time` of a unit is the first cycle
 it has not been through: what it gives, takes and uses before that is known. A question about a

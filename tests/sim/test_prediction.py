@@ -1,5 +1,7 @@
 """Predicted cycles, stalls, bytes and times of writes against the counters of the Verilog."""
 
+import logging
+
 import pytest
 
 from cli.options import load_model
@@ -18,6 +20,8 @@ from tests.random_models import random_images, random_model
 from tests.shapes import SHAPES, model_of
 from tests.tiled_models import DEIT_TINY, HUNDRED, SPILLING
 
+log = logging.getLogger(__name__)
+"""Each point's predicted and measured cycles: `pytest --log-cli-level INFO`."""
 POINTS = [
     ("micro", "tiny"),
     ("demo", "tiny"),
@@ -69,7 +73,7 @@ def check(name, machine):
     for dram, outcome in outcomes.items():
         counters = outcome.counters
         found = predict(instructions, config, Dram(DRAM_PRESETS[dram]))
-        print(f"{name:12} {machine:8} {dram:6} {found.cycles:10,} {counters['cycles']:10,}")
+        log.info("%s, %s, %s: %d, %d", name, machine, dram, found.cycles, counters["cycles"])
         assert found.dram_bytes == {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS}
         assert found.array_busy_cycles == counters["array_busy_cycles"]
         assert found.macs == counters["macs_done"]
