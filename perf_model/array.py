@@ -75,23 +75,20 @@ class Array:
         self.skipper = RowSkipper(self)
 
     def state(self) -> tuple:
-        """Everything but how many rows are left; equal states go the same way."""
+        """What changes whenever anything moves."""
         return (
             self.active,
             tuple(self.passes),
-            self.rows_left - self.values_left if self.attention else 0,
-            self.rows_left - self.operand_rows,
+            self.rows_left,
+            self.values_left,
+            self.operand_rows,
             self.value_word,
             self.operand_left,
             self.credited,
             self.flying,
             tuple(self.buffer),
-            self.occupied[self.fill],
-            self.occupied[1 - self.fill],
-            self.loaded[self.fill],
-            self.loaded[1 - self.fill],
-            self.fill ^ self.next_row,
-            self.next_row ^ self.use,
+            tuple(self.occupied),
+            tuple(self.loaded),
             self.steps_left,
             self.steps_done,
             self.kind,
@@ -108,15 +105,7 @@ class Array:
 
     def row_bank(self, t: int) -> int:
         """The bank of the row-memory write of cycle t."""
-        epilogue = self.epilogue
-        bank = epilogue.row_banks.get(t)
-        if bank is None:
-            start, period, rows, order = next(
-                pattern for pattern in reversed(epilogue.bank_patterns) if pattern[0] <= t
-            )
-            number, offset = divmod(t - start, period)
-            bank = (order[offset] + number * rows) % self.config.banks
-        return bank
+        return self.epilogue.bank(t)
 
     def run(self) -> bool:
         """Go on until something is not known yet; whether there was any progress."""
@@ -336,15 +325,17 @@ class Array:
                 self.rows_left -= 1
         if finished:
             self.active = False
-        if issued and not self.operand_rows and slot and (not head.attention or softmax_accepts):
+        accepted = issued and not self.operand_rows and slot
+        accepted = accepted and (not head.attention or softmax_accepts)
+        if accepted:
             self._accept(t, head)
         self.time = t + 1
         if before is not None and not fired and before == self.state():
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
-        if last and kind in ROW_ENDS and self.active:
-            self.skipper.row_end()
+        if accepted or (last and kind in ROW_ENDS):
+            self.skipper.checkpoint()
         return True
 
     def _accept(self, t: int, head: ArrayOperation) -> None:

@@ -1,5 +1,6 @@
 """The epilogue's timing: `rtl_gen.postproc.epilogue` with its residual reader and result writer."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from perf_model.timeline import Credits, Port
@@ -35,6 +36,8 @@ class ResultCommand:
     to_rows: bool
     signal: tuple[Credits, ...]
     token_signal: Credits | None
+    kind: int = -1
+    """A number that equal commands share; set by `perf_model.skip`."""
 
 
 class Epilogue:
@@ -52,10 +55,13 @@ class Epilogue:
         self.mask = 2 * self.last - 1
         self.slots = Component.SLOTS
         self.reads, self.token_writes, self.row_writes = reads, token_writes, row_writes
-        self.row_banks: dict[int, int] = {}
-        """Bank of each row-memory write."""
-        self.bank_patterns: list[tuple[int, int, int, dict[int, int]]] = []
-        """Those of rows that were leaped over: start, period, rows of a period, bank by offset."""
+        self.row_places: dict[int, tuple[int, int]] = {}
+        """Cycle of each row-memory write: its command and row."""
+        self.row_starts: list[int] = []
+        self.row_patterns: list[tuple[int, int, dict[int, int]]] = []
+        """Those that were not walked, by their first cycles (see `add_rows`)."""
+        self.events: list[tuple[int, int, bool]] = []
+        """Each row's last write: cycle, command, and whether it was the command's last row."""
         self.ends: dict[int, int] = {}
         """Cycle of each instruction's last write."""
         self.commands: list[ResultCommand] = []
@@ -89,46 +95,52 @@ class Epilogue:
         return self.give_time + 1
 
     def state(self) -> tuple[int, ...]:
-        """Everything but how many rows are left."""
-        front_row = self.row
-        oldest = self.commands[self.back] if self.back < len(self.commands) else None
-        adds, sums = oldest and oldest.adds, oldest and oldest.accumulates
+        """What changes whenever anything moves."""
         return (
             self.valid,
             self.count,
             self.left,
             self.word,
             self.group,
+            self.half,
             self.collected_words,
             self.write_word,
+            self.write_row,
+            self.row,
+            self.read_row,
             self.second,
             self.read_group,
             self.received,
             self.claimed,
             self.asked,
-            len(self.commands) - self.front,
-            len(self.commands) - self.back,
-            front_row - self.write_row,
-            front_row - self.read_row if adds else 0,
-            self.half,
-            front_row - self.sums_row if sums else 0,
+            self.sums_row,
             self.sums_word,
             self.sums_group,
             self.sums_received,
             self.sums_claimed,
             self.sums_asked,
+            self.front,
+            self.back,
         )
 
-    def skip(self, rows: int) -> None:
-        """`rows` more rows of the one command in work have gone all the way."""
-        command = self.commands[self.back]
-        self.row += rows
-        self.write_row += rows
-        self.fires_left -= rows * command.results_per_row * command.halves * self.groups
-        if command.adds:
-            self.read_row += rows
-        if command.accumulates:
-            self.sums_row += rows
+    def fires_of(self, command: ResultCommand) -> int:
+        """How often a command is at the last stage."""
+        return command.rows * command.results_per_row * command.halves * self.groups
+
+    def add_rows(self, start: int, period: int, rows: int, first: dict[int, int]) -> None:
+        """Row writes that are repeated: their cycles, and the row of each in the first period."""
+        self.row_starts.append(start)
+        self.row_patterns.append((period, rows, first))
+
+    def bank(self, t: int) -> int:
+        """The bank of the row write of cycle t."""
+        place = self.row_places.get(t)
+        if place is not None:
+            return place[1] % self.banks
+        number = bisect_right(self.row_starts, t) - 1
+        period, rows, first = self.row_patterns[number]
+        times, offset = divmod(t - self.row_starts[number], period)
+        return (first[offset] + times * rows) % self.banks
 
     def step(self, t: int, accumulators: bool, scale: bool) -> tuple[bool, bool]:
         """Cycle t: whether the array's result is taken, and whether its row's scale is.
@@ -149,7 +161,7 @@ class Epilogue:
             while not self.fires_left:
                 self.fire += 1
                 command = commands[self.fire]
-                self.fires_left = command.rows * command.results_per_row * command.halves * groups
+                self.fires_left = self.fires_of(command)
             command = commands[self.fire]
             adds = command.adds
             fires = enable = (not full or results_ready) and (not adds or self.received >= 2)
@@ -254,7 +266,7 @@ class Epilogue:
         self.left -= 1
         if command.to_rows:
             self.row_writes.cycles.add(t)
-            self.row_banks[t] = self.write_row % self.banks
+            self.row_places[t] = (self.back, self.write_row)
         else:
             self.token_writes.cycles.add(t)
         self.write_word += 1
@@ -262,12 +274,19 @@ class Epilogue:
             return
         self.write_word = 0
         self.write_row += 1
+        done = self.write_row == command.rows
+        self.events.append((t, self.back, done))
+        self.row_done(t, command, done)
+        if done:
+            self.write_row = self.read_row = self.sums_row = 0
+            self.back += 1
+
+    def row_done(self, t: int, command: ResultCommand, last: bool) -> None:
+        """The last word of a row has been written in cycle t: its credits."""
         if command.token_signal:
             command.token_signal.gives.append(t + 1)
             self.give_time = t + 1
-        if self.write_row == command.rows:
-            self.write_row = self.read_row = self.sums_row = 0
-            self.back += 1
+        if last:
             self.give_time = t + 1
             self.ends[command.pc] = t
             for credits in command.signal:

@@ -52,6 +52,8 @@ class ArrayOperation(Operation):
     """Words of a row of scores in the rings."""
     macs: int
     command: ResultCommand
+    kind: int = -1
+    """A number that equal instructions share; set by `perf_model.skip`."""
 
 
 @dataclass(kw_only=True)
