@@ -358,6 +358,7 @@ class Array:
 
     def _jump(self, t: int, cause: str, lacking: list[Credits]) -> None:
         """Nothing has changed in cycle t: go to the cycle in which something may."""
+        due = 0
         if lacking:
             until = min(credits.next_change() for credits in lacking)
         else:
@@ -365,7 +366,7 @@ class Array:
             until = self.fetch.time + 1 if due is None else due
             if self.fetch.halted > t:
                 until = min(until, self.fetch.halted)
-        self.waiting = lacking
+        self.waiting = lacking or ([self.queue] if due is None else [])
         if until >= NEVER:
             self.idle_since, self.time = t, NEVER
             return

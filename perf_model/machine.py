@@ -71,6 +71,8 @@ def predict(
         if not any(progress):
             times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
             raise RuntimeError(f"the program stands still: {times}")
+    if any(len(queue.takes) < len(queue.pushes) for queue in bus.queues.values()):
+        raise RuntimeError("the program ends before all its instructions")
     end = max(
         bus.halted,
         array.idle_from(),

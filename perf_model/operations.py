@@ -8,7 +8,7 @@ from perf_model.timeline import Clock, Credits
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import PRODUCER_OF, Destination, Opcode, Queue, Semaphore, Window
+from spec.isa import CONSUMER_OF, PRODUCER_OF, Destination, Opcode, Queue, Semaphore, Window
 
 __all__ = [
     "ArrayOperation",
@@ -99,7 +99,10 @@ def operations_of(
     instructions: Sequence[Instruction], config: Config, clocks: Mapping[Queue, Clock]
 ) -> list[Operation]:
     """The operations of a program; `clocks` are the units that execute the queues."""
-    credits = {each: Credits(each, clocks[PRODUCER_OF[each]]) for each in PRODUCER_OF}
+    credits = {
+        each: Credits(each, clocks[producer], clocks[CONSUMER_OF[each]])
+        for each, producer in PRODUCER_OF.items()
+    }
     live = 0
     operations = []
     for pc, instruction in enumerate(instructions):

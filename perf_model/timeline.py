@@ -22,20 +22,41 @@ class Clock(Protocol):
     time: int
 
 
-class Unit(Clock, Protocol):
-    """Whoever may stand still until somebody gives it a credit."""
+class Awaited(Protocol):
+    """What a unit may stand still for: a credit, or an instruction."""
 
-    waiting: "list[Credits]"
+    producer: Clock
+
+    def given(self) -> bool:
+        """Whether it is known when it comes."""
+        ...
+
+
+class Unit(Clock, Protocol):
+    """Whoever may stand still until it is given what it waits for (all of it)."""
+
+    waiting: "list[Awaited]"
+
+
+def dormant(unit: Clock, asker: Clock) -> bool:
+    """Whether nothing can happen in a unit before `asker`, who asks, gives something.
+
+    It waits for `asker`, or for a unit that does.
+    """
+    for what in getattr(unit, "waiting", ()):
+        if not what.given() and (what.producer is asker or dormant(what.producer, asker)):
+            return True
+    return False
 
 
 class Credits:
     """One semaphore: a give in cycle t can be taken from t + 1 on."""
 
-    __slots__ = ("gives", "producer", "semaphore", "taken")
+    __slots__ = ("consumer", "gives", "producer", "semaphore", "taken")
 
-    def __init__(self, semaphore: Semaphore, producer: Clock) -> None:
+    def __init__(self, semaphore: Semaphore, producer: Clock, consumer: Clock) -> None:
         self.semaphore = semaphore
-        self.producer = producer
+        self.producer, self.consumer = producer, consumer
         self.gives: list[int] = []
         self.taken = 0
 
@@ -43,13 +64,15 @@ class Credits:
         """Whether a credit is there in cycle t; None if that is not known yet."""
         if self.taken < len(self.gives):
             return self.gives[self.taken] < t
-        return False if self.producer.time >= t else None
+        if self.producer.time >= t or dormant(self.producer, self.consumer):
+            return False
+        return None
 
     def next_change(self) -> int:
         """The earliest cycle in which `ready` can become true, as far as is known."""
         if self.taken < len(self.gives):
             return self.gives[self.taken] + 1
-        return self.producer.time + 1
+        return NEVER if dormant(self.producer, self.consumer) else self.producer.time + 1
 
     def given(self) -> bool:
         """Whether the next credit's time is known."""
@@ -97,7 +120,13 @@ class InstructionQueue:
             held -= gone
         if held < limit:
             return True
-        return False if self.consumer.time >= t else None
+        if self.consumer.time >= t or dormant(self.consumer, self.producer):
+            return False
+        return None
+
+    def given(self) -> bool:
+        """Whether the next instruction has been pushed."""
+        return len(self.takes) < len(self.pushes)
 
     def room_time(self) -> int:
         """A cycle before which there is no room, once there was none; the first with, if known."""
@@ -106,7 +135,9 @@ class InstructionQueue:
         needed = len(self.pushes) - self.depth + 1
         if self.depth > 1 and needed < len(self.moves):
             return self.moves[needed] + 1
-        return NEVER if self.consumer is self.producer else self.consumer.time
+        if self.consumer is self.producer or dormant(self.consumer, self.producer):
+            return NEVER
+        return self.consumer.time
 
     def empty(self, t: int) -> bool:
         """Whether nothing is held in cycle t, for a t that both sides have reached."""
@@ -150,11 +181,8 @@ class Port:
 def port_busy(owner: Unit, port: Port, t: int, asker: Clock) -> bool | None:
     """Whether `owner` uses its port in cycle t; None if that is not known yet.
 
-    It does not while it waits for a credit that `asker` has not given.
+    It does not while it waits for what `asker` has not given.
     """
     if owner.time > t:
         return port.busy(t)
-    for credits in owner.waiting:
-        if credits.producer is asker and not credits.given():
-            return False
-    return None
+    return False if dormant(owner, asker) else None

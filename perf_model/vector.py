@@ -297,5 +297,6 @@ class Vector:
         if not times:
             raise RuntimeError(f"cycle {t}: LayerNorm stands still and waits for nothing")
         until = min(times)
-        self.waiting = [] if self.sums else lacking
+        nothing_to_take = takes and due is None
+        self.waiting = [] if self.sums else lacking or ([self.queue] if nothing_to_take else [])
         self.time = NEVER if until >= NEVER else max(until, t + 1)
