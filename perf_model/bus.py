@@ -100,6 +100,8 @@ class Bus:
         self.pop_at = NEVER
         """Cycle in which the last beat of the burst before is taken."""
         self.beat_there = False
+        self.load_at, self.group = NEVER, 0
+        """The cycle in which the last of `group` beats gets onto the bus."""
         self.line_index = 0
 
     @property
@@ -258,16 +260,28 @@ class Bus:
                 self.lines.pushes.append(nth(t, number) + 1)
 
     def _slow_load(self, t: int) -> None:
-        """The DRAM puts a beat on the bus, if its pace allows."""
-        if self.dram.nth(t, 1) != t:
-            return
+        """The DRAM puts beats on the bus, up to the next one that may have to wait there."""
+        self.group = min(self.data.beats_to_word_end(), self.to_load)
+        self.load_at = self.dram.nth(t, self.group)
+        if self.load_at == t:
+            self._loaded()
+
+    def _loaded(self) -> None:
+        """That beat is on the bus; those before have been taken."""
+        self.load_at = NEVER
         self.beat_there = True
-        self.to_load -= 1
+        self.data.position += self.group - 1
+        self.to_take -= self.group - 1
+        self.to_load -= self.group
         if not self.to_load:
             self.burst = None
 
     def _slow_beat(self, t: int, held: bool, written: bool) -> None:
         """A cycle of a burst that may be held up."""
+        if self.load_at < NEVER:
+            if self.load_at == t:
+                self._loaded()
+            return
         taken = self.beat_there and self.data.ready(held, written)
         if taken:
             self.data.take(t)
@@ -285,7 +299,7 @@ class Bus:
         """The first cycle after t in which something may happen."""
         soon = t + 1
         # data
-        if self.beat_there or self.to_load:
+        if self.beat_there:
             return soon
         # addresses
         free = self.order < ORDER_BURSTS
@@ -303,6 +317,7 @@ class Bus:
             self._stream(at)
         if self.data.held:
             at = min(at, self.data.held_from)
+        at = min(at, self.load_at)
         if self.burst is not None:
             at = min(at, self.burst_end)
         elif self.accepted:
@@ -350,23 +365,22 @@ class Bus:
         """
         splitter, accepted, data = self.splitters[LOAD], self.accepted, self.data
         latency, nth = self.dram.latency, self.dram.nth
+        if self.address.client != LOAD or data.held or not data.countable():
+            return
+        left = data.operation.beats - data.position
         while splitter.beats > BURST_BEATS and len(accepted) == DRAM_BURSTS - 1:
             turn, burst = self.burst_end + 1, accepted[0]
-            if (
-                turn >= until
-                or burst.due > turn
-                or burst.client != LOAD
-                or self.address.client != LOAD
-                or data.held
-                or data.position + burst.beats >= data.operation.beats
-                or not data.countable()
-            ):
-                return
-            self.address.due = turn + latency
-            accepted.append(self.address)
+            beats = burst.beats
+            if turn >= until or burst.due > turn or burst.client != LOAD or beats >= left:
+                break
+            address = self.address
+            address.due = turn + latency
+            accepted.append(address)
             self.burst = accepted.popleft()
-            self.burst_end = nth(turn, burst.beats)
-            data.count(burst.beats, self.burst_end + 1)
-            self.address = splitter.burst(LOAD)
-            splitter.beats -= self.address.beats
+            self.burst_end = nth(turn, beats)
+            left -= beats
+            count = BURST_BEATS - splitter.index
+            self.address = Burst(LOAD, count, False)
+            splitter.beats -= count
             splitter.index = 0
+        data.position = data.operation.beats - left

@@ -128,6 +128,14 @@ class LoadData:
             return after % operation.table_beats != 0 or not held
         return (after - table_end) % operation.word_beats != 0 or not held or written
 
+    def beats_to_word_end(self) -> int:
+        """Beats of the load in hand up to the end of a word; only that one may have to wait."""
+        operation = self.operation
+        table_end = operation.tables * operation.table_beats
+        if self.position < table_end:
+            return operation.table_beats - self.position % operation.table_beats
+        return operation.word_beats - (self.position - table_end) % operation.word_beats
+
     def take(self, t: int) -> None:
         """A beat is taken in cycle t."""
         operation = self.operation
