@@ -70,6 +70,11 @@ class Bus:
         self.time = 1
         self.halted = NEVER
         self.queues: dict[Queue, InstructionQueue] = {}
+        self.load_queue: InstructionQueue
+        self.targets: list[InstructionQueue | None] = []
+        """The queue of each instruction; None for HALT."""
+        self.end_lines = 0
+        """Lines of the program."""
         self.loads: list[LoadOperation] = []
         """The load queue's instructions, as they are dispatched."""
         self.dispatched: dict[Queue, list] = {}
@@ -104,14 +109,16 @@ class Bus:
         """The cycle in which the last of `group` beats gets onto the bus."""
         self.line_index = 0
 
-    @property
-    def end_lines(self) -> int:
-        """Lines of the program."""
-        return -(-len(self.program) // self.line_words)
+    def start(self, program: list[Operation], queues: dict[Queue, InstructionQueue]) -> None:
+        """Take a program and the queues it goes to."""
+        self.program, self.queues = program, queues
+        self.load_queue = queues[Queue.LOAD]
+        self.targets = [None if op.queue is None else queues[op.queue] for op in program]
+        self.end_lines = -(-len(program) // self.line_words)
 
     def idle_from(self) -> int:
         """The first cycle without anything to do for the loader, once nothing is left."""
-        takes = self.queues[Queue.LOAD].takes
+        takes = self.load_queue.takes
         return max(self.request_free, self.data.idle_from, takes[-1] + 1 if takes else 0)
 
     def run(self) -> bool:
@@ -129,8 +136,8 @@ class Bus:
             due = self.lines.head()
             if due is not None and due <= t:
                 operation = self.program[self.taken]
-                if operation.queue is not None:
-                    target = self.queues[operation.queue]
+                target = self.targets[self.taken]
+                if target is not None:
                     room = target.room(t)
                     if room is None:
                         return False
@@ -138,7 +145,7 @@ class Bus:
                         operation = None
         load = None
         if self.request is None:
-            queue = self.queues[Queue.LOAD]
+            queue = self.load_queue
             due = queue.head()
             if due is not None and due <= t:
                 load = self.loads[len(queue.takes)]
@@ -201,7 +208,7 @@ class Bus:
                 self.request = None
                 self.request_free = t + 1
         elif load is not None:
-            self.queues[Queue.LOAD].takes.append(t)
+            self.load_queue.takes.append(t)
             self.starts[load.pc] = t
             for credits in load.wait:
                 credits.taken += 1
@@ -334,9 +341,8 @@ class Bus:
                 return soon
             due = self.lines.head()
             if due is not None:
-                operation = self.program[self.taken]
-                if operation.queue is not None:
-                    queue = self.queues[operation.queue]
+                queue = self.targets[self.taken]
+                if queue is not None:
                     if not queue.room(soon):
                         due = max(due, queue.room_time())
                 at = min(at, due)
@@ -348,7 +354,7 @@ class Bus:
             elif not self.splitters[LOAD].beats:
                 at = min(at, self.request_at)
         else:
-            queue = self.queues[Queue.LOAD]
+            queue = self.load_queue
             due = queue.head()
             if due is not None:
                 for credits in self.loads[len(queue.takes)].wait:

@@ -57,11 +57,10 @@ def predict(
     bus = Bus(config, dram, array, vector)
     clocks = {Queue.LOAD: bus, Queue.ARRAY: array, Queue.VECTOR: vector, Queue.STORE: storer}
     program = operations_of(instructions, config, clocks)
-    bus.program = program
-    for queue, unit in clocks.items():
-        bus.queues[queue] = InstructionQueue(config.queue_depth, bus, unit)
+    queues = {q: InstructionQueue(config.queue_depth, bus, unit) for q, unit in clocks.items()}
+    bus.start(program, queues)
     for queue, unit in ((Queue.ARRAY, array), (Queue.VECTOR, vector), (Queue.STORE, storer)):
-        unit.queue, unit.fetch = bus.queues[queue], bus
+        unit.queue, unit.fetch = queues[queue], bus
         bus.dispatched[queue] = unit.operations
     bus.dispatched[Queue.LOAD] = bus.loads
     vector.program = [op for op in program if isinstance(op, NormOperation)]
@@ -71,7 +70,7 @@ def predict(
         if not any(progress):
             times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
             raise RuntimeError(f"the program stands still: {times}")
-    if any(len(queue.takes) < len(queue.pushes) for queue in bus.queues.values()):
+    if any(len(queue.takes) < len(queue.pushes) for queue in queues.values()):
         raise RuntimeError("the program ends before all its instructions")
     end = max(
         bus.halted,
