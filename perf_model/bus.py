@@ -342,9 +342,8 @@ class Bus:
             due = self.lines.head()
             if due is not None:
                 queue = self.targets[self.taken]
-                if queue is not None:
-                    if not queue.room(soon):
-                        due = max(due, queue.room_time())
+                if queue is not None and not queue.room(soon):
+                    due = max(due, queue.room_time())
                 at = min(at, due)
         if self.request is not None:
             if not self.data.room(soon):

@@ -19,7 +19,7 @@ from spec.isa import Window
 from spec.presets import preset
 from spec.reports import ESTIMATE
 from tests.shapes import SHAPES, model_of
-from tests.tiled_models import CASES, HUNDRED, SPILLED, machine_of
+from tests.tiled_models import CASES, DEIT_TINY, HUNDRED, SPILLED, machine_of
 from tests.tiled_models import SHAPES as TILED
 
 DDR = DRAM_PRESETS["ddr"]
@@ -87,6 +87,45 @@ def test_leaps_change_nothing(name, monkeypatch):
             slow = predict(instructions, config, Dram(timing))
         assert same(quick, slow)
         assert quick.cycles == quick.array_busy_cycles + sum(quick.stalls.values())
+
+
+DEEP = {
+    "demo": (dataclasses.replace(SHAPES["demo"], depth=12), preset("ulx3s")),
+    "tiles": (dataclasses.replace(HUNDRED, depth=7), preset("asic512")),
+    "spilled": (
+        dataclasses.replace(TILED[SPILLED["three tiles"][0]], depth=9),
+        machine_of(SPILLED["three tiles"][1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("dram", DRAM_PRESETS)
+@pytest.mark.parametrize("name", DEEP)
+def test_blocks_that_repeat_stand_for_others(name, dram):
+    model, config = DEEP[name]
+    few = estimate(model, name, config, dram, DRAM_PRESETS[dram])
+    every = estimate(model, name, config, dram, DRAM_PRESETS[dram], all_blocks=True)
+    validate(few, ESTIMATE)
+    for key in ("instructions", "macs_done", "dram_bytes", "array_busy_cycles"):
+        assert few[key] == every[key]
+    assert few["cycles"] == pytest.approx(every["cycles"], rel=1e-3)
+    assert [layer["name"] for layer in few["layers"]] == [
+        layer["name"] for layer in every["layers"]
+    ]
+    assert sum(layer["cycles"] for layer in few["layers"]) == few["cycles"]
+    assert every["blocks_inferred"] == 0
+    if few["blocks_inferred"]:
+        assert few["blocks_inferred"] == model.depth - 4
+
+
+def test_deit_tiny():
+    """Measured in the Verilog: 2,471,822 and 2,474,381 cycles (`tests/sim/test_prediction.py`)."""
+    config = preset("asic512")
+    cycles = {
+        dram: estimate(DEIT_TINY, "deit_tiny", config, dram, timing)["cycles"]
+        for dram, timing in DRAM_PRESETS.items()
+    }
+    assert cycles == {"ideal": 2_471_822, "ddr": 2_474_381}
 
 
 def test_rows_are_leaped_over():

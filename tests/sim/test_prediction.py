@@ -30,6 +30,8 @@ POINTS = [
     ("uneven_heads", "tiny"),
     ("odd", "tiny"),
     ("wide", "tiny"),
+    ("distilled", "tiny"),
+    ("mean", "tiny"),
     ("hundred", "tiny"),
     ("micro", "ulx3s"),
     ("demo", "ulx3s"),
