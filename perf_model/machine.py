@@ -19,10 +19,15 @@ from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
 from spec.assembler import Instruction
 from spec.config import Config
+from spec.errors import SievitError
 from spec.isa import INSTRUCTION_BYTES, Queue
 from spec.reports import DRAM_KINDS
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "PredictionError", "predict"]
+
+
+class PredictionError(SievitError, ValueError):
+    """A machine whose timing is not known: says which parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,11 @@ def predict(
 
     marks : array instructions at whose start to note busy cycles and stalls
     """
+    if config.head_groups > 1:
+        raise PredictionError(
+            f"preset '{config.name}': only machines of one head group are predicted, "
+            f"not of {config.head_groups} (head_groups); sievit simulate runs it"
+        )
     array = Array(config)
     array.marks = dict.fromkeys(marks, (0, {}))
     vector = Vector(config, array)

@@ -5,7 +5,7 @@ import json
 import pytest
 from jsonschema import validate
 
-from spec.reports import ESTIMATE
+from spec.reports import PREDICTION
 
 
 def test_estimate_of_a_bundled_model(sievit, tmp_path):
@@ -13,7 +13,7 @@ def test_estimate_of_a_bundled_model(sievit, tmp_path):
     ended = sievit("estimate", "--model", "micro", "--dram", "ideal", "--layers", "--json", path)
     assert ended.status == 0
     report = json.loads(path.read_text())
-    validate(report, ESTIMATE)
+    validate(report, PREDICTION)
     assert (report["model"], report["preset"], report["dram"]) == ("micro", "tiny", "ideal")
     assert f"{report['cycles']:,}" in ended.out
     assert "blocks.1.mlp.fc2" in ended.out
@@ -47,3 +47,9 @@ def test_picture(sievit, tmp_path):
     ended = sievit("estimate", "--model", "micro", "--plot", path)
     assert ended.status == 0
     assert path.stat().st_size > 1000
+
+
+def test_several_head_groups_are_refused(sievit):
+    ended = sievit("estimate", "--model", "micro", "--preset", "zcu102")
+    assert ended.status == 2
+    assert "only machines of one head group are predicted" in ended.err

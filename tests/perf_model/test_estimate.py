@@ -17,7 +17,7 @@ from perf_model.skip import RowSkipper
 from spec.dram import DRAM_PRESETS, DramTiming
 from spec.isa import Window
 from spec.presets import preset
-from spec.reports import ESTIMATE
+from spec.reports import PREDICTION
 from tests.shapes import SHAPES, model_of
 from tests.tiled_models import CASES, DEIT_TINY, HUNDRED, SPILLED, machine_of
 from tests.tiled_models import SHAPES as TILED
@@ -34,7 +34,7 @@ def same(one, other):
 def test_report(name, machine):
     config = preset(machine)
     report = estimate(SHAPES[name], name, config, "ddr", DDR)
-    validate(report, ESTIMATE)
+    validate(report, PREDICTION)
     cycles = report["cycles"]
     assert report["array_busy_cycles"] + sum(report["stalls"].values()) == cycles
     assert sum(layer["cycles"] for layer in report["layers"]) == cycles
@@ -105,7 +105,7 @@ def test_blocks_that_repeat_stand_for_others(name, dram):
     model, config = DEEP[name]
     few = estimate(model, name, config, dram, DRAM_PRESETS[dram])
     every = estimate(model, name, config, dram, DRAM_PRESETS[dram], all_blocks=True)
-    validate(few, ESTIMATE)
+    validate(few, PREDICTION)
     for key in ("instructions", "macs_done", "dram_bytes", "array_busy_cycles"):
         assert few[key] == every[key]
     assert few["cycles"] == pytest.approx(every["cycles"], rel=1e-3)
