@@ -139,10 +139,10 @@ def load_model(name: str) -> "Model":
 def load_shape(name: str) -> "ModelConfig":
     """The shape of a model; that of a timm name needs no weights."""
     if not Path(name).exists():
-        from quantize.architectures import ARCHITECTURES
+        from quantize.named import is_named, named_shape
 
-        if name in ARCHITECTURES:
-            return ARCHITECTURES[name].config
+        if is_named(name):
+            return named_shape(name)
     return load_model(name).config
 
 
