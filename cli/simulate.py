@@ -10,6 +10,7 @@ from cli.errors import CheckFailedError
 from cli.options import (
     DATASETS,
     DatasetOption,
+    DramOption,
     JsonOption,
     ModelOption,
     PresetOption,
@@ -23,6 +24,7 @@ from cli.options import (
 )
 from cli.progress import steps
 from cli.tables import cycle_table, layer_table, summary_table
+from spec.dram import DEFAULT_DRAM
 
 __all__ = ["command"]
 
@@ -38,12 +40,17 @@ def command(
         Path | None,
         typer.Option("--image", help="Use this output of `sievit compile`; do not compile again."),
     ] = None,
+    dram: DramOption = DEFAULT_DRAM,
     latency: Annotated[
-        int, typer.Option(min=0, max=65535, help="DRAM cycles to the first beat of a burst.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="DRAM cycles to the first beat of a burst, if not --dram's."
+        ),
+    ] = None,
     bandwidth: Annotated[
-        int, typer.Option(min=1, max=10, help="DRAM beats in every 10 cycles, at most.")
-    ] = 9,
+        int | None,
+        typer.Option(min=1, max=10, help="DRAM beats in every 10 cycles, at most; likewise."),
+    ] = None,
     flip_bit: Annotated[
         int | None,
         typer.Option(
@@ -67,10 +74,11 @@ def command(
     from sim.experiment import simulate
     from sim.machine import Options
     from spec import image as image_format
+    from spec.dram import dram_preset
     from spec.presets import preset as preset_of
 
     check_simulator(simulator)
-    config = preset_of(preset)
+    config, timing = preset_of(preset), dram_preset(dram)
     loaded = load_model(model)
     compiled = None if image_file is None else image_format.load(image_file, config)
     data = load_dataset(dataset, split, loaded.config, images).first(images)
@@ -82,7 +90,10 @@ def command(
             config,
             simulator,
             data.images,
-            Options(latency=latency, bandwidth=bandwidth),
+            Options(
+                latency=timing.latency if latency is None else latency,
+                bandwidth=timing.bandwidth if bandwidth is None else bandwidth,
+            ),
             flip_bit,
             tell,
             compiled,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "candidate_table",
     "cycle_table",
+    "estimate_table",
+    "layer_estimate_table",
     "layer_table",
     "order_table",
     "picture",
@@ -72,6 +74,47 @@ def summary_table(report: dict[str, Any]) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
+    return table
+
+
+def estimate_table(report: dict[str, Any]) -> Table:
+    """The figures of an estimate."""
+    where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
+    table = Table(title=f"{where}, predicted")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    rows = {
+        "cycles an image": f"{report['cycles']:,}",
+        "roofline cycles an image": f"{report['roofline_cycles']:,}",
+        "cycles / roofline": f"{report['roofline_ratio']:.3f}",
+        "array utilisation": f"{report['utilization']:.1%}",
+        "instructions": f"{report['instructions']:,}",
+        "encoder blocks inferred": f"{report['blocks_inferred']:,}",
+        "seconds taken": f"{report['wall_s']:.2f}",
+    }
+    rows |= {
+        f"DRAM bytes, {kind}": f"{count:,}" for kind, count in report["dram_bytes"].items() if count
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def layer_estimate_table(report: dict[str, Any]) -> Table:
+    """Predicted cycles and roofline of each layer."""
+    table = Table(title="the array's cycles by layer")
+    table.add_column("layer")
+    for column in ("cycles", "roofline", "ratio", "DRAM bytes"):
+        table.add_column(column, justify="right")
+    for layer in report["layers"]:
+        cycles, bound = layer["cycles"], layer["roofline_cycles"]
+        table.add_row(
+            layer["name"],
+            f"{cycles:,}",
+            f"{bound:,}",
+            f"{cycles / bound:.2f}" if bound else "",
+            f"{layer['dram_bytes']:,}",
+        )
     return table
 
 

@@ -21,7 +21,7 @@ from spec.config import Config
 from spec.image import MAX_INSTRUCTIONS, Image, InputGeometry, ResultGeometry, TensorMap
 from spec.model_file import FLOAT_PREFIX, Model
 
-__all__ = ["Compilation", "compile", "compile_steps", "finish", "model_digest"]
+__all__ = ["Compilation", "compile", "compile_program", "compile_steps", "finish", "model_digest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,22 @@ def compile_steps(model: Model, config: Config) -> Compilation:
     return finish(model, config, found.chosen, found.candidates)
 
 
+def compile_program(model: Model, config: Config) -> Schedule:
+    """The program alone, neither verified nor encoded; any weights do."""
+    return _schedule(plan(lower(model, config), config).chosen)
+
+
+def _schedule(candidate: Candidate) -> Schedule:
+    scheduler = SpillingScheduler if candidate.allocation.tiling.spilled else Scheduler
+    return scheduler(candidate.lowered, candidate.allocation).run()
+
+
 def finish(
     model: Model, config: Config, candidate: Candidate, candidates: tuple[Candidate, ...] = ()
 ) -> Compilation:
     """The steps after the choice."""
     lowered, allocation = candidate.lowered, candidate.allocation
-    scheduler = SpillingScheduler if allocation.tiling.spilled else Scheduler
-    program = scheduler(lowered, allocation).run()
+    program = _schedule(candidate)
     count = len(program.instructions)
     need("program", count, "instructions", MAX_INSTRUCTIONS, "width of the program counter")
     verify(program.instructions, config)

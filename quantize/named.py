@@ -7,10 +7,10 @@ from quantize.errors import QuantizeError
 from quantize.float_model import FloatModel
 from quantize.pictures import random_pictures
 from quantize.quantize_model import quantize_model
-from spec.model_config import float_shapes
+from spec.model_config import ModelConfig, float_shapes
 from spec.model_file import Model
 
-__all__ = ["first_blocks", "is_named", "quantized_named"]
+__all__ = ["first_blocks", "is_named", "named_shape", "quantized_named"]
 
 CALIBRATION_PICTURES = 8
 BLOCKS = ":"
@@ -24,15 +24,22 @@ def is_named(name: str) -> bool:
 
 def quantized_named(name: str, seed: int = 0) -> Model:
     """Make the model; the same one on every machine. `NAME:N` is its first N encoder blocks."""
-    base, cut, blocks = name.partition(BLOCKS)
-    model = random_weights(base, seed)
-    if cut:
-        if not blocks.isdecimal() or not 1 <= int(blocks) <= model.config.depth:
-            raise QuantizeError(
-                f"{name}: {base} has 1..{model.config.depth} blocks, not '{blocks}'"
-            )
-        model = first_blocks(model, int(blocks))
+    depth = named_shape(name).depth
+    model = random_weights(name.partition(BLOCKS)[0], seed)
+    if depth < model.config.depth:
+        model = first_blocks(model, depth)
     return quantize_model(model, random_pictures(model.config, CALIBRATION_PICTURES, seed))
+
+
+def named_shape(name: str) -> ModelConfig:
+    """The shape of the model of that name."""
+    base, cut, blocks = name.partition(BLOCKS)
+    shape = ARCHITECTURES[base].config
+    if not cut:
+        return shape
+    if not blocks.isdecimal() or not 1 <= int(blocks) <= shape.depth:
+        raise QuantizeError(f"{name}: {base} has 1..{shape.depth} blocks, not '{blocks}'")
+    return replace(shape, depth=int(blocks))
 
 
 def first_blocks(model: FloatModel, depth: int) -> FloatModel:

@@ -4,7 +4,7 @@ from typing import Any
 
 from spec.registers import STALLS
 
-__all__ = ["DRAM_KINDS", "ESTIMATE", "GATES", "RESOURCES", "RUN", "SIMULATE"]
+__all__ = ["DRAM_KINDS", "ESTIMATE", "GATES", "PREDICTION", "RESOURCES", "RUN", "SIMULATE"]
 
 DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
@@ -55,6 +55,46 @@ SIMULATE = _object({**_CYCLE_KEYS, "per_image": {"type": "array", "items": _obje
 
 `stalls` and `macs_skipped` are by cause, in cycles and MACs; a dense machine skips nothing.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
+"""
+
+PREDICTION = _object(
+    {
+        "model": _TEXT,
+        "preset": _TEXT,
+        "dram": _TEXT,
+        "latency": _COUNT,
+        "bandwidth": _COUNT,
+        "instructions": _COUNT,
+        "cycles": _COUNT,
+        "array_busy_cycles": _COUNT,
+        "stalls": _counts(STALLS),
+        "macs_done": _COUNT,
+        "dram_bytes": _counts(DRAM_KINDS),
+        "roofline_cycles": _COUNT,
+        "roofline_ratio": _NUMBER,
+        "utilization": _NUMBER,
+        "blocks_inferred": _COUNT,
+        "layers": {
+            "type": "array",
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "cycles": _COUNT,
+                    "macs": _COUNT,
+                    "dram_bytes": _COUNT,
+                    "roofline_cycles": _COUNT,
+                }
+            ),
+        },
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit estimate`: one image, predicted; the names are those of SIMULATE.
+
+`blocks_inferred` encoder blocks were not run, because those before take the same time.
+`dram` with `latency` and `bandwidth` is the memory (`spec.dram`). `layers` are in program order and
+have all cycles of the run: from the cycle in which the array takes a layer's first instruction to
+the next layer's.
 """
 
 RUN = _object(

@@ -1,0 +1,377 @@
+"""The array queue's executor in time: controller, operands, array, softmax and epilogue.
+
+Cycle by cycle, as `rtl_gen.sequencer.array_controller` and its units go; it meets the other units
+only through credits and through the memory ports, of which it has the first choice. When a row
+takes the same way as the row before, the rows that will do so too are skipped (`perf_model.skip`).
+"""
+
+from perf_model.epilogue import Epilogue
+from perf_model.operations import ArrayOperation
+from perf_model.skip import RowSkipper
+from perf_model.softmax import GROUP, ROW_END, Softmax
+from perf_model.timeline import NEVER, Credits, InstructionQueue, Port
+from spec.config import Config
+from spec.isa import PRODUCER_OF, Queue
+from spec.registers import STALLS
+
+__all__ = ["Array"]
+
+OPERAND_WORDS = 4
+"""Depth of the operand reader's buffer."""
+PASSES = 4
+"""Passes that are walked or wait to be."""
+FC, SCORE, VALUE, VALUE_END = range(4)
+"""Kinds of a pass; VALUE_END: the last of a probability row."""
+ROW_ENDS = (FC, VALUE_END)
+STEP, RESULT = 1, 2
+"""In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
+
+
+class Array:
+    """Runs as far as what it waits for is known."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.time = 1
+        self.reads, self.token_writes, self.row_writes = Port(), Port(), Port()
+        self.epilogue = Epilogue(config, self.reads, self.token_writes, self.row_writes)
+        self.softmax = Softmax(config)
+        self.queue: InstructionQueue
+        self.operations: list[ArrayOperation] = []
+        self.fetch: object
+        self.stalls = dict.fromkeys(STALLS, 0)
+        self.busy = 0
+        self.starts: dict[int, int] = {}
+        self.marks: dict[int, tuple[int, dict[str, int]]] = {}
+        """Instructions at whose start to note how many cycles were busy and stalled."""
+        self.idle_since = 0
+        self.waiting: list[Credits] = []
+        """What it waits for while nothing moves; no port is used before."""
+        # the instruction in hand
+        self.active = False
+        self.operation: ArrayOperation | None = None
+        self.attention = False
+        self.rows_left = self.values_left = self.value_word = 0
+        self.passes: list[int] = []
+        # operands
+        self.operand_rows = self.operand_left = 0
+        self.credited = False
+        self.flying = 0
+        """1 a word is on its way, 2 it is a row's last."""
+        self.buffer: list[int] = []
+        # query buffer
+        self.occupied, self.loaded = [False, False], [False, False]
+        self.fill = self.next_row = self.use = 0
+        # index engine
+        self.steps_left = self.steps_done = 0
+        self.kind = FC
+        # array
+        self.pipe = [0] * (3 + config.register_operands)
+        self.accumulators = False
+        self.scores = 0
+        self.slices = config.lanes // config.banks
+        self.waits = 0
+        """Cycles in which a row's credit was not there."""
+        self.skipper = RowSkipper(self)
+
+    def state(self) -> tuple:
+        """What changes whenever anything moves."""
+        return (
+            self.active,
+            tuple(self.passes),
+            self.rows_left,
+            self.values_left,
+            self.operand_rows,
+            self.value_word,
+            self.operand_left,
+            self.credited,
+            self.flying,
+            tuple(self.buffer),
+            tuple(self.occupied),
+            tuple(self.loaded),
+            self.steps_left,
+            self.steps_done,
+            self.kind,
+            tuple(self.pipe),
+            self.accumulators,
+            self.scores,
+            self.epilogue.state(),
+            self.softmax.state(),
+        )
+
+    def idle_from(self) -> int:
+        """The first cycle without anything to do, once nothing is left."""
+        return self.epilogue.idle_from()
+
+    def row_bank(self, t: int) -> int:
+        """The bank of the row-memory write of cycle t."""
+        return self.epilogue.bank(t)
+
+    def run(self) -> bool:
+        """Go on until something is not known yet; whether there was any progress."""
+        began = self.time
+        while self.time < NEVER and self._cycle():
+            pass
+        return self.time != began
+
+    def _cycle(self) -> bool:
+        """One cycle, or several in which nothing changes; False if it is not known how it goes."""
+        t = self.time
+        # What comes from outside
+        head: ArrayOperation | None = None
+        issued = False
+        lacking: list[Credits] = []
+        token_ready = False
+        if not self.active:
+            due = self.queue.head()
+            if due is None:
+                if self.fetch.time < t:
+                    return False
+            elif due <= t:
+                head = self.operations[len(self.queue.takes)]
+                for credits in head.wait:
+                    ready = credits.ready(t)
+                    if ready is None:
+                        return False
+                    if not ready:
+                        lacking.append(credits)
+                issued = not lacking
+        elif self.operand_rows and not self.credited:
+            token_ready = self.operation.token_wait.ready(t)
+            if token_ready is None:
+                return False
+            self.waits += not token_ready
+
+        before = None
+        if not self.buffer and not self.steps_left:
+            before = self.state()
+
+        epilogue, softmax = self.epilogue, self.softmax
+        slot = epilogue.used < epilogue.slots
+        accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
+        scores_ready = softmax.scores_ready()
+        # Array: does it advance?
+        pipe = self.pipe
+        tail = pipe[-1]
+        blocked_accumulators = tail == RESULT and self.accumulators
+        blocked_scores = tail >= GROUP and self.scores and not scores_ready
+        advance = not (blocked_accumulators or blocked_scores)
+        # The step
+        attention = self.attention
+        fired = bool(self.steps_left and advance and (attention or self.buffer))
+        last = fired and self.steps_left == 1
+        kind = self.kind
+        code = word_taken = 0
+        if fired:
+            self.busy += 1
+            code = STEP
+            if kind == SCORE:
+                head_words = self.operation.head_words
+                if self.steps_done % head_words == head_words - 1:
+                    code = ROW_END if last else GROUP
+            else:
+                if last:
+                    code = RESULT
+                if kind == FC:
+                    word_taken = last or (self.steps_done & (self.slices - 1)) == self.slices - 1
+        released = 0
+        if last and kind == VALUE_END:
+            released = self.operation.key_words
+        # Which pass next
+        operation = self.operation
+        walk_ready = not self.steps_left or last
+        passes = self.passes
+        pushed = row_taken = scheduled = False
+        reserved = 0
+        walkable = walk_ready and len(passes) < PASSES
+        choose_value = self.active and self.values_left and softmax.rows
+        row_possible = (
+            self.active
+            and self.rows_left
+            and not choose_value
+            and (not attention or self.loaded[self.next_row])
+        )
+        started = None
+        if walkable:
+            if choose_value:
+                pushed = True
+                started = VALUE
+                if self.value_word == operation.head_words - 1:
+                    started, row_taken = VALUE_END, True
+            elif row_possible:
+                if not attention:
+                    pushed, started = True, FC
+                elif softmax.can_reserve(operation.key_words):
+                    pushed, started, scheduled = True, SCORE, True
+                    reserved = operation.key_words
+        all_pushed = not self.rows_left and not self.values_left
+        outstanding = len(passes)
+        finished = self.active and all_pushed and (outstanding == 0 or (outstanding == 1 and last))
+        # Operands
+        request = self.operand_rows and self.credited
+        request = request and len(self.buffer) + (self.flying != 0) < OPERAND_WORDS
+        granted = request and not epilogue.denies
+        denied = request and not granted
+        queries_ready = attention and not self.occupied[self.fill]
+        buffered = bool(self.buffer)
+        query_loaded = self.loaded[self.next_row]
+
+        # Why nothing moves
+        if not fired:
+            no_pass = outstanding == 0
+            needs = not buffered
+            if attention:
+                needs = self.rows_left and not query_loaded and no_pass
+            waiting_row = (
+                self.active
+                and needs
+                and self.operand_rows
+                and not self.credited
+                and not token_ready
+            )
+            can_start = not self.active and not self.operand_rows
+            softmax_ready = head is None or not head.attention or softmax.command_ready()
+            lacking_row = [operation.token_wait] if waiting_row else []
+            if blocked_scores:
+                cause = "softmax"
+            elif blocked_accumulators or (issued and can_start and not slot):
+                cause = "vector"
+            elif issued and can_start and not softmax_ready:
+                cause = "softmax"
+            elif lacking or lacking_row:
+                producers = {PRODUCER_OF[c.semaphore] for c in lacking or lacking_row}
+                if Queue.LOAD in producers:
+                    cause = "load"
+                elif Queue.VECTOR in producers:
+                    cause = "vector"
+                else:
+                    cause = "dependency"
+            elif self.active and needs and denied:
+                cause = "port_conflict"
+            elif (
+                self.active
+                and attention
+                and no_pass
+                and not needs
+                and not pushed
+                and not all_pushed
+            ):
+                cause = "softmax"
+            elif (self.active and (not self.steps_left or not buffered)) or issued:
+                cause = "issue"
+            elif head is None:
+                halted = self.fetch.halted <= t
+                cause = "drain" if halted and self.queue.empty(t) else "fetch"
+            else:
+                cause = "unattributed"
+            self.stalls[cause] += 1
+
+        # Everything moves
+        softmax_accepts = softmax.command_ready()
+        softmax.step(self.scores, reserved, released, row_taken, scale_taken)
+        if scores_ready:
+            self.scores = 0
+        if accumulators_taken:
+            self.accumulators = False
+        if advance:
+            pipe.pop()
+            pipe.insert(0, code)
+            if tail == RESULT:
+                self.accumulators = True
+            elif tail >= GROUP:
+                self.scores = tail
+        if granted:
+            self.reads.cycles.add(t)
+        flying = self.flying
+        if buffered and (queries_ready if attention else word_taken):
+            end = self.buffer.pop(0)
+            if attention and end:
+                self.occupied[self.fill] = self.loaded[self.fill] = True
+                self.fill ^= 1
+        if flying:
+            self.buffer.append(flying - 1)
+        if scheduled:
+            self.loaded[self.next_row] = False
+            self.next_row ^= 1
+        if last and kind == SCORE:
+            self.occupied[self.use] = False
+            self.use ^= 1
+        self.flying = 0
+        if granted:
+            self.flying = 1
+            self.operand_left -= 1
+            if not self.operand_left:
+                self.flying = 2
+                self.operand_left = operation.operand_words
+                self.operand_rows -= 1
+                self.credited = operation.token_wait is None
+        elif token_ready:
+            self.credited = True
+            operation.token_wait.taken += 1
+            self.skipper.takes.append(t)
+        if fired:
+            self.steps_left -= 1
+            self.steps_done += 1
+            if last:
+                passes.pop(0)
+        if pushed:
+            passes.append(started)
+            self.kind, self.steps_done = started, 0
+            self.steps_left = operation.score_steps if started == SCORE else operation.steps
+            if choose_value:
+                self.value_word = 0 if row_taken else self.value_word + 1
+                self.values_left -= row_taken
+            else:
+                self.rows_left -= 1
+        if finished:
+            self.active = False
+        accepted = issued and not self.operand_rows and slot
+        accepted = accepted and (not head.attention or softmax_accepts)
+        if accepted:
+            self._accept(t, head)
+        self.time = t + 1
+        if before is not None and not fired and before == self.state():
+            self._jump(t, cause, lacking or lacking_row)
+        else:
+            self.waiting = []
+        if accepted or (last and kind in ROW_ENDS):
+            self.skipper.checkpoint()
+        return True
+
+    def _accept(self, t: int, head: ArrayOperation) -> None:
+        """The instruction leaves its queue."""
+        self.queue.takes.append(t)
+        self.starts[head.pc] = t
+        if head.pc in self.marks:
+            self.marks[head.pc] = (self.busy, dict(self.stalls))
+        for credits in head.wait:
+            credits.taken += 1
+        self.epilogue.enter(head.command)
+        if head.attention:
+            self.softmax.start(head.rows, head.key_words)
+        self.active, self.operation, self.attention = True, head, head.attention
+        self.rows_left = head.rows
+        self.values_left = head.rows if head.attention else 0
+        self.value_word = 0
+        self.operand_rows, self.operand_left = head.rows, head.operand_words
+        self.credited = head.token_wait is None
+
+    def _jump(self, t: int, cause: str, lacking: list[Credits]) -> None:
+        """Nothing has changed in cycle t: go to the cycle in which something may."""
+        due = 0
+        if lacking:
+            until = min(credits.next_change() for credits in lacking)
+        else:
+            due = self.queue.head()
+            until = self.fetch.time + 1 if due is None else due
+            if self.fetch.halted > t:
+                until = min(until, self.fetch.halted)
+        self.waiting = lacking or ([self.queue] if due is None else [])
+        if until >= NEVER:
+            self.idle_since, self.time = t, NEVER
+            return
+        if self.active and not lacking:
+            raise RuntimeError(f"cycle {t}: the array stands still and waits for nothing")
+        until = max(until, t + 1)
+        self.stalls[cause] += until - t - 1
+        self.time = until

@@ -1,0 +1,115 @@
+"""The whole machine in time: the units run ahead of each other until all have come to rest."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from perf_model.array import Array
+from perf_model.bus import Bus
+from perf_model.dram import Dram
+from perf_model.operations import (
+    ArrayOperation,
+    LoadOperation,
+    NormOperation,
+    Operation,
+    StoreOperation,
+    operations_of,
+)
+from perf_model.storer import Storer
+from perf_model.timeline import NEVER, InstructionQueue
+from perf_model.vector import Vector
+from spec.assembler import Instruction
+from spec.config import Config
+from spec.errors import SievitError
+from spec.isa import INSTRUCTION_BYTES, Queue
+from spec.reports import DRAM_KINDS
+
+__all__ = ["Prediction", "PredictionError", "predict"]
+
+
+class PredictionError(SievitError, ValueError):
+    """A machine whose timing is not known: says which parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a run of a program takes: the machine's counters, and when each instruction ran."""
+
+    cycles: int
+    array_busy_cycles: int
+    stalls: dict[str, int]
+    macs: int
+    dram_bytes: dict[str, int]
+    starts: dict[int, int]
+    """Cycle in which each instruction leaves its queue."""
+    ends: dict[int, int]
+    """Cycle of each instruction's last write."""
+    marks: dict[int, tuple[int, dict[str, int]]]
+    """Busy cycles and stalls before each of the instructions that were asked for."""
+    program: list[Operation]
+
+
+def predict(
+    instructions: Sequence[Instruction], config: Config, dram: Dram, marks: Sequence[int] = ()
+) -> Prediction:
+    """Run a program in time.
+
+    marks : array instructions at whose start to note busy cycles and stalls
+    """
+    if config.head_groups > 1:
+        raise PredictionError(
+            f"preset '{config.name}': only machines of one head group are predicted, "
+            f"not of {config.head_groups} (head_groups); sievit simulate runs it"
+        )
+    array = Array(config)
+    array.marks = dict.fromkeys(marks, (0, {}))
+    vector = Vector(config, array)
+    storer = Storer(config, dram, array, vector)
+    bus = Bus(config, dram, array, vector)
+    clocks = {Queue.LOAD: bus, Queue.ARRAY: array, Queue.VECTOR: vector, Queue.STORE: storer}
+    program = operations_of(instructions, config, clocks)
+    queues = {q: InstructionQueue(config.queue_depth, bus, unit) for q, unit in clocks.items()}
+    bus.start(program, queues)
+    for queue, unit in ((Queue.ARRAY, array), (Queue.VECTOR, vector), (Queue.STORE, storer)):
+        unit.queue, unit.fetch = queues[queue], bus
+        bus.dispatched[queue] = unit.operations
+    bus.dispatched[Queue.LOAD] = bus.loads
+    vector.program = [op for op in program if isinstance(op, NormOperation)]
+    units = (array, vector, storer, bus)
+    while any(unit.time < NEVER for unit in units):
+        progress = [unit.run() for unit in units]
+        if not any(progress):
+            times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
+            raise RuntimeError(f"the program stands still: {times}")
+    if any(len(queue.takes) < len(queue.pushes) for queue in queues.values()):
+        raise RuntimeError("the program ends before all its instructions")
+    end = max(
+        bus.halted,
+        array.idle_from(),
+        vector.idle_from(),
+        storer.idle_from,
+        bus.idle_from(),
+        *(unit.queue.takes[-1] + 1 for unit in (array, vector, storer) if unit.queue.takes),
+    )
+    stalls = dict(array.stalls)
+    stalls["drain"] += end - array.idle_since
+    return Prediction(
+        cycles=end,
+        array_busy_cycles=array.busy,
+        stalls=stalls,
+        macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
+        dram_bytes=dram_bytes(program, config),
+        starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
+        marks=array.marks,
+        program=program,
+        ends={**array.epilogue.ends, **vector.ends, **storer.ends, **bus.data.ends},
+    )
+
+
+def dram_bytes(program: Iterable[Operation], config: Config) -> dict[str, int]:
+    """Bytes moved, by window."""
+    total = dict.fromkeys(DRAM_KINDS, 0)
+    for operation in program:
+        total["program"] += INSTRUCTION_BYTES
+        if isinstance(operation, (LoadOperation, StoreOperation)):
+            total[operation.window.name.lower()] += operation.beats * config.bus_bytes
+    return total

@@ -1,0 +1,227 @@
+"""A compiled program as the units of the model see it: sizes, credits and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from perf_model.epilogue import ResultCommand
+from perf_model.timeline import Clock, Credits
+from spec.assembler import Instruction, resolve_rows
+from spec.config import Config
+from spec.formats import REQUANTIZE
+from spec.isa import CONSUMER_OF, PRODUCER_OF, Destination, Opcode, Queue, Semaphore, Window
+
+__all__ = [
+    "ArrayOperation",
+    "LoadOperation",
+    "NormOperation",
+    "Operation",
+    "StoreOperation",
+    "operations_of",
+]
+
+
+@dataclass(kw_only=True)
+class Operation:
+    """An instruction: which credits it takes and gives."""
+
+    pc: int
+    opcode: Opcode
+    queue: Queue | None
+    """None: HALT."""
+    wait: tuple[Credits, ...] = ()
+    signal: tuple[Credits, ...] = ()
+    token_wait: Credits | None = None
+    token_signal: Credits | None = None
+    rows: int = 0
+    beats: int = 0
+    """Moved between DRAM and the machine, without the instruction itself."""
+
+
+@dataclass(kw_only=True)
+class ArrayOperation(Operation):
+    """FULLY_CONNECTED or ATTENTION."""
+
+    attention: bool
+    operand_words: int
+    """Token words of a row that are read."""
+    steps: int
+    """Of a row (attention: of a row's P.V, for each word of the head)."""
+    score_steps: int = 0
+    head_words: int = 1
+    key_words: int = 0
+    """Words of a row of scores in the rings."""
+    macs: int
+    command: ResultCommand
+    kind: int = -1
+    """A number that equal instructions share; set by `perf_model.skip`."""
+
+
+@dataclass(kw_only=True)
+class NormOperation(Operation):
+    """NORMALIZE, or LIVE with no rows."""
+
+    blocks: int
+    """Words of a row of results; the residual has twice as many."""
+
+
+@dataclass(kw_only=True)
+class LoadOperation(Operation):
+    """A load: table words of `table_beats` each, then `rows` x `words` words of `word_beats`."""
+
+    window: Window
+    offset: int
+    size_words: int
+    """The `words` of its extent, which takes a cycle for each bit of it."""
+    tables: int = 0
+    table_beats: int = 0
+    words: int = 0
+    word_beats: int = 0
+    to_tokens: bool = False
+
+    def __post_init__(self) -> None:
+        self.beats = self.tables * self.table_beats + self.rows * self.words * self.word_beats
+
+
+@dataclass(kw_only=True)
+class StoreOperation(Operation):
+    """STORE_TOKENS."""
+
+    window: Window
+    offset: int
+    words: int
+    word_beats: int
+
+    def __post_init__(self) -> None:
+        self.beats = self.rows * self.words * self.word_beats
+
+
+def operations_of(
+    instructions: Sequence[Instruction], config: Config, clocks: Mapping[Queue, Clock]
+) -> list[Operation]:
+    """The operations of a program; `clocks` are the units that execute the queues."""
+    credits = {
+        each: Credits(each, clocks[producer], clocks[CONSUMER_OF[each]])
+        for each, producer in PRODUCER_OF.items()
+    }
+    live = 0
+    operations = []
+    for pc, instruction in enumerate(instructions):
+        if instruction.opcode == Opcode.LIVE:
+            live = instruction.fields["tokens"]
+        operations.append(_operation(pc, instruction, config, credits, live))
+    return operations
+
+
+def _operation(
+    pc: int,
+    instruction: Instruction,
+    config: Config,
+    credits: Mapping[Semaphore, Credits],
+    live: int,
+) -> Operation:
+    f = instruction.fields
+
+    def one(semaphore: Semaphore | None) -> Credits | None:
+        return None if semaphore is None else credits[semaphore]
+
+    common = {
+        "pc": pc,
+        "opcode": instruction.opcode,
+        "queue": instruction.queue,
+        "wait": tuple(credits[each] for each in sorted(instruction.wait, key=_number)),
+        "signal": tuple(credits[each] for each in sorted(instruction.signal, key=_number)),
+        "token_wait": one(instruction.token_wait),
+        "token_signal": one(instruction.token_signal),
+    }
+    lanes, beat = config.lanes, config.bus_bytes
+    entry = REQUANTIZE.entry_bytes
+    match instruction.opcode:
+        case Opcode.FULLY_CONNECTED:
+            rows = resolve_rows(f["rows"], live)
+            return ArrayOperation(
+                **common,
+                rows=rows,
+                attention=False,
+                operand_words=-(-f["depth"] // lanes),
+                steps=-(-f["depth"] // config.banks),
+                macs=rows * f["depth"] * f["columns"],
+                command=_command(common, rows, 1, f["destination"], bool(f["accumulate"])),
+            )
+        case Opcode.ATTENTION:
+            rows, keys = resolve_rows(f["queries"], live), resolve_rows(f["keys"], live)
+            groups = -(-keys // config.banks)
+            return ArrayOperation(
+                **common,
+                rows=rows,
+                attention=True,
+                operand_words=f["head_words"],
+                steps=groups,
+                score_steps=groups * f["head_words"],
+                head_words=f["head_words"],
+                key_words=groups,
+                macs=2 * rows * keys * f["head_dim"],
+                command=_command(common, rows, f["head_words"], None),
+            )
+        case Opcode.NORMALIZE:
+            rows = resolve_rows(f["rows"], live)
+            return NormOperation(**common, rows=rows, blocks=-(-f["channels"] // lanes))
+        case Opcode.LIVE:
+            return NormOperation(**common, blocks=0)
+        case Opcode.LOAD_WEIGHTS:
+            return LoadOperation(
+                **common,
+                window=Window.WEIGHTS,
+                offset=f["offset"],
+                size_words=1,
+                tables=lanes // config.vector_lanes,
+                table_beats=config.vector_lanes * entry // beat,
+                rows=f["depth"],
+                words=1,
+                word_beats=lanes // beat,
+            )
+        case Opcode.LOAD_NORM:
+            return LoadOperation(
+                **common,
+                window=Window.WEIGHTS,
+                offset=f["offset"],
+                size_words=entry,
+                tables=f["channels"] // config.norm_lanes,
+                table_beats=config.norm_lanes * entry // beat,
+            )
+        case Opcode.LOAD_TOKENS | Opcode.STORE_TOKENS:
+            moved = {
+                "window": f["window"],
+                "offset": f["offset"],
+                "rows": f["rows"],
+                "words": f["words"],
+                "word_beats": lanes // beat,
+            }
+            if instruction.opcode == Opcode.STORE_TOKENS:
+                return StoreOperation(**common, **moved)
+            return LoadOperation(**common, **moved, size_words=f["words"], to_tokens=True)
+    return Operation(**common)
+
+
+def _number(semaphore: Semaphore) -> int:
+    return semaphore.value
+
+
+def _command(
+    common: Mapping, rows: int, results: int, destination: Destination | None, sums: bool = False
+) -> ResultCommand:
+    """What the epilogue does with an instruction's results; attention has no destination."""
+    partial = destination == Destination.PARTIAL
+    wide = destination in (Destination.RESIDUAL, Destination.WIDE)
+    return ResultCommand(
+        pc=common["pc"],
+        rows=rows,
+        attention=destination is None,
+        results_per_row=results,
+        halves=2 if partial else 1,
+        words_per_half=2 if partial or wide else 1,
+        adds=destination == Destination.RESIDUAL,
+        accumulates=sums,
+        to_rows=destination == Destination.ROWS,
+        signal=common["signal"],
+        token_signal=common["token_signal"],
+    )
