@@ -70,6 +70,8 @@ class Array:
         self.accumulators = False
         self.scores = 0
         self.slices = config.lanes // config.banks
+        self.still: tuple[tuple, str, list[Credits]] | None = None
+        """What was seen, the cause and what is lacking, if nothing moved in the cycle before."""
         self.waits = 0
         """Cycles in which a row's credit was not there."""
         self.skipper = RowSkipper(self)
@@ -142,6 +144,16 @@ class Array:
                 return False
             self.waits += not token_ready
 
+        seen = (self.active, id(head), tuple(map(id, lacking)), token_ready)
+        if self.still is not None:
+            # nothing moved in the cycle before: if nothing new is seen, nothing moves now
+            was, cause, lacked = self.still
+            if seen == was and not issued and (lacked or self.fetch.halted > t):
+                self.stalls[cause] += 1
+                self.time = t + 1
+                self._jump(t, cause, lacked)
+                return True
+            self.still = None
         before = None
         if not self.buffer and not self.steps_left:
             before = self.state()
@@ -331,6 +343,7 @@ class Array:
             self._accept(t, head)
         self.time = t + 1
         if before is not None and not fired and before == self.state():
+            self.still = (seen, cause, lacking or lacking_row)
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
