@@ -265,7 +265,7 @@ def test_yosys_counts_an_array(synthesised: dict[int, dict]) -> None:
         assert sum(unit["nand2"] for unit in found["units"].values()) == pytest.approx(total, abs=1)
         assert found["units"]["mac_array"]["nand2"] == pytest.approx(total, abs=0.01)
         assert found["memories"] == []
-    # 8 more products of 17 bits and a second score: its partial sum, its sum, its result
+    # 8 more products of 17 bits, a bit more in 8 partial sums, and a second score: sum and result
     grown = double["units"]["mac_array"]["flip_flops"] - single["units"]["mac_array"]["flip_flops"]
-    assert grown >= 8 * 17 + 20 + 2 * 32
+    assert grown >= 8 * 17 + 8 + 2 * 32
     assert double["units"]["mac_array"]["nand2"] > 1.4 * single["units"]["mac_array"]["nand2"]
