@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from compiler.errors import need
-from compiler.layers import Attention, Linear, Lowered, Mean, Norm, Role
+from compiler.layers import ATTENTION_INPUTS, Attention, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
@@ -52,13 +52,8 @@ class Allocation:
     scratch_bytes: int
     predicted_cycles: int
     """Of the array, without scores and P.V: working, and waiting for weights at bus speed."""
-    weight_loads: tuple[int, ...]
-    """Bytes that each step loads: weights and column tables."""
-
-    @property
-    def dram_bytes(self) -> int:
-        """Predicted traffic: weights as often as they are loaded, and what is spilled."""
-        return sum(self.weight_loads)
+    loaded_bytes: int
+    """Weights and column tables, as often as they are loaded."""
 
     def region(self, name: str, block: int, mlp: bool = False) -> Region:
         """Where a tensor of an encoder block lies; mlp: norm2's rows, not norm1's."""
@@ -149,7 +144,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
         scratch=scratch,
         scratch_bytes=scratch_bytes,
         predicted_cycles=sum(use.use_cycles for use in uses) + array_waits(uses, placed),
-        weight_loads=tuple(_weight_bytes(step, config) for step in order),
+        loaded_bytes=sum(_weight_bytes(step, config) for step in order),
     )
 
 
@@ -196,7 +191,7 @@ def _ring_uses(
     for step in order:
         layer = step.layer
         if isinstance(layer, Linear):
-            beside = not shared or layer.role in (Role.QUERY, Role.KEY, Role.VALUE, Role.POOL)
+            beside = not shared or layer.role in (*ATTENTION_INPUTS, Role.POOL)
             first = kv_words if beside else 0
             count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
             table_bytes = config.lanes * REQUANTIZE.entry_bytes

@@ -12,6 +12,7 @@ from spec.isa import HEAD_SCALE, HEAD_SCALES, Activation, Destination
 from spec.model_file import Model
 
 __all__ = [
+    "ATTENTION_INPUTS",
     "Attention",
     "Block",
     "Head",
@@ -43,6 +44,10 @@ class Role(Enum):
     HEAD = "head"
 
 
+ATTENTION_INPUTS = (Role.QUERY, Role.KEY, Role.VALUE)
+"""Layers that work while keys and values are in row memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One column block: `lanes` output channels; unused lanes carry zeros.
@@ -69,8 +74,6 @@ class Block:
     """Adds the sums of the inputs before."""
     keeps: bool = False
     """Keeps its sums for the inputs behind."""
-    slot: int = 0
-    """Where among the layer's sums."""
 
     @property
     def depth(self) -> int:
@@ -97,6 +100,8 @@ class Linear:
     activation_zero_point: int = 0
     first_reader: bool = False
     """The first layer that reads what the last LayerNorm wrote."""
+    last_value: bool = False
+    """The last V of its encoder block: nothing behind it reads norm1's rows."""
     last_writer: bool = False
     """The last layer that writes the residual stream."""
 
@@ -106,9 +111,9 @@ class Linear:
         return max(block.first_input + block.depth for block in self.blocks)
 
     @property
-    def slots(self) -> int:
-        """Sums of a row that are kept at a time, in column blocks."""
-        return max((block.slot + 1 for block in self.blocks if block.keeps), default=0)
+    def chunked(self) -> bool:
+        """Its column blocks are used in pieces and keep sums."""
+        return any(block.keeps for block in self.blocks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from compiler.allocation import Allocation
-from compiler.layers import Linear, Lowered, Role
+from compiler.layers import ATTENTION_INPUTS, Linear, Lowered, Role
 from compiler.packing import words
 from spec.formats import REQUANTIZE
 from spec.isa import PARTIAL_WORDS, Destination
@@ -89,6 +89,7 @@ def _of_layer(lowered: Lowered, plan: Allocation, layer: Linear) -> Iterator[Loo
     block_bytes = max(block.depth + REQUANTIZE.entry_bytes for block in layer.blocks) * config.lanes
     tile = words(rows, turns[TOKENS])
     stride = sum(_strides(lowered, layer))
+    name = layer.name + (f" {layer.role.value}" if layer.role in ATTENTION_INPUTS else "")
     written: tuple[str, ...] = (TOKENS,) if len(mine) > 1 else ()
     written = tuple(loop for loop in (*written, COLUMNS, INPUTS) if turns[loop] > 1)
     seen = set()
@@ -107,7 +108,7 @@ def _of_layer(lowered: Lowered, plan: Allocation, layer: Linear) -> Iterator[Loo
         loaded = again * sum(block.groups for block in layer.blocks) * block_bytes
         array = rows * len(layer.blocks) * block_words
         yield LoopOrder(
-            layer=layer.name if layer.role not in _PARTS else f"{layer.name} {layer.role.value}",
+            layer=name,
             order=order,
             weight_bytes=loaded,
             token_words=resident * stride + sums,
@@ -116,9 +117,6 @@ def _of_layer(lowered: Lowered, plan: Allocation, layer: Linear) -> Iterator[Loo
             fused=plan.tiling.spilled and layer.role == Role.PATCH and turns[TOKENS] > 1,
             chosen=order == _without_tokens(written, order, len(mine)),
         )
-
-
-_PARTS = (Role.QUERY, Role.KEY, Role.VALUE)
 
 
 def _without_tokens(

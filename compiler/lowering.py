@@ -211,6 +211,7 @@ class _Lowering:
                             for word in range(self.packing.head_words)
                         ),
                         first_reader=role == Role.QUERY and groups[0] == 0,
+                        last_value=role == Role.VALUE and groups[-1] == self.packing.groups - 1,
                     )
                 )
             layers.append(

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from itertools import product
 
 from compiler.allocation import Allocation, allocate
-from compiler.chunking import Chunking, chunked
+from compiler.chunking import chunked
 from compiler.errors import CompileError
-from compiler.layers import Linear, Lowered, Role
+from compiler.layers import ATTENTION_INPUTS, Linear, Lowered
 from compiler.packing import words
 from spec.config import Config
 
 __all__ = ["Candidate", "Plan", "plan"]
-
-ATTENTION_INPUTS = (Role.QUERY, Role.KEY, Role.VALUE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One way to run the network, and what it would take."""
 
-    chunks: dict[str, Chunking]
+    chunks: dict[str, int]
     """Of the layers that are split."""
     lowered: Lowered
     allocation: Allocation
@@ -30,25 +28,24 @@ class Candidate:
     def title(self) -> str:
         """What is particular about it."""
         split: dict[str, int] = {}
-        for name, chunking in self.chunks.items():
-            split[re.sub(r"^blocks\.\d+", "blocks.*", name)] = chunking.count
+        for name, count in self.chunks.items():
+            split[re.sub(r"^blocks\.\d+", "blocks.*", name)] = count
         parts = [f"{name} in {count} chunks" for name, count in split.items()]
         parts += ["proj before all tiles"] if self.allocation.tiling.proj_whole else []
         return ", ".join(parts) or "no chunks"
 
     @property
     def cost(self) -> tuple[int, int]:
-        """Predicted cycles, and DRAM bytes."""
-        return self.allocation.predicted_cycles, self.allocation.dram_bytes
+        """Predicted cycles, and bytes of weights that are loaded."""
+        return self.allocation.predicted_cycles, self.allocation.loaded_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The candidate that was chosen, all that fit, and why others do not."""
+    """The candidate that was chosen, and all that fit."""
 
     chosen: Candidate
     candidates: tuple[Candidate, ...]
-    refused: tuple[str, ...]
 
 
 def plan(lowered: Lowered, config: Config) -> Plan:
@@ -63,22 +60,21 @@ def plan(lowered: Lowered, config: Config) -> Plan:
     for chunks in _choices(lowered, config):
         try:
             split = chunked(lowered, config, chunks)
-            for proj_whole in (False, True):
-                allocation = allocate(split, config, proj_whole)
-                if allocation.tiling.proj_whole == proj_whole:
-                    found.append(Candidate(chunks=chunks, lowered=split, allocation=allocation))
+            allocation = allocate(split, config)
+            found.append(Candidate(chunks=chunks, lowered=split, allocation=allocation))
+            if allocation.tiling.tokens and not allocation.tiling.spilled:
+                whole = allocate(split, config, proj_whole=True)
+                if whole.tiling.proj_whole:
+                    found.append(Candidate(chunks=chunks, lowered=split, allocation=whole))
         except CompileError as refusal:
             errors.append(refusal)
     if not found:
         raise errors[0]
-    return Plan(
-        chosen=min(found, key=lambda candidate: candidate.cost),
-        candidates=tuple(found),
-        refused=tuple(str(error) for error in errors),
-    )
+    best = min(found, key=lambda candidate: candidate.cost)
+    return Plan(chosen=best, candidates=tuple(found))
 
 
-def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, Chunking]]:
+def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, int]]:
     """Each different set of chunks; the fewest first."""
     keys = 2 * words(lowered.model.config.tokens, config.banks) * lowered.packing.head_words
     seen = []
@@ -93,7 +89,7 @@ def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, Chunking]]:
             if most > 0:
                 count = words(words(layer.depth, config.lanes), most)
                 if count > 1:
-                    chunks[layer.name] = Chunking(count=count)
+                    chunks[layer.name] = count
         if chunks not in seen:
             seen.append(chunks)
             yield chunks

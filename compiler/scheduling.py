@@ -127,29 +127,34 @@ class Scheduler:
 
     def normalize(self, step: Step, layer: Norm) -> None:
         """One LayerNorm; the table of the next follows at once, to be there in time."""
-        number = self.number_of(layer)
-        mlp = layer.name.endswith("norm2")
-        source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
-        whole = number == 0 or layer.for_head
+        whole = layer is self.norms[0] or layer.for_head
         once = whole or (not step.follows and self.plan.tiling.proj_whole)
-        count, views = live_rows(), layer.views
+        credit = normalized_once(layer, self.shape)
+        (source, target), count, views = self.norm_regions(step, layer), live_rows(), layer.views
         if layer.for_head:
             source, target, count = head_rows(self.shape, source, target, self.plan.config.lanes)
         elif step.tile:
-            source, target = (rows_of_tile(region, step.tile) for region in (source, target))
             count, views = rows(step.tile.count), views_of(layer.views, step.tile)
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,
             {**self.norm_operands(layer, source, target), "rows": count},
             wait=self.table_ready(step) | ({S.RESIDUAL_READY} if once else set()),
-            signal=self.table_free(step, layer) | normalized_once(layer, self.shape),
+            signal=self.table_free(step, layer) | credit,
             token_wait=None if whole or not step.follows else S.RESIDUAL_READY,
-            token_signal=None if normalized_once(layer, self.shape) else S.NORMALIZED,
+            token_signal=None if credit else S.NORMALIZED,
             views=views,
         )
         if step.last:
             self.load_norm()
+
+    def norm_regions(self, step: Step, layer: Norm) -> tuple[Region, Region]:
+        """Source and target of a LayerNorm: all rows, or those of its tile."""
+        mlp = layer.name.endswith("norm2")
+        source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
+        if step.tile and not layer.for_head:
+            return rows_of_tile(source, step.tile), rows_of_tile(target, step.tile)
+        return source, target
 
     def norm_operands(self, layer: Norm, source: Region, target: Region) -> dict[str, Any]:
         """A LayerNorm's fields but its rows."""
@@ -238,7 +243,7 @@ class Scheduler:
                 "activation_shift": layer.activation_shift,
                 "activation_zero_point": layer.activation_zero_point,
                 "accumulate": int(block.adds),
-                "partial": self.sums(layer, block).base if block.adds else 0,
+                "partial": self.plan.regions["sums"].base if block.adds else 0,
                 "group_words": block.group_words,
             },
             wait=wait,
@@ -260,12 +265,6 @@ class Scheduler:
             reused = step.tile.number + PATCH_BUFFERS < len(self.plan.tiling.patches)
             once |= {S.TOKENS_FREE} if reused else set()
         return once, credit if row_by_row else None
-
-    def sums(self, layer: Linear, block: Block) -> Region:
-        """Where the sums of a chunk's column block lie."""
-        region = self.plan.regions["sums"]
-        rows = region.rows // layer.slots
-        return rows_of(region, block.slot * rows, rows)
 
     def load_inputs(self, step: Step, layer: Linear) -> None:
         """What a layer reads and no earlier instruction makes: the patches of a tile."""
@@ -292,7 +291,7 @@ class Scheduler:
         """Source, target and rows of a column block."""
         source, destination, count = self.source(step, layer), layer.destination, live_rows()
         if block.keeps:
-            destination, region = Destination.PARTIAL, self.sums(layer, block)
+            destination, region = Destination.PARTIAL, self.plan.regions["sums"]
             target, stride = region.base, region.stride
         elif layer.destination == Destination.ROWS:
             base = self.plan.key_row if layer.role == Role.KEY else self.plan.value_row
@@ -348,16 +347,14 @@ class Scheduler:
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
-            if head.beside:
-                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
-            self.out.add(
-                layer.name,
-                Opcode.ATTENTION,
-                self.head_operands(step, head, context.base + head.word, context.stride),
-                wait=[S.ARRAY_DONE] if head is layer.heads[0] else [],
+            self.head(
+                step,
+                layer,
+                head,
+                replace(context, base=context.base + head.word),
+                wait={S.ARRAY_DONE} if head is layer.heads[0] else set(),
                 signal=signal,
                 token_signal=S.ARRAY_DONE if final and not tiled else None,
-                views=head.views,
             )
 
     def mean(self, step: Step, layer: Mean) -> None:
@@ -365,22 +362,42 @@ class Scheduler:
         ends = self.end_of_keys() if layer.last else set()
         add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
 
-    def head_operands(self, step: Step, head: Head, target: int, stride: int) -> dict[str, Any]:
-        """A head's fields; its context goes to `target`."""
+    def head(
+        self,
+        step: Step,
+        layer: Attention,
+        head: Head,
+        target: Region,
+        *,
+        wait: set[Semaphore],
+        signal: set[Semaphore],
+        token_signal: Semaphore | None = None,
+    ) -> None:
+        """One head, and those beside it; its context goes to `target`."""
+        if head.beside:
+            self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
         query = self.plan.region("query", step.block)
-        return {
-            "query": query.base,
-            "query_stride": query.stride,
-            "key": self.plan.key_row,
-            "value": self.plan.value_row,
-            "head_words": self.lowered.packing.head_words,
-            "head_dim": self.shape.head_dim,
-            "target": target,
-            "target_stride": stride,
-            "queries": live_rows(),
-            "keys": live_rows(),
-            **head.fields,
-        }
+        self.out.add(
+            layer.name,
+            Opcode.ATTENTION,
+            {
+                "query": query.base,
+                "query_stride": query.stride,
+                "key": self.plan.key_row,
+                "value": self.plan.value_row,
+                "head_words": self.lowered.packing.head_words,
+                "head_dim": self.shape.head_dim,
+                "target": target.base,
+                "target_stride": target.stride,
+                "queries": live_rows(),
+                "keys": live_rows(),
+                **head.fields,
+            },
+            wait=wait,
+            signal=signal,
+            token_signal=token_signal,
+            views=head.views,
+        )
 
     def end_of_keys(self) -> set[Semaphore]:
         """What the last attention of an encoder block gives to the weight ring."""

@@ -22,7 +22,6 @@ from dataclasses import replace
 
 from compiler.credits import first_takes
 from compiler.layers import Attention, Linear, Norm, Role, View
-from compiler.pooling import head_rows, normalized_once
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
 from compiler.scheduling import Scheduler
@@ -106,8 +105,7 @@ class SpillingScheduler(Scheduler):
             case Role.PATCH:
                 return {S.RESIDUAL_READY} | (set() if final else {S.TOKENS_FREE}), None
             case Role.VALUE:
-                last = layer is self.last_value(step)
-                return {S.ARRAY_DONE} | ({S.TOKENS_FREE} if last else set()), None
+                return {S.ARRAY_DONE} | ({S.TOKENS_FREE} if layer.last_value else set()), None
             case Role.PROJ:
                 return set(), S.RESIDUAL_READY
             case Role.FC1:
@@ -121,16 +119,6 @@ class SpillingScheduler(Scheduler):
             case Role.HEAD:
                 return {S.RESULT_READY}, None
         return set(), None
-
-    def last_value(self, step: Step) -> Linear:
-        """The last V of a step's encoder block."""
-        return [
-            other.layer
-            for other in self.plan.steps
-            if other.block == step.block
-            and isinstance(other.layer, Linear)
-            and other.layer.role == Role.VALUE
-        ][-1]
 
     # Loads
 
@@ -255,16 +243,7 @@ class SpillingScheduler(Scheduler):
             signal = {S.CONTEXT_READY} if final else set()
             if final and layer.last_group:
                 signal |= self.end_of_keys()
-            if head.beside:
-                self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
-            self.out.add(
-                layer.name,
-                Opcode.ATTENTION,
-                self.head_operands(step, head, buffer.base, buffer.stride),
-                wait=wait,
-                signal=signal,
-                views=head.views,
-            )
+            self.head(step, layer, head, buffer, wait=wait, signal=signal)
         offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
         length = len(rounds[number]) * packing.head_words
         free = {S.RESULT_STORED} if number + CONTEXT_BUFFERS < len(rounds) else set()
@@ -277,30 +256,20 @@ class SpillingScheduler(Scheduler):
         )
 
     def normalize(self, step: Step, layer: Norm) -> None:
-        """A LayerNorm of a tile: norm1 in pieces, with their stores; the last one of the head's."""
-        mlp = layer.name.endswith("norm2")
-        if mlp or (layer.for_head and self.shape.pooling != "mean"):
-            tile = step.tile if mlp else None
-            source, target = self.plan.regions["residual"], self.plan.regions["rows"]
-            count = rows(tile.count) if tile else {}
-            if tile is None:
-                lanes = self.plan.config.lanes
-                source, target, count = head_rows(self.shape, source, target, lanes)
-            once = normalized_once(layer, self.shape)
-            self.out.add(
-                layer.name,
-                Opcode.NORMALIZE,
-                {**self.norm_operands(layer, source, target), "rows": count},
-                wait=self.table_ready(step) | ({S.RESIDUAL_READY} if tile is None else set()),
-                signal=self.table_free(step, layer) | once,
-                token_wait=None if tile is None else S.RESIDUAL_READY,
-                token_signal=None if once else S.NORMALIZED,
-                views=layer.views if tile is None else views_of(layer.views, tile),
-            )
-        elif step.tile:
-            self.normalize_and_store(step, step.tile, layer)
+        """A LayerNorm of a tile: norm1 in pieces, with their stores; the mean's rows likewise."""
+        stored = not layer.name.endswith("norm2")
+        if layer.for_head:
+            stored = self.shape.pooling == "mean"
+        if not stored or step.tile is None:
+            super().normalize(step, layer)
+            return
+        self.normalize_and_store(step, step.tile, layer)
         if step.last:
             self.load_norm()
+
+    def norm_regions(self, step: Step, layer: Norm) -> tuple[Region, Region]:
+        """Source and target of a LayerNorm: the rows of the tile in memory."""
+        return self.plan.regions["residual"], self.plan.regions["rows"]
 
     def normalize_and_store(self, step: Step, tile: Tile, layer: Norm) -> None:
         """norm1 of a tile, piece by piece; of the embedding when the whole tile is there."""
@@ -327,12 +296,11 @@ class SpillingScheduler(Scheduler):
                 token_wait=None if embedding else S.RESIDUAL_READY,
                 views=self.head_views(layer, own) if layer.for_head else views_of(layer.views, own),
             )
-            width = self.norm_words
             stores = [("tokens", target, {S.ROWS_READY}), ("residual", source, set())]
             stores = stores[:1] if layer.for_head else stores
             for name, region, ready in stores:
                 stored = {S.SPILLED} if name == stores[-1][0] else set()
-                length = width if name == "tokens" else region.stride
+                length = self.plan.regions["tokens"].stride if name == "tokens" else region.stride
                 offset = own.first * length * self.plan.config.lanes
                 taken = number < following or (tile.final and final)
                 self.out.add(
@@ -353,8 +321,3 @@ class SpillingScheduler(Scheduler):
             (name, replace(part, row=row, rows=tile.count - skip, skip=skip))
             for name, part in layer.views
         )
-
-    @property
-    def norm_words(self) -> int:
-        """Words of a normalised row."""
-        return self.plan.regions["tokens"].stride

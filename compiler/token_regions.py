@@ -292,17 +292,14 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
         Role.HEAD: 1,
     }
     rows[Role.PATCH] = tile if tiling.spilled else patches
-    chunked = [layer for layer in lowered.layers if isinstance(layer, Linear) and layer.slots]
+    chunked = [layer for layer in lowered.layers if isinstance(layer, Linear) and layer.chunked]
     if not chunked:
         return []
     phases = {phase for layer in chunked for phase in _PHASES[layer.role]}
     if tiling.tokens and not tiling.spilled:
         turned = {f"{phase} {turn}" for phase in phases for turn in TURNS}
         phases = phases | turned
-    most = max(
-        rows[layer.role] * layer.slots * max(block.groups for block in layer.blocks)
-        for layer in chunked
-    )
+    most = max(rows[layer.role] * max(block.groups for block in layer.blocks) for layer in chunked)
     return [Region(name="sums", rows=most, stride=PARTIAL_WORDS, phases=frozenset(phases))]
 
 

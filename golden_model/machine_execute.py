@@ -222,7 +222,6 @@ NO_TOKEN_WAIT = {
     Opcode.LOAD_WEIGHTS,
     Opcode.LOAD_TOKENS,
     Opcode.LOAD_NORM,
-    Opcode.LIVE,
     Opcode.STORE_TOKENS,
 }
 NO_TOKEN_SIGNAL = NO_TOKEN_WAIT - {Opcode.LOAD_TOKENS}
