@@ -6,10 +6,11 @@ takes the same way as the row before, the rows that will do so too are skipped (
 """
 
 from perf_model.epilogue import Epilogue
+from perf_model.executor import Executor
 from perf_model.operations import ArrayOperation
 from perf_model.skip import RowSkipper
 from perf_model.softmax import GROUP, ROW_END, Softmax
-from perf_model.timeline import NEVER, Credits, InstructionQueue, Port
+from perf_model.timeline import NEVER, Credits, Port
 from spec.config import Config
 from spec.isa import PRODUCER_OF, Queue
 from spec.registers import STALLS
@@ -27,26 +28,20 @@ STEP, RESULT = 1, 2
 """In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
 
 
-class Array:
+class Array(Executor[ArrayOperation]):
     """Runs as far as what it waits for is known."""
 
     def __init__(self, config: Config) -> None:
+        super().__init__()
         self.config = config
-        self.time = 1
         self.reads, self.token_writes, self.row_writes = Port(), Port(), Port()
         self.epilogue = Epilogue(config, self.reads, self.token_writes, self.row_writes)
         self.softmax = Softmax(config)
-        self.queue: InstructionQueue
-        self.operations: list[ArrayOperation] = []
-        self.fetch: object
         self.stalls = dict.fromkeys(STALLS, 0)
         self.busy = 0
-        self.starts: dict[int, int] = {}
         self.marks: dict[int, tuple[int, dict[str, int]]] = {}
         """Instructions at whose start to note how many cycles were busy and stalled."""
         self.idle_since = 0
-        self.waiting: list[Credits] = []
-        """What it waits for while nothing moves; no port is used before."""
         # the instruction in hand
         self.active = False
         self.operation: ArrayOperation | None = None
@@ -109,13 +104,6 @@ class Array:
         """The bank of the row-memory write of cycle t."""
         return self.epilogue.bank(t)
 
-    def run(self) -> bool:
-        """Go on until something is not known yet; whether there was any progress."""
-        began = self.time
-        while self.time < NEVER and self._cycle():
-            pass
-        return self.time != began
-
     def _cycle(self) -> bool:
         """One cycle, or several in which nothing changes; False if it is not known how it goes."""
         t = self.time
@@ -125,19 +113,11 @@ class Array:
         lacking: list[Credits] = []
         token_ready = False
         if not self.active:
-            due = self.queue.head()
-            if due is None:
-                if self.fetch.time < t:
-                    return False
-            elif due <= t:
-                head = self.operations[len(self.queue.takes)]
-                for credits in head.wait:
-                    ready = credits.ready(t)
-                    if ready is None:
-                        return False
-                    if not ready:
-                        lacking.append(credits)
-                issued = not lacking
+            found = self.head(t)
+            if found is None:
+                return False
+            head, lacking = found
+            issued = head is not None and not lacking
         elif self.operand_rows and not self.credited:
             token_ready = self.operation.token_wait.ready(t)
             if token_ready is None:
@@ -353,12 +333,9 @@ class Array:
 
     def _accept(self, t: int, head: ArrayOperation) -> None:
         """The instruction leaves its queue."""
-        self.queue.takes.append(t)
-        self.starts[head.pc] = t
+        self.take(t, head)
         if head.pc in self.marks:
             self.marks[head.pc] = (self.busy, dict(self.stalls))
-        for credits in head.wait:
-            credits.taken += 1
         self.epilogue.enter(head.command)
         if head.attention:
             self.softmax.start(head.rows, head.key_words)

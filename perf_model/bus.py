@@ -5,10 +5,12 @@ nobody holds up are counted and not walked.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from perf_model.array import Array
 from perf_model.dram import Dram
+from perf_model.executor import Executor
 from perf_model.load_data import LoadData
 from perf_model.operations import LoadOperation, Operation
 from perf_model.timeline import NEVER, InstructionQueue
@@ -24,7 +26,6 @@ DRAM_BURSTS = 8
 ORDER_BURSTS = 16
 """Bursts the read channel has outstanding."""
 REQUEST_LINES = 4
-LOADS_AHEAD = 4
 FETCH, LOAD = range(2)
 EXTENT_CYCLES = 5
 """From an instruction to its checked request, without the cycles for its size."""
@@ -61,24 +62,19 @@ class Splitter:
         return self.beats <= BURST_BEATS - self.index
 
 
-class Bus:
+class Bus(Executor[LoadOperation]):
     """Runs as far as queues, credits and ports are known."""
 
     def __init__(self, config: Config, dram: Dram, array: Array, vector: Vector) -> None:
+        super().__init__()
         self.config, self.dram = config, dram
+        self.fetch = self
         self.program: list[Operation] = []
-        self.time = 1
         self.halted = NEVER
-        self.queues: dict[Queue, InstructionQueue] = {}
-        self.load_queue: InstructionQueue
-        self.targets: list[InstructionQueue | None] = []
-        """The queue of each instruction; None for HALT."""
+        self.targets: list[Executor | None] = []
+        """Who executes each instruction; None for HALT."""
         self.end_lines = 0
         """Lines of the program."""
-        self.loads: list[LoadOperation] = []
-        """The load queue's instructions, as they are dispatched."""
-        self.dispatched: dict[Queue, list] = {}
-        self.starts: dict[int, int] = {}
         # fetcher
         self.line_beats = INSTRUCTION_BITS // config.bus_bits or 1
         self.line_words = max(config.bus_bits // INSTRUCTION_BITS, 1)
@@ -109,24 +105,16 @@ class Bus:
         """The cycle in which the last of `group` beats gets onto the bus."""
         self.line_index = 0
 
-    def start(self, program: list[Operation], queues: dict[Queue, InstructionQueue]) -> None:
-        """Take a program and the queues it goes to."""
-        self.program, self.queues = program, queues
-        self.load_queue = queues[Queue.LOAD]
-        self.targets = [None if op.queue is None else queues[op.queue] for op in program]
+    def start(self, program: list[Operation], executors: Mapping[Queue, Executor]) -> None:
+        """Take a program, and who executes the queues it goes to."""
+        self.program = program
+        self.targets = [None if op.queue is None else executors[op.queue] for op in program]
         self.end_lines = -(-len(program) // self.line_words)
 
     def idle_from(self) -> int:
         """The first cycle without anything to do for the loader, once nothing is left."""
-        takes = self.load_queue.takes
+        takes = self.queue.takes
         return max(self.request_free, self.data.idle_from, takes[-1] + 1 if takes else 0)
-
-    def run(self) -> bool:
-        """Go on until something is not known yet; whether there was any progress."""
-        began = self.time
-        while self.time < NEVER and self._cycle():
-            pass
-        return self.time != began
 
     def _cycle(self) -> bool:
         t = self.time
@@ -138,24 +126,19 @@ class Bus:
                 operation = self.program[self.taken]
                 target = self.targets[self.taken]
                 if target is not None:
-                    room = target.room(t)
+                    room = target.queue.room(t)
                     if room is None:
                         return False
                     if not room:
                         operation = None
         load = None
         if self.request is None:
-            queue = self.load_queue
-            due = queue.head()
-            if due is not None and due <= t:
-                load = self.loads[len(queue.takes)]
-                for credits in load.wait:
-                    ready = credits.ready(t)
-                    if ready is None:
-                        return False
-                    if not ready:
-                        load = None
-                        break
+            found = self.head(t)
+            if found is None:
+                return False
+            load, lacking = found
+            if lacking:
+                load = None
         written = self.data.written(t)
         if written is None:
             return False
@@ -208,10 +191,7 @@ class Bus:
                 self.request = None
                 self.request_free = t + 1
         elif load is not None:
-            self.load_queue.takes.append(t)
-            self.starts[load.pc] = t
-            for credits in load.wait:
-                credits.taken += 1
+            self.take(t, load)
             self.request = load
             self.request_at = t + EXTENT_CYCLES - 1 + max(load.size_words.bit_length(), 1)
         self.time = self._next(t)
@@ -224,14 +204,14 @@ class Bus:
             and self.reserved <= self.config.queue_depth - self.chunk
         )
 
-    def _dispatch(self, t: int, operation: Operation, target: InstructionQueue | None) -> None:
+    def _dispatch(self, t: int, operation: Operation, target: Executor | None) -> None:
         """An instruction leaves the fetcher."""
         if target is None:
             self.running = False
             self.halted = t + 1
         else:
-            target.pushes.append(t)
-            self.dispatched[operation.queue].append(operation)
+            target.queue.pushes.append(t)
+            target.operations.append(operation)
         self.taken += 1
         if self.taken % self.line_words == 0:
             self.lines.takes.append(t)
@@ -341,9 +321,9 @@ class Bus:
                 return soon
             due = self.lines.head()
             if due is not None:
-                queue = self.targets[self.taken]
-                if queue is not None and not queue.room(soon):
-                    due = max(due, queue.room_time())
+                target = self.targets[self.taken]
+                if target is not None and not target.queue.room(soon):
+                    due = max(due, target.queue.room_time())
                 at = min(at, due)
         if self.request is not None:
             if not self.data.room(soon):
@@ -353,10 +333,9 @@ class Bus:
             elif not self.splitters[LOAD].beats:
                 at = min(at, self.request_at)
         else:
-            queue = self.load_queue
-            due = queue.head()
+            due = self.queue.head()
             if due is not None:
-                for credits in self.loads[len(queue.takes)].wait:
+                for credits in self.operations[len(self.queue.takes)].wait:
                     if not credits.ready(soon):
                         due = max(due, credits.next_change())
                 at = min(at, due)

@@ -2,7 +2,7 @@
 
 from perf_model.array import Array
 from perf_model.operations import LoadOperation
-from perf_model.timeline import Clock, port_busy
+from perf_model.timeline import Unit, port_busy
 from perf_model.vector import Vector
 from spec.config import Config
 
@@ -14,7 +14,7 @@ LOADS_AHEAD = 4
 class LoadData:
     """Where the load in hand is, and the finished word that waits to be written."""
 
-    def __init__(self, config: Config, array: Array, vector: Vector, clock: Clock) -> None:
+    def __init__(self, config: Config, array: Array, vector: Vector, clock: Unit) -> None:
         self.config = config
         self.array, self.vector = array, vector
         self.clock = clock

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from perf_model.array import Array
 from perf_model.bus import Bus
 from perf_model.dram import Dram
+from perf_model.executor import Executor
 from perf_model.operations import (
     ArrayOperation,
     LoadOperation,
@@ -65,14 +66,16 @@ def predict(
     vector = Vector(config, array)
     storer = Storer(config, dram, array, vector)
     bus = Bus(config, dram, array, vector)
-    clocks = {Queue.LOAD: bus, Queue.ARRAY: array, Queue.VECTOR: vector, Queue.STORE: storer}
-    program = operations_of(instructions, config, clocks)
-    queues = {q: InstructionQueue(config.queue_depth, bus, unit) for q, unit in clocks.items()}
-    bus.start(program, queues)
-    for queue, unit in ((Queue.ARRAY, array), (Queue.VECTOR, vector), (Queue.STORE, storer)):
-        unit.queue, unit.fetch = queues[queue], bus
-        bus.dispatched[queue] = unit.operations
-    bus.dispatched[Queue.LOAD] = bus.loads
+    executors: dict[Queue, Executor] = {
+        Queue.LOAD: bus,
+        Queue.ARRAY: array,
+        Queue.VECTOR: vector,
+        Queue.STORE: storer,
+    }
+    program = operations_of(instructions, config, executors)
+    for unit in executors.values():
+        unit.queue, unit.fetch = InstructionQueue(config.queue_depth, bus, unit), bus
+    bus.start(program, executors)
     vector.program = [op for op in program if isinstance(op, NormOperation)]
     units = (array, vector, storer, bus)
     while any(unit.time < NEVER for unit in units):
@@ -80,7 +83,7 @@ def predict(
         if not any(progress):
             times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
             raise RuntimeError(f"the program stands still: {times}")
-    if any(len(queue.takes) < len(queue.pushes) for queue in queues.values()):
+    if any(unit.queue.given() for unit in units):
         raise RuntimeError("the program ends before all its instructions")
     end = max(
         bus.halted,

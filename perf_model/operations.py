@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from perf_model.epilogue import ResultCommand
-from perf_model.timeline import Clock, Credits
+from perf_model.timeline import Credits, Unit
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
@@ -96,11 +96,11 @@ class StoreOperation(Operation):
 
 
 def operations_of(
-    instructions: Sequence[Instruction], config: Config, clocks: Mapping[Queue, Clock]
+    instructions: Sequence[Instruction], config: Config, units: Mapping[Queue, Unit]
 ) -> list[Operation]:
-    """The operations of a program; `clocks` are the units that execute the queues."""
+    """The operations of a program; `units` are those that execute the queues."""
     credits = {
-        each: Credits(each, clocks[producer], clocks[CONSUMER_OF[each]])
+        each: Credits(each, units[producer], units[CONSUMER_OF[each]])
         for each, producer in PRODUCER_OF.items()
     }
     live = 0

@@ -3,8 +3,9 @@
 from perf_model.array import Array
 from perf_model.bus import DRAM_BURSTS, EXTENT_CYCLES
 from perf_model.dram import Dram
+from perf_model.executor import Executor
 from perf_model.operations import StoreOperation
-from perf_model.timeline import NEVER, Credits, InstructionQueue, port_busy
+from perf_model.timeline import NEVER, port_busy
 from perf_model.vector import Vector
 from rtl_gen.dma.axi import BURST_BEATS
 from spec.config import Config
@@ -16,18 +17,13 @@ WRITE_BURSTS = 8
 IDLE, REQUEST, STORE = range(3)
 
 
-class Storer:
+class Storer(Executor[StoreOperation]):
     """Runs as far as credits, and the read port it shares with everybody, are known."""
 
     def __init__(self, config: Config, dram: Dram, array: Array, vector: Vector) -> None:
+        super().__init__()
         self.config, self.dram = config, dram
         self.array, self.vector = array, vector
-        self.time = 1
-        self.queue: InstructionQueue
-        self.operations: list[StoreOperation] = []
-        self.fetch: object
-        self.waiting: list[Credits] = []
-        self.starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.idle_from = 0
         self.mode = IDLE
@@ -53,13 +49,6 @@ class Storer:
         """Bursts whose address has been taken: beats still to come."""
         self.due: list[int] = []
         self.answered = False
-
-    def run(self) -> bool:
-        """Go on until something is not known yet; whether there was any progress."""
-        began = self.time
-        while self.time < NEVER and self._cycle():
-            pass
-        return self.time != began
 
     def _cycle(self) -> bool:
         t = self.time
@@ -148,28 +137,19 @@ class Storer:
 
     def _idle(self, t: int) -> bool:
         """Wait for an instruction and its credits."""
-        due = self.queue.head()
-        if due is None:
-            if self.fetch.time < t:
-                return False
-            until = self.fetch.time + 1
-            self.time = NEVER if until >= NEVER else until
+        found = self.head(t)
+        if found is None:
+            return False
+        operation, lacking = found
+        if operation is None:
+            due = self.queue.head()
+            until = self.fetch.time + 1 if due is None else due
+            self.time = min(until, NEVER)
             return True
-        if due > t:
-            self.time = due
+        if lacking:
+            self.time = max(lacking[0].next_change(), t + 1)
             return True
-        operation = self.operations[len(self.queue.takes)]
-        for credits in operation.wait:
-            ready = credits.ready(t)
-            if ready is None:
-                return False
-            if not ready:
-                self.time = max(credits.next_change(), t + 1)
-                return True
-        for credits in operation.wait:
-            credits.taken += 1
-        self.queue.takes.append(t)
-        self.starts[operation.pc] = t
+        self.take(t, operation)
         self.operation, self.mode = operation, REQUEST
         self.request_at = t + EXTENT_CYCLES - 1 + max(operation.words.bit_length(), 1)
         self.time = t + 1

@@ -11,39 +11,34 @@ from typing import Protocol
 
 from spec.isa import Semaphore
 
-__all__ = ["NEVER", "Clock", "Credits", "InstructionQueue", "Port", "Unit", "port_busy"]
+__all__ = ["NEVER", "Awaited", "Credits", "InstructionQueue", "Port", "Unit", "port_busy"]
 
 NEVER = 1 << 60
-
-
-class Clock(Protocol):
-    """Whoever has a time."""
-
-    time: int
 
 
 class Awaited(Protocol):
     """What a unit may stand still for: a credit, or an instruction."""
 
-    producer: Clock
+    producer: "Unit"
 
     def given(self) -> bool:
         """Whether it is known when it comes."""
         ...
 
 
-class Unit(Clock, Protocol):
-    """Whoever may stand still until it is given what it waits for (all of it)."""
+class Unit(Protocol):
+    """Whoever has a time, and may stand still until it is given what it waits for (all of it)."""
 
-    waiting: "list[Awaited]"
+    time: int
+    waiting: list[Awaited]
 
 
-def dormant(unit: Clock, asker: Clock) -> bool:
+def dormant(unit: Unit, asker: Unit) -> bool:
     """Whether nothing can happen in a unit before `asker`, who asks, gives something.
 
     It waits for `asker`, or for a unit that does.
     """
-    for what in getattr(unit, "waiting", ()):
+    for what in unit.waiting:
         if not what.given() and (what.producer is asker or dormant(what.producer, asker)):
             return True
     return False
@@ -54,7 +49,7 @@ class Credits:
 
     __slots__ = ("consumer", "gives", "producer", "semaphore", "taken")
 
-    def __init__(self, semaphore: Semaphore, producer: Clock, consumer: Clock) -> None:
+    def __init__(self, semaphore: Semaphore, producer: Unit, consumer: Unit) -> None:
         self.semaphore = semaphore
         self.producer, self.consumer = producer, consumer
         self.gives: list[int] = []
@@ -85,7 +80,7 @@ class InstructionQueue:
     An item is at the head two cycles after its push, or one cycle after the take before it.
     """
 
-    def __init__(self, depth: int, producer: Clock, consumer: Clock) -> None:
+    def __init__(self, depth: int, producer: Unit, consumer: Unit) -> None:
         self.depth = depth
         self.producer, self.consumer = producer, consumer
         self.pushes: list[int] = []
@@ -178,7 +173,7 @@ class Port:
         return t < end and (t - self._starts[number]) % period in offsets
 
 
-def port_busy(owner: Unit, port: Port, t: int, asker: Clock) -> bool | None:
+def port_busy(owner: Unit, port: Port, t: int, asker: Unit) -> bool | None:
     """Whether `owner` uses its port in cycle t; None if that is not known yet.
 
     It does not while it waits for what `asker` has not given.

@@ -3,8 +3,9 @@
 from collections import deque
 
 from perf_model.array import Array
+from perf_model.executor import Executor
 from perf_model.operations import NormOperation
-from perf_model.timeline import NEVER, Credits, InstructionQueue, Port, port_busy
+from perf_model.timeline import NEVER, Credits, Port, port_busy
 from rtl_gen.postproc.layer_norm import ROWS_IN_FLIGHT
 from rtl_gen.postproc.norm_sums import NormSums
 from rtl_gen.postproc.normalize import Normalize
@@ -32,21 +33,15 @@ class _Reader:
         return (self.room, self.left, self.level, self.chunk, self.word)
 
 
-class Vector:
+class Vector(Executor[NormOperation]):
     """Runs as far as what it waits for, and the ports it shares with the array, are known."""
 
     def __init__(self, config: Config, array: Array) -> None:
+        super().__init__()
         self.array = array
-        self.time = 1
         self.reads, self.writes = Port(), Port()
-        self.queue: InstructionQueue
-        self.operations: list[NormOperation] = []
-        """As they are dispatched."""
         self.program: list[NormOperation] = []
         """All there will be."""
-        self.fetch: object
-        self.waiting: list[Credits] = []
-        self.starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
         self.mode = IDLE
         self.operation: NormOperation | None = None
@@ -102,13 +97,6 @@ class Vector:
         number = len(self.queue.takes)
         return number < len(self.program) and not self.program[number].blocks
 
-    def run(self) -> bool:
-        """Go on until something is not known yet; whether there was any progress."""
-        began = self.time
-        while self.time < NEVER and self._cycle():
-            pass
-        return self.time != began
-
     def _cycle(self) -> bool:
         t = self.time
         granted = writes = True
@@ -125,20 +113,11 @@ class Vector:
         head: NormOperation | None = None
         lacking: list[Credits] = []
         takes = self.takes()
-        due = None
         if takes:
-            due = self.queue.head()
-            if due is None:
-                if self.fetch.time < t:
-                    return False
-            elif due <= t:
-                head = self.operations[len(self.queue.takes)]
-                for credits in head.wait:
-                    ready = credits.ready(t)
-                    if ready is None:
-                        return False
-                    if not ready:
-                        lacking.append(credits)
+            found = self.head(t)
+            if found is None:
+                return False
+            head, lacking = found
         running = self.mode == RUN
         wanted = running and self.first_left and self.in_flight != ROWS_IN_FLIGHT
         operation = self.operation
@@ -179,10 +158,7 @@ class Vector:
             return False
         else:
             self.operation, self.mode = head, CHECK
-        self.starts[head.pc] = t
-        self.queue.takes.append(t)
-        for credits in head.wait:
-            credits.taken += 1
+        self.take(t, head)
         return True
 
     def _move(self, t: int, granted: bool, writes: bool, wanted: bool) -> None:
