@@ -6,7 +6,8 @@ from typing import Any
 
 from compiler.allocation import Allocation
 from compiler.credits import first_takes, last_gives
-from compiler.layers import Attention, Block, Head, Linear, Lowered, Mean, Norm, Role
+from compiler.heads import add_head
+from compiler.layers import Attention, Block, Linear, Lowered, Mean, Norm, Role
 from compiler.pooling import add_mean, copied_rows, head_rows, normalized_once
 from compiler.program import Schedule, rows_of_tile, transfer, views_of
 from compiler.ring import RingBlock
@@ -347,10 +348,13 @@ class Scheduler:
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
-            self.head(
-                step,
+            add_head(
+                self.out,
                 layer,
                 head,
+                self.plan,
+                self.lowered,
+                self.plan.region("query", step.block),
                 replace(context, base=context.base + head.word),
                 wait={S.ARRAY_DONE} if head is layer.heads[0] else set(),
                 signal=signal,
@@ -361,43 +365,6 @@ class Scheduler:
         """One word of the patches' mean."""
         ends = self.end_of_keys() if layer.last else set()
         add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
-
-    def head(
-        self,
-        step: Step,
-        layer: Attention,
-        head: Head,
-        target: Region,
-        *,
-        wait: set[Semaphore],
-        signal: set[Semaphore],
-        token_signal: Semaphore | None = None,
-    ) -> None:
-        """One head, and those beside it; its context goes to `target`."""
-        if head.beside:
-            self.out.add(layer.name, Opcode.HEAD_SCALES, head.scales_beside)
-        query = self.plan.region("query", step.block)
-        self.out.add(
-            layer.name,
-            Opcode.ATTENTION,
-            {
-                "query": query.base,
-                "query_stride": query.stride,
-                "key": self.plan.key_row,
-                "value": self.plan.value_row,
-                "head_words": self.lowered.packing.head_words,
-                "head_dim": self.shape.head_dim,
-                "target": target.base,
-                "target_stride": target.stride,
-                "queries": live_rows(),
-                "keys": live_rows(),
-                **head.fields,
-            },
-            wait=wait,
-            signal=signal,
-            token_signal=token_signal,
-            views=head.views,
-        )
 
     def end_of_keys(self) -> set[Semaphore]:
         """What the last attention of an encoder block gives to the weight ring."""

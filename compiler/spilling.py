@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from compiler.credits import first_takes
+from compiler.heads import add_head
 from compiler.layers import Attention, Linear, Norm, Role, View
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
@@ -243,7 +244,18 @@ class SpillingScheduler(Scheduler):
             signal = {S.CONTEXT_READY} if final else set()
             if final and layer.last_group:
                 signal |= self.end_of_keys()
-            self.head(step, layer, head, buffer, wait=wait, signal=signal)
+            query = self.plan.region("query", step.block)
+            add_head(
+                self.out,
+                layer,
+                head,
+                self.plan,
+                self.lowered,
+                query,
+                buffer,
+                wait=wait,
+                signal=signal,
+            )
         offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
         length = len(rounds[number]) * packing.head_words
         free = {S.RESULT_STORED} if number + CONTEXT_BUFFERS < len(rounds) else set()
