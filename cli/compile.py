@@ -56,8 +56,10 @@ def command(
         f"{made.weights.size:,} bytes of weights and tables",
         soft_wrap=True,
     )
-    moved = traffic(made, config)
-    found = loop_orders(result.lowered, result.allocation)
+    moved, found = (), ()
+    if orders or json:
+        moved = traffic(made, config)
+        found = loop_orders(result.lowered, result.allocation)
     if orders:
         console.print(result.allocation.tiling.describe(), markup=False)
         console.print(traffic_table(moved))

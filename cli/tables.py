@@ -54,14 +54,20 @@ def picture(image: "NDArray[np.uint8]", colour: bool) -> Text:
     return text
 
 
+def _figures(title: str, rows: dict[str, str]) -> Table:
+    table = Table(title=title)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
 def summary_table(report: dict[str, Any]) -> Table:
     """The figures of a simulation, in total over its images."""
     images = report["images"]
     plural = "s" if images > 1 else ""
     where = f"{Path(report['model']).name} on {report['preset']}, {report['simulator']}"
-    table = Table(title=f"{where}, {images} image{plural}")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
     rows = {
         "tensors compared": f"{report['tensors_compared']:,}",
         "differing elements": f"{report['differing_elements']:,}",
@@ -72,17 +78,12 @@ def summary_table(report: dict[str, Any]) -> Table:
         "DRAM bytes an image": f"{sum(report['dram_bytes'].values()) / images:,.0f}",
         "simulated cycles per second": f"{report['simulated_cycles_per_s']:,.0f}",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+    return _figures(f"{where}, {images} image{plural}", rows)
 
 
 def estimate_table(report: dict[str, Any]) -> Table:
     """The figures of an estimate."""
     where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
-    table = Table(title=f"{where}, predicted")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
     rows = {
         "cycles an image": f"{report['cycles']:,}",
         "roofline cycles an image": f"{report['roofline_cycles']:,}",
@@ -95,9 +96,7 @@ def estimate_table(report: dict[str, Any]) -> Table:
     rows |= {
         f"DRAM bytes, {kind}": f"{count:,}" for kind, count in report["dram_bytes"].items() if count
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+    return _figures(f"{where}, predicted", rows)
 
 
 def layer_estimate_table(report: dict[str, Any]) -> Table:

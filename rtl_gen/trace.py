@@ -2,6 +2,8 @@
 
 from amaranth.lib import data
 
+from rtl_gen.buffers.row_memory import row_trace_layout
+from rtl_gen.buffers.token_memory import token_trace_layout
 from rtl_gen.interfaces import PC_BITS
 from spec.config import Config
 
@@ -15,12 +17,8 @@ def trace_layout(config: Config) -> dict[str, data.StructLayout]:
     """
     lanes, banks, groups = config.lanes, config.banks, config.head_groups
     kinds = {
-        "token": data.StructLayout(
-            {"valid": 1, "pc": PC_BITS, "address": 18, "mask": lanes, "data": lanes * 8}
-        ),
-        "row": data.StructLayout(
-            {"valid": 1, "pc": PC_BITS, "bank": range(banks), "address": 18, "data": lanes * 8}
-        ),
+        "token": token_trace_layout(lanes),
+        "row": row_trace_layout(banks, lanes),
         "score": data.StructLayout({"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}),
         "prob": data.StructLayout({"valid": 1, "pc": PC_BITS, "data": banks * 8}),
     }

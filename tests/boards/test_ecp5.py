@@ -220,7 +220,7 @@ def test_a_failing_tool_is_quoted(tmp_path: Path) -> None:
 def _fake(monkeypatch: pytest.MonkeyPatch, folder: Path, place: str) -> list[str]:
     """Replace the tools; `place` is what placement does: 'ok' or an error."""
     told: list[str] = []
-    monkeypatch.setattr(ecp5, "FOLDER", folder)
+    monkeypatch.setattr(yowasp, "FOLDER", folder)
     monkeypatch.setattr(ecp5, "_text", lambda config: "")
     monkeypatch.setattr(yowasp, "find", lambda program: program)
 

@@ -108,6 +108,7 @@ def test_blocks_that_repeat_stand_for_others(name, dram):
     validate(few, PREDICTION)
     for key in ("instructions", "macs_done", "dram_bytes", "array_busy_cycles"):
         assert few[key] == every[key]
+    # Each inferred block may be off by the share that `estimate` allows two blocks to differ.
     assert few["cycles"] == pytest.approx(every["cycles"], rel=1e-3)
     assert [layer["name"] for layer in few["layers"]] == [
         layer["name"] for layer in every["layers"]
