@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.packing import HeadPacking
 from spec.image import TensorPart
-from spec.isa import HEAD_SCALE, HEAD_SCALES, Activation, Destination
+from spec.isa import HEAD_SCALE, HEAD_SCALES, Activation, Destination, ScoreUse
 from spec.model_file import Model
 
 __all__ = [
@@ -132,10 +133,15 @@ class Head:
     """One head in each further head group; `views` of the first has theirs too."""
 
     @property
-    def fields(self) -> dict[str, int]:
+    def fields(self) -> dict[str, Any]:
         """Of its ATTENTION, but for sizes and places."""
         scales = {name: getattr(self, name) for name in HEAD_SCALE}
-        return {"first_lane": self.first_lane, **scales, "further_groups": len(self.beside)}
+        return {
+            "first_lane": self.first_lane,
+            **scales,
+            "further_groups": len(self.beside),
+            "scores": ScoreUse.NONE,
+        }
 
     @property
     def scales_beside(self) -> dict[str, int]:

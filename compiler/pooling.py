@@ -17,7 +17,7 @@ from compiler.program import Schedule
 from compiler.token_regions import Region
 from spec.assembler import live_rows, rows
 from spec.image import TensorPart
-from spec.isa import Destination, Opcode, Semaphore
+from spec.isa import Destination, Opcode, ScoreUse, Semaphore
 from spec.model_file import Model, ModelConfig
 
 __all__ = ["add_mean", "copied_rows", "head_rows", "mean_layers", "normalized_once"]
@@ -123,6 +123,7 @@ def add_mean(
             "output_multiplier": layer.output_multiplier,
             "output_shift": layer.output_shift,
             "further_groups": 0,
+            "scores": ScoreUse.NONE,
         },
         wait=[Semaphore.ARRAY_DONE],
         signal={Semaphore.ARRAY_DONE} | ends if layer.last else set(),

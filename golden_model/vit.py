@@ -1,12 +1,15 @@
 """The whole network: image to class logits, bit for bit as the hardware computes it."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.classifier_head import classifier_head
-from golden_model.collect import Collect, discard
+from golden_model.collect import Collect, Watch, discard
 from golden_model.encoder_block import encoder_block
 from golden_model.patch_embed import patch_embed
+from golden_model.stage import Sequences, select
 from spec.model_file import Model
 
 __all__ = ["vit"]
@@ -24,12 +27,30 @@ def vit(
         attn.proj int16 (the residual after the add), norm2 int8, mlp.fc1 int8 (after the
         activation), mlp.fc2 int16 (the residual after the add); norm int8
         [n, rows, embed_dim] of the rows that the head reads; with a mean pool int8
-        [n, 1, embed_dim]; head int16 [n, classes]
+        [n, 1, embed_dim]; head int16 [n, classes]. Before a block with a stage: selector.norm
+        int8, what `token_selector` collects, selector.score uint16 [n, tokens], selector.kept bool
+        [n, tokens], selector.tokens int16 (the residual of the tokens that are left).
+        Images that keep different numbers of tokens part there: what is behind is collected for
+        one number after the other, n images each
     result : int16 [n, classes]
     """
     give = collect or discard
     h = patch_embed(model, images)
     give("patch_embed", h)
-    for block in range(model.config.depth):
-        h = encoder_block(model, f"blocks.{block}", h, give)
-    return classifier_head(model, h, give)
+    return _encode(model, 0, Sequences(h=h, packages=0), give)
+
+
+def _encode(model: Model, first: int, tokens: Sequences, give: Collect) -> NDArray[np.int16]:
+    """Logits from the residual stream as block `first` gets it."""
+    stages = {stage.block: stage for stage in model.config.stages}
+    for block in range(first, model.config.depth):
+        watch = Watch(give, f"blocks.{block}.attn.probs")
+        h = encoder_block(model, f"blocks.{block}", tokens.h, watch)
+        tokens = replace(tokens, h=h)
+        if block + 1 in stages:
+            logits = np.zeros((len(h), model.config.classes), np.int16)
+            stage = stages[block + 1]
+            for images, group in select(model, stage, tokens, watch.seen[:, :, 0], give):
+                logits[images] = _encode(model, block + 1, group, give)
+            return logits
+    return classifier_head(model, tokens.h, give)

@@ -56,6 +56,8 @@ class Instruction:
     signal: frozenset[Semaphore] = frozenset()
     token_wait: Semaphore | None = None
     token_signal: Semaphore | None = None
+    row_limit: int = 0
+    """Most rows, if they are live; 0: no limit."""
 
     @property
     def queue(self) -> Queue | None:
@@ -72,6 +74,8 @@ class Instruction:
         for name in ("token_wait", "token_signal"):
             if (semaphore := getattr(self, name)) is not None:
                 parts.append(f"{name}={semaphore.name}")
+        if self.row_limit:
+            parts.append(f"row_limit={self.row_limit}")
         return " ".join(parts)
 
 
@@ -85,9 +89,15 @@ def live_rows(minus: int = 0) -> dict[str, int]:
     return {"count": minus, "live": 1}
 
 
-def resolve_rows(value: Mapping[str, int], live: int) -> int:
-    """The number of rows for a value of the live-token register; may be negative."""
-    return live - value["count"] if value["live"] else value["count"]
+def resolve_rows(value: Mapping[str, int], live: int, limit: int = 0) -> int:
+    """The number of rows for a value of the live-token register.
+
+    limit : the instruction's `row_limit`; without one the number may be negative
+    """
+    if not value["live"]:
+        return value["count"]
+    number = live - value["count"]
+    return min(max(number, 0), limit) if limit else number
 
 
 def encode(instruction: Instruction) -> bytes:
@@ -99,6 +109,7 @@ def encode(instruction: Instruction) -> bytes:
         "signal": _mask(instruction.signal),
         "token_wait": _optional(instruction.token_wait),
         "token_signal": _optional(instruction.token_signal),
+        "row_limit": instruction.row_limit,
         "reserved": 0,
     }
     name = instruction.opcode.name
@@ -124,6 +135,7 @@ def decode(word: bytes) -> Instruction:
         signal=frozenset(_members(header["signal"])),
         token_wait=_semaphore(header["token_wait"]),
         token_signal=_semaphore(header["token_signal"]),
+        row_limit=header["row_limit"],
     )
 
 

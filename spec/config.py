@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
 
-__all__ = ["MAX_HEAD_GROUPS", "Config", "ConfigError"]
+__all__ = ["FLAGS", "MAX_HEAD_GROUPS", "Config", "ConfigError"]
 
 MAX_HEAD_GROUPS = 4
 """Most head groups that an instruction can name."""
+
+FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores")
+"""Parameters that are true or false."""
 
 
 class ConfigError(SievitError, ValueError):
@@ -58,13 +61,21 @@ class Config:
     head_groups: int = 1
     """Copies of row memory, array, softmax and epilogue: heads or column blocks side by side."""
 
+    token_selector: bool = True
+    """Tokens can be dropped: SELECT, with scores from a classifier."""
+    cls_scores: bool = True
+    """SELECT can take its scores from the attention of CLS."""
+
     def __post_init__(self) -> None:
         """Check every parameter, with messages that name it."""
         for field in asdict(self):
             value = getattr(self, field)
-            if field not in ("name", "logic_multipliers", "register_operands") and (
-                not isinstance(value, int) or value <= 0
-            ):
+            if field in FLAGS:
+                if not isinstance(value, bool):
+                    raise ConfigError(
+                        f"preset '{self.name}': {field} must be true or false, not {value!r}"
+                    )
+            elif field != "name" and (not isinstance(value, int) or value <= 0):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
         for divisor, of in (
             ("banks", "lanes"),
@@ -97,6 +108,8 @@ class Config:
             raise ConfigError(
                 f"preset '{self.name}': token_words and row_words must be at most 65,536"
             )
+        if self.cls_scores and not self.token_selector:
+            raise ConfigError(f"preset '{self.name}': cls_scores needs token_selector")
         if self.head_groups > 1:
             self._check_groups()
 
@@ -145,7 +158,14 @@ class Config:
         queues = 4 * self.queue_depth * 32
         rows = self.row_words * self.banks * self.lanes
         groups = self.head_groups * (rows + columns + rings)
-        return groups + self.token_words * self.lanes + norms + queues
+        return groups + self.token_words * self.lanes + norms + queues + self._score_bytes
+
+    @property
+    def _score_bytes(self) -> int:
+        """A score a token, in each head group if they are collected there, with a row to add."""
+        if not self.token_selector:
+            return 0
+        return self.max_tokens * (3 * self.head_groups if self.cls_scores else 2)
 
     def digest(self) -> int:
         """64 bits that change when any parameter changes: an image names the machine it is for.

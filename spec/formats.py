@@ -16,12 +16,15 @@ __all__ = [
     "REQUANTIZE",
     "RESIDUAL",
     "SCALAR",
+    "SCORE",
+    "SELECTOR",
     "SOFTMAX",
     "WEIGHT",
     "Format",
     "GeluConstants",
     "NormConstants",
     "RequantizeConstants",
+    "SelectorConstants",
     "SoftmaxConstants",
 ]
 
@@ -55,6 +58,10 @@ LOGIT = Format(name="LOGIT", bits=16, signed=True, low=-(2**15), high=2**15 - 1)
 """Attention logits in units of 2**-7 octave."""
 PROB = Format(name="PROB", bits=8, signed=False, low=0, high=255)
 """Unnormalised attention probabilities: 255 is the row's maximum."""
+
+
+SCORE = Format(name="SCORE", bits=16, signed=False, low=0, high=2**16 - 1)
+"""How much a token matters, in units of 2**-14: of a head's choice, or of CLS's attention."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +140,30 @@ class NormConstants:
         return 11 if channels <= 256 else 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class SelectorConstants:
+    """The token selector: scores in units of 2**-14, sigmoid by PLAN in units of 2**-8."""
+
+    score_bits: int = 14
+    share_bits: int = 8
+    """Fraction bits of a head's share of keeping, of its attention, and of their mean."""
+    plan: tuple[tuple[int, int, int], ...] = ((608, 5, 216), (256, 3, 160), (0, 2, 128))
+    """PLAN (HeatViT's sigmoid): for |x| from the first number on, (|x| >> second) + third."""
+    plan_end: int = 1280
+    """|x| from which it is 1."""
+    weight_bits: int = 8
+    """Of a dropped row in the package."""
+    sum_bits: int = 34
+    """Holds a weighted sum of 1,023 int16 channels."""
+    max_heads: int = 16
+
+    def weight_shift(self, threshold: int) -> int:
+        """From a dropped row's score, which is less than the threshold, to its weight."""
+        return max(0, (threshold - 1).bit_length() - self.weight_bits) if threshold else 0
+
+
 REQUANTIZE = RequantizeConstants()
 SOFTMAX = SoftmaxConstants()
 GELU = GeluConstants()
 NORM = NormConstants()
+SELECTOR = SelectorConstants()

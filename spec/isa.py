@@ -33,11 +33,15 @@ __all__ = [
     "PARTIAL_WORDS",
     "PRODUCER_OF",
     "QUEUE_OF",
+    "SELECT",
     "STORE_TOKENS",
     "Activation",
     "Destination",
     "Opcode",
+    "Package",
     "Queue",
+    "ScoreUse",
+    "Scores",
     "Semaphore",
     "Window",
 ]
@@ -68,6 +72,7 @@ class Opcode(enum.Enum, shape=8):
     STORE_TOKENS = 8
     HALT = 9
     HEAD_SCALES = 10
+    SELECT = 11
 
 
 QUEUE_OF = {
@@ -79,6 +84,7 @@ QUEUE_OF = {
     Opcode.HEAD_SCALES: Queue.ARRAY,
     Opcode.NORMALIZE: Queue.VECTOR,
     Opcode.LIVE: Queue.VECTOR,
+    Opcode.SELECT: Queue.VECTOR,
     Opcode.STORE_TOKENS: Queue.STORE,
 }
 """HALT belongs to no queue: the dispatcher waits until all four have drained."""
@@ -117,6 +123,8 @@ class Semaphore(enum.Enum, shape=4):
     """the context of a group of heads is in place, to be stored"""
     SPILLED = 14
     """rows are stored: they may be loaded, and others in their place"""
+    LIVE_KNOWN = 15
+    """a selection is over: loads that depend on the live-token register may start"""
 
 
 _FLOWS = {  # semaphore: (producing queue, consuming queue)
@@ -135,6 +143,7 @@ _FLOWS = {  # semaphore: (producing queue, consuming queue)
     Semaphore.ROWS_READY: (Queue.VECTOR, Queue.STORE),
     Semaphore.CONTEXT_READY: (Queue.ARRAY, Queue.STORE),
     Semaphore.SPILLED: (Queue.STORE, Queue.LOAD),
+    Semaphore.LIVE_KNOWN: (Queue.VECTOR, Queue.LOAD),
 }
 PRODUCER_OF = {semaphore: producer for semaphore, (producer, _) in _FLOWS.items()}
 CONSUMER_OF = {semaphore: consumer for semaphore, (_, consumer) in _FLOWS.items()}
@@ -192,9 +201,44 @@ class Activation(enum.Enum, shape=2):
     """the quartic GELU, requantized to codes with a zero point"""
 
 
+class Scores(enum.Enum, shape=1):
+    """Where the scores of a SELECT come from."""
+
+    CLASSIFIER = 0
+    """computed from the rows of keep logits and attention logits"""
+    CLS_ATTENTION = 1
+    """collected by ATTENTION instructions with a `ScoreUse`"""
+
+
+class ScoreUse(enum.Enum, shape=2):
+    """What an ATTENTION does with the probabilities of its first query row, that of CLS."""
+
+    NONE = 0
+    """nothing"""
+    SET = 1
+    """they become the scores of the keys"""
+    ADD = 2
+    """they are added to the scores"""
+
+
+class Package(enum.Enum, shape=2):
+    """What a SELECT makes of the rows it drops."""
+
+    NONE = 0
+    """nothing"""
+    MEAN = 1
+    """one row: their mean"""
+    WEIGHTED = 2
+    """one row: their mean, weighted by their scores"""
+
+
 _OPTIONAL_SEMAPHORE = data.StructLayout({"index": 4, "valid": 1})
 _ROWS = data.StructLayout({"count": 12, "live": 1})
-"""A number of token rows: `count`, or with `live` set the live-token register minus `count`."""
+"""A number of token rows: `count`, or with `live` set the live-token register minus `count`.
+
+With `live` and a `row_limit` in the header: at most that many, and possibly none. Then the
+instruction takes and gives its credits and does nothing else.
+"""
 
 _FURTHER = (MAX_HEAD_GROUPS - 1).bit_length()
 """Bits of the number of head groups that take part besides group 0."""
@@ -206,7 +250,8 @@ HEADER = data.StructLayout(
         "signal": SEMAPHORE_COUNT,
         "token_wait": _OPTIONAL_SEMAPHORE,
         "token_signal": _OPTIONAL_SEMAPHORE,
-        "reserved": 14,
+        "row_limit": 12,
+        "reserved": 2,
     }
 )
 
@@ -217,12 +262,14 @@ LOAD_WEIGHTS = data.StructLayout(
         "depth": 16,
         "table": 16,
         "further_groups": _FURTHER,
+        "live_above": 12,
     }
 )
 """WEIGHTS window -> column table `table` (lanes entries), then `depth` weight rows of lanes bytes.
 
 Weight row k goes to bank k mod banks, bank word `row` + k // banks. Tables and rows of head groups
-1 .. `further_groups` follow in DRAM, for the same places in these groups.
+1 .. `further_groups` follow in DRAM, for the same places in these groups. With a `live_above` other
+than 0, nothing is loaded unless more tokens are alive; the credits are taken and given.
 """
 
 LOAD_TOKENS = data.StructLayout(
@@ -260,6 +307,7 @@ FULLY_CONNECTED = data.StructLayout(
         "accumulate": 1,
         "partial": 16,
         "group_words": 4,
+        "broadcast": 1,
     }
 )
 """One column block of a fully connected layer, over `rows` token rows.
@@ -272,7 +320,7 @@ weight rows at `row`, requantized by column table `table`, to target + t * targe
 A layer with more inputs than fit takes several instructions: all but the last have
 `Destination.PARTIAL`, all but the first `accumulate`: row t adds the sums at partial + t *
 `PARTIAL_WORDS` to its own. They are read after all earlier instructions' writes. Its own sums go
-to the same rows or elsewhere.
+to the same rows or elsewhere. With `broadcast`, every row adds the sums of row 0.
 
 With several head groups, lane l of group g is column g * lanes + l: up to head_groups column blocks
 side by side, as many as `columns` reaches into. Group g has its own weights and table at `row` and
@@ -303,6 +351,7 @@ ATTENTION = data.StructLayout(
         "keys": _ROWS,
         **HEAD_SCALE,
         "further_groups": _FURTHER,
+        "scores": ScoreUse,
     }
 )
 """One head: softmax(Q K^T) V over `queries` x `keys` tokens.
@@ -315,6 +364,9 @@ Query row t: words query + t * query_stride + w; output row likewise at target.
 With several head groups, groups 1 .. `further_groups` do a head each beside that of group 0. Group
 g takes its query at query + g * head_words, its keys and values from its own row memory, and its
 multipliers and shifts from the last HEAD_SCALES; it writes at target + g * head_words.
+
+With a `ScoreUse`, the probabilities of query row 0, divided by their sum, become or are added to
+the scores of the keys, in units of SCORE.
 """
 
 HEAD_SCALES = data.StructLayout(
@@ -342,7 +394,36 @@ NORMALIZE = data.StructLayout(
 """LayerNorm over `rows` residual rows: int16 word pairs at source -> int8 words at target."""
 
 LIVE = data.StructLayout({"tokens": 12})
-"""Sets the live-token register."""
+"""Sets the live-token register; there are no package rows."""
+
+SELECT = data.StructLayout(
+    {
+        "source": 16,
+        "stride": 8,
+        "words": 8,
+        "keep": 16,
+        "attend": 16,
+        "score_stride": 8,
+        "heads": 5,
+        "prefix": 4,
+        "threshold": 16,
+        "weight_shift": 4,
+        "scores": Scores,
+        "package": Package,
+        "each": 1,
+    }
+)
+"""Drops token rows: the live rows at source, `words` words each, `stride` apart, int16 channels.
+
+The first `prefix` rows stay. Every row behind them has a score. `Scores.CLASSIFIER`: from `heads`
+int16 keep logits (units of 2**-7 octave) at keep + t * score_stride and as many attention logits
+(units of 2**-8) at attend + t * score_stride. A row is kept if its score reaches `threshold`.
+Kept rows move up, in their order. Package rows, the last ones, are always kept with `each`; without
+it there is at most one, and it is dropped. What is dropped makes, by `package`, one new row behind
+the kept ones, with weights of score >> weight_shift, 255 at most, or of 1. With `Package.NONE` the
+first row behind the prefix stays if no other does. The live-token register becomes the number of
+rows that are left.
+"""
 
 STORE_TOKENS = data.StructLayout(
     {
@@ -364,6 +445,7 @@ BODIES = {
     Opcode.ATTENTION: ATTENTION,
     Opcode.NORMALIZE: NORMALIZE,
     Opcode.LIVE: LIVE,
+    Opcode.SELECT: SELECT,
     Opcode.STORE_TOKENS: STORE_TOKENS,
     Opcode.HALT: data.StructLayout({}),
     Opcode.HEAD_SCALES: HEAD_SCALES,

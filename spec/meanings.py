@@ -45,6 +45,7 @@ HEADER_MEANINGS = {
     "signal": "one credit of each is given when its last write is done",
     "token_wait": "one credit of semaphore `index` is taken before each row, if `valid`",
     "token_signal": "one credit is given after each row's last write, if `valid`",
+    "row_limit": "most rows of an instruction whose rows are `live`; 0: no limit",
     "reserved": "must be 0",
 }
 
@@ -65,6 +66,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "depth": "weight rows",
         "table": "column table to fill",
         "further_groups": "head groups filled besides group 0",
+        "live_above": "load only if more tokens are alive",
     },
     Opcode.LOAD_TOKENS: _TRANSFER,
     Opcode.LOAD_NORM: {
@@ -91,6 +93,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "accumulate": "add the sums at `partial` before requantization",
         "partial": "token word of row 0's sums",
         "group_words": "words from one head group's result to the next one's",
+        "broadcast": "the sums at `partial` are one row, for all rows",
     },
     Opcode.ATTENTION: {
         "query": "token word of query row 0",
@@ -109,6 +112,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "output_multiplier": "scale of V over that of the output",
         "output_shift": "likewise, at most 31",
         "further_groups": "head groups that do a head each besides group 0",
+        "scores": "what the first row's probabilities are for",
     },
     Opcode.NORMALIZE: {
         "source": "token word of residual row 0",
@@ -122,6 +126,21 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "fraction_bits": "fraction bits of y",
     },
     Opcode.LIVE: {"tokens": "new value of the live-token register"},
+    Opcode.SELECT: {
+        "source": "token word of residual row 0",
+        "stride": "words from one row to the next",
+        "words": "words of a row",
+        "keep": "token word of row 0's keep logits",
+        "attend": "token word of row 0's attention logits",
+        "score_stride": "words from one row of either to the next",
+        "heads": "logits of a row, at most `lanes`",
+        "prefix": "rows that stay",
+        "threshold": "least score that is kept, in units of 2**-14",
+        "weight_shift": "from a score to a weight",
+        "scores": "where they come from",
+        "package": "what becomes of the dropped rows",
+        "each": "every selection has a package row of its own",
+    },
     Opcode.STORE_TOKENS: _TRANSFER,
     Opcode.HALT: {},
     Opcode.HEAD_SCALES: {

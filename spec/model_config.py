@@ -5,17 +5,41 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from spec.errors import SievitError
+from spec.formats import SCORE, SELECTOR
 
-__all__ = ["ModelConfig", "ModelFileError", "float_shapes"]
+__all__ = ["ModelConfig", "ModelFileError", "Stage", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
 POOLINGS = ("token", "distilled", "mean")
+RULES = ("selector", "cls_attention")
+PACKAGES = ("weighted", "mean", "none")
+PACKAGE_ROWS = ("merged", "each")
+CHOICES = {
+    "activation": ACTIVATIONS,
+    "pooling": POOLINGS,
+    "package": PACKAGES,
+    "packages": PACKAGE_ROWS,
+}
+"""Fields that are one of a few words."""
 LIMITS = {"image_size": 4096, "channels": 64, "depth": 256, "embed_dim": 1023}
 """Larger values are taken for nonsense; 65,536 where none is given. LayerNorm ends at 1,023."""
 
 
 class ModelFileError(SievitError, ValueError):
     """A model file that cannot be used: one line that says where and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A selection of tokens before an encoder block."""
+
+    block: int
+    """1 .. depth - 1."""
+    rule: str
+    """`selector`: HeatViT's classifier; `cls_attention`: the attention of CLS in the encoder block
+    before, summed over heads."""
+    threshold: int = 1 << SELECTOR.score_bits - 1
+    """SCORE from which a token is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +65,25 @@ class ModelConfig:
     """What the head reads of the normalised rows: `token`: the CLS row; `distilled`: the rows of
     CLS and distillation, with a head each, whose logits are averaged; `mean`: the mean of the
     patches' rows."""
+    stages: tuple[Stage, ...] = ()
+    """Selections of tokens, in the order of their blocks."""
+    package: str = "weighted"
+    """What becomes of the tokens that a stage drops: their mean, weighted by score or plain, is a
+    token of its own, or nothing is."""
+    packages: str = "merged"
+    """`merged`: one package token, into which the next stage's goes; `each`: one a stage."""
 
     def __post_init__(self) -> None:
         """Check every field, with messages that name it."""
         for name, value in asdict(self).items():
-            if name in ("activation", "pooling"):
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    *others, last = CHOICES[name]
+                    raise ModelFileError(
+                        f"{name} must be {', '.join(others)} or {last}, not {value!r}"
+                    )
+                continue
+            if name == "stages":
                 continue
             if name.endswith("_token"):
                 if not isinstance(value, bool):
@@ -54,10 +92,6 @@ class ModelConfig:
             limit = LIMITS.get(name, 1 << 16)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
                 raise ModelFileError(f"{name} must be an integer in 1..{limit}, not {value!r}")
-        if self.activation not in ACTIVATIONS:
-            raise ModelFileError(f"activation must be gelu or relu, not {self.activation!r}")
-        if self.pooling not in POOLINGS:
-            raise ModelFileError(f"pooling must be token, distilled or mean, not {self.pooling!r}")
         for name, wants in (
             ("class_token", self.distillation_token or self.pooling != "mean"),
             ("distillation_token", self.pooling == "distilled"),
@@ -70,6 +104,47 @@ class ModelConfig:
         if self.image_size % self.patch_size:
             raise ModelFileError(
                 f"patch_size must divide image_size ({self.image_size}), not {self.patch_size}"
+            )
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        before = 0
+        for number, stage in enumerate(self.stages):
+            where = f"stages[{number}]"
+            for name, low, high in (
+                ("block", 1, self.depth - 1),
+                ("threshold", SCORE.low, SCORE.high),
+            ):
+                value = getattr(stage, name)
+                if type(value) is not int or not low <= value <= high:
+                    raise ModelFileError(
+                        f"{where}: {name} must be an integer in {low}..{high}, not {value!r}"
+                    )
+            if stage.rule not in RULES:
+                raise ModelFileError(
+                    f"{where}: rule must be {' or '.join(RULES)}, not {stage.rule!r}"
+                )
+            if stage.block <= before:
+                raise ModelFileError(
+                    f"{where}: block must be more than {before}, that of the stage before, "
+                    f"not {stage.block}"
+                )
+            if stage.rule == "cls_attention" and not self.class_token:
+                raise ModelFileError(f"{where}: rule cls_attention needs a class_token")
+            if stage.rule == "selector" and self.embed_dim % self.heads:
+                raise ModelFileError(
+                    f"{where}: rule selector needs heads that divide embed_dim "
+                    f"({self.embed_dim}), not {self.heads}"
+                )
+            before = stage.block
+        if self.stages and self.heads > SELECTOR.max_heads:
+            raise ModelFileError(
+                f"heads must be at most {SELECTOR.max_heads} with stages, not {self.heads}"
+            )
+        if self.packages == "each" and self.package != "none" and len(self.stages) > self.patches:
+            raise ModelFileError(
+                f"stages must be at most {self.patches}, one package token for each patch, "
+                f"not {len(self.stages)}"
             )
 
     @classmethod
@@ -91,6 +166,7 @@ class ModelConfig:
                         f"unless head_dim is given, not {heads}"
                     )
                 values["head_dim"] = dim // heads
+        values["stages"] = _stages(values.get("stages", []), where)
         needed = {field.name for field in fields(cls) if field.default is MISSING}
         for kind, names in (("missing", needed - set(values)), ("unknown", set(values) - known)):
             if names:
@@ -128,6 +204,17 @@ class ModelConfig:
         return self.embed_dim * (2 if self.pooling == "distilled" else 1)
 
     @property
+    def selector_dims(self) -> tuple[int, int, int]:
+        """Widths in a token selector: a head's slice, half of it, and a quarter."""
+        head = self.embed_dim // self.heads
+        return head, max(head // 2, 1), max(head // 4, 1)
+
+    @property
+    def selector_hidden(self) -> int:
+        """Hidden channels of a token selector's attention branch."""
+        return max(self.heads // 2, 1)
+
+    @property
     def patch_dim(self) -> int:
         """Pixel values of a patch, in (channel, row, column) order."""
         return self.channels * self.patch_size**2
@@ -136,6 +223,22 @@ class ModelConfig:
     def attention_dim(self) -> int:
         """Channels of all heads together."""
         return self.heads * self.head_dim
+
+
+def _stages(entries: Any, where: str) -> tuple[Stage, ...]:  # noqa: ANN401
+    """The stages of a metadata entry."""
+    if not isinstance(entries, list | tuple):
+        raise ModelFileError(f"{where}: config: stages must be a list, not {entries!r}")
+    stages = []
+    for number, entry in enumerate(entries):
+        try:
+            stages.append(Stage(**entry))
+        except TypeError:
+            raise ModelFileError(
+                f"{where}: config: stages[{number}] must have block and rule, and may have "
+                f"threshold, not {entry!r}"
+            ) from None
+    return tuple(stages)
 
 
 def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -164,8 +267,31 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         norm(f"blocks.{n}.norm2")
         linear(f"blocks.{n}.mlp.fc1", config.mlp_dim, dim)
         linear(f"blocks.{n}.mlp.fc2", dim, config.mlp_dim)
+    for stage in config.stages:
+        if stage.rule == "selector":
+            shapes |= _float_selector(config, f"blocks.{stage.block}.selector")
     norm("norm")
     linear("head", config.classes, dim)
     if config.pooling == "distilled":
         linear("head_dist", config.classes, dim)
+    return shapes
+
+
+def _float_selector(config: ModelConfig, name: str) -> dict[str, tuple[int, ...]]:
+    """Parameters of a token selector; those of the heads are stacked."""
+    heads, hidden = config.heads, config.selector_hidden
+    full, half, quarter = config.selector_dims
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, outputs, inputs in (
+        ("local", half, full),
+        ("global", half, full),
+        ("score1", half, 2 * half),
+        ("score2", quarter, half),
+        ("score3", 2, quarter),
+    ):
+        shapes[f"{name}.{part}.weight"] = (heads, outputs, inputs)
+        shapes[f"{name}.{part}.bias"] = (heads, outputs)
+    for part, outputs, inputs in (("attn1", hidden, heads), ("attn2", heads, hidden)):
+        shapes[f"{name}.{part}.weight"] = (outputs, inputs)
+        shapes[f"{name}.{part}.bias"] = (outputs,)
     return shapes

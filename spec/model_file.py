@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from spec.formats import REQUANTIZE, WEIGHT
-from spec.model_config import ModelConfig, ModelFileError, float_shapes
+from spec.model_config import ModelConfig, ModelFileError, Stage, float_shapes
 
 __all__ = [
     "FORMAT",
@@ -26,6 +26,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelFileError",
+    "Stage",
     "float_shapes",
     "load",
     "read_tensors",
@@ -101,6 +102,9 @@ def tensor_table(config: ModelConfig) -> dict[str, Entry]:
         table[f"{block}.mlp.act.shift"] = ("uint8", (1,))
         table[f"{block}.mlp.act.zero_point"] = ("int8", (1,))
         linear(f"{block}.mlp.fc2", config.mlp_dim, dim)
+    for stage in config.stages:
+        if stage.rule == "selector":
+            table |= _selector_table(config, f"blocks.{stage.block}.selector")
     norm("norm")
     if config.pooling == "mean":
         table["pool.mult"] = ("uint16", (1,))
@@ -108,6 +112,35 @@ def tensor_table(config: ModelConfig) -> dict[str, Entry]:
     linear("head", config.head_depth, config.classes)
     for name, shape in float_shapes(config).items():
         table[FLOAT_PREFIX + name] = ("float16", shape)
+    return table
+
+
+def _selector_table(config: ModelConfig, name: str) -> dict[str, Entry]:
+    """Tensors of a token selector; those of the heads are stacked."""
+    heads, hidden = config.heads, config.selector_hidden
+    full, half, quarter = config.selector_dims
+    table: dict[str, Entry] = {}
+
+    def layer(part: str, weight: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+        table[f"{name}.{part}.weight"] = ("int8", weight)
+        for kind, dtype in (("bias", "int32"), ("mult", "uint16"), ("shift", "uint8")):
+            table[f"{name}.{part}.{kind}"] = (dtype, outputs)
+
+    def activation(part: str) -> None:
+        for kind, dtype in (("mult", "uint16"), ("shift", "uint8"), ("zero_point", "int8")):
+            table[f"{name}.{part}.act.{kind}"] = (dtype, (1,))
+
+    layer("local", (heads, full, half), (heads, half))
+    layer("global", (heads, full, half), (heads, half))
+    table[f"{name}.mean.mult"] = ("uint16", (1,))
+    table[f"{name}.mean.shift"] = ("uint8", (1,))
+    layer("score1", (heads, 2 * half, half), (heads, half))
+    layer("score2", (heads, half, quarter), (heads, quarter))
+    layer("keep", (heads, quarter), (heads,))
+    layer("attn1", (config.embed_dim, hidden), (hidden,))
+    layer("attn2", (hidden, heads), (heads,))
+    for part in ("local", "score1", "score2", "attn1"):
+        activation(part)
     return table
 
 
@@ -232,4 +265,4 @@ def _check(model: Model, where: str) -> None:
 
 def _max_shift(name: str) -> int:
     # The row's sum of up to 18 bits adds 17 to an attention output's shift, and to the mean's.
-    return 31 if name.endswith(("out_shift", "pool.shift")) else REQUANTIZE.max_shift
+    return 31 if name.endswith(("out_shift", "pool.shift", "mean.shift")) else REQUANTIZE.max_shift

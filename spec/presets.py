@@ -1,8 +1,12 @@
 """Named machines."""
 
-from spec.config import Config, ConfigError
+from dataclasses import replace
+
+from spec.config import FLAGS, Config, ConfigError
 
 __all__ = ["PRESETS", "preset"]
+
+SWITCH = {"on": True, "off": False}
 
 PRESETS = {
     config.name: config
@@ -75,8 +79,24 @@ PRESETS = {
 }
 
 
-def preset(name: str) -> Config:
-    """The named preset; `ConfigError` lists the names there are."""
+def preset(text: str) -> Config:
+    """A preset by its name, or with other parameters: `NAME,field=value,...`.
+
+    Values are integers, or `on` and `off`. `ConfigError` lists the names there are, and says what
+    is wrong with a value.
+    """
+    name, *changes = text.split(",")
     if name not in PRESETS:
         raise ConfigError(f"no preset '{name}'; there are {', '.join(sorted(PRESETS))}")
-    return PRESETS[name]
+    values: dict[str, int | bool] = {}
+    for change in changes:
+        field, _, value = change.partition("=")
+        if field == "name" or field not in Config.__dataclass_fields__:
+            known = ", ".join(other for other in Config.__dataclass_fields__ if other != "name")
+            raise ConfigError(f"preset '{text}': no parameter '{field}'; there are {known}")
+        try:
+            values[field] = SWITCH[value] if field in FLAGS else int(value)
+        except (KeyError, ValueError):
+            kind = "on or off" if field in FLAGS else "an integer"
+            raise ConfigError(f"preset '{text}': {field} must be {kind}, not '{value}'") from None
+    return replace(PRESETS[name], name=text, **values) if values else PRESETS[name]

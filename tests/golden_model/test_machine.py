@@ -149,6 +149,7 @@ def one_layer(**changes):
         "accumulate": 0,
         "partial": 0,
         "group_words": 0,
+        "broadcast": 0,
     }
     s = Semaphore
     return [
