@@ -63,13 +63,16 @@ class TokenSelector(nn.Module):
         full, hidden = dim // heads, max(heads // 2, 1)
         half, quarter = max(full // 2, 1), max(full // 4, 1)
         self.local = HeadLinear(heads, full, half)
-        self.add_module("global", HeadLinear(heads, full, half))
+        self.wide = HeadLinear(heads, full, half)
         self.score1 = HeadLinear(heads, 2 * half, half)
         self.score2 = HeadLinear(heads, half, quarter)
         self.score3 = HeadLinear(heads, quarter, 2)
         self.attn1 = nn.Linear(heads, hidden)
         self.attn2 = nn.Linear(hidden, heads)
         self.act: nn.Module = nn.GELU()
+        # Python does not let an attribute be called `global`, which is its name in a file.
+        self.register_state_dict_post_hook(_name_global)
+        self.register_load_state_dict_pre_hook(_name_wide)
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -92,7 +95,7 @@ class TokenSelector(nn.Module):
         heads = slices.transpose(1, 2)
         local = self.act(self.local(heads))
         share = live / live.sum(1, keepdim=True).clamp(min=1)
-        wide = self.act(self.get_submodule("global")(heads))
+        wide = self.act(self.wide(heads))
         wide = (wide * share[:, None, :, None]).sum(2, keepdim=True).expand_as(local)
         hidden = self.act(self.score1(torch.cat([local, wide], dim=-1)))
         logits = self.score3(self.act(self.score2(hidden))).float()
@@ -100,6 +103,19 @@ class TokenSelector(nn.Module):
         attend = self.attn2(self.act(self.attn1(slices.mean(3)))).float()
         weight = plan_sigmoid(attend).clamp(min=1 / (1 << SELECTOR.share_bits))
         return (weight * keep).sum(2) / weight.sum(2)
+
+
+def _name_global(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    _rename(state, f"{prefix}wide.", f"{prefix}global.")
+
+
+def _name_wide(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    _rename(state, f"{prefix}global.", f"{prefix}wide.")
+
+
+def _rename(state: dict[str, Tensor], old: str, new: str) -> None:
+    for name in [name for name in state if name.startswith(old)]:
+        state[new + name.removeprefix(old)] = state.pop(name)
 
 
 def plan_sigmoid(x: Tensor) -> Tensor:
@@ -144,7 +160,8 @@ def select(
 
     scores : [n, rows behind the prefix]
     threshold : a candidate whose score is at least this is kept
-    package : `weighted` (by score), `mean` or `none`
+    package : `weighted` (by score), `mean` or `none`; with `none` the first row behind the prefix
+        stays if no other does
     packages : `merged`: an old package token always goes into the new one; `each`: it stays
     """
     before, live = rows.live[:, :prefix], rows.live[:, prefix:]
@@ -152,6 +169,9 @@ def select(
     kept = live[:, :patches] * keep_decision(scores[:, :patches], threshold, noise)
     old = live[:, patches:]
     if package == "none":
+        first = (live.detach().cumsum(1) < 1.5) & (live.detach() > 0.5)
+        none_left = kept.detach().sum(1, keepdim=True) < 0.5
+        kept = torch.where(none_left & first, live, kept)
         return replace(rows, live=torch.cat([before, kept], dim=1))
     dropped = live[:, :patches] - kept
     if packages == "merged":
