@@ -111,7 +111,7 @@ def merge_selectors(keeps: Keeps, below: float) -> Keeps:
     stages = stages_of(keeps)
     while stages:
         first, keep = stages[0]
-        group = [stage for stage in stages if keep - stage[1] < below]
+        group = [stages[0], *(stage for stage in stages[1:] if keep - stage[1] < below)]
         rest = stages[len(group) :]
         end = rest[0][0] if rest else len(keeps)
         merged[first:end] = [group[-1][1]] * (end - first)

@@ -69,9 +69,9 @@ class LatencyTable:
             raise TrainingError(f"{path}: {error.strerror}") from None
         except KeyError as error:
             raise TrainingError(f"{path}: not a latency table: {error} is missing") from None
+        except TrainingError as error:
+            raise TrainingError(f"{path}: {error}") from None
         except (ValueError, TypeError) as error:
-            if isinstance(error, TrainingError):
-                raise TrainingError(f"{path}: {error}") from None
             raise TrainingError(f"{path}: not a latency table: {error}") from None
 
     def cycles(self, keep: float) -> float:
