@@ -136,7 +136,7 @@ RECIPES = {
         Recipe(
             name="demo-tokens",
             model=replace(DEEP, stages=_stages(2, 4, 6)),
-            epochs=10,
+            epochs=7,
             warmup_epochs=1,
             learning_rate=6e-4,
             shift_pixels=1,
