@@ -78,7 +78,7 @@ def finish(
         config_name=config.name,
         config_digest=config.digest(),
         model_digest=model_digest(model),
-        model=asdict(shape),
+        model=json.loads(json.dumps(asdict(shape))),
         input=InputGeometry(
             rows=shape.patches,
             columns=shape.patch_dim,

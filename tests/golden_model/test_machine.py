@@ -156,7 +156,7 @@ def one_layer(**changes):
         op(Opcode.LOAD_TOKENS, signal=[s.TOKENS_READY], offset=0, window=Window.INPUT, token=0,
            words=2, stride=2, rows=3),
         op(Opcode.LOAD_WEIGHTS, signal=[s.WEIGHTS_READY], offset=0, row=5, depth=10, table=3,
-           further_groups=0),
+           further_groups=0, live_above=0),
         op(Opcode.FULLY_CONNECTED, wait=[s.TOKENS_READY, s.WEIGHTS_READY],
            signal=[s.RESULT_READY], **{**fields, **changes}),
         op(Opcode.STORE_TOKENS, wait=[s.RESULT_READY], offset=0, window=Window.RESULT, token=100,
@@ -293,6 +293,7 @@ def test_queue_depth_decides():
         depth=10,
         table=3,
         further_groups=0,
+        live_above=0,
     )
     layer = one_layer()
     give = dataclasses.replace(layer[2], signal=layer[2].signal | {S.WEIGHTS_FREE})
