@@ -89,8 +89,14 @@ def finish(
         ),
         scratch_bytes=allocation.scratch_bytes,
         tensors={
-            name: TensorMap(shape=size, dtype=dtype, parts=tuple(program.parts[name]))
-            for name, (size, dtype) in intermediate_tensors(shape).items()
+            name: TensorMap(
+                shape=entry.shape,
+                dtype=entry.dtype,
+                parts=tuple(program.parts[name]),
+                stages=entry.stages,
+                live_axes=entry.live_axes if shape.stages else (),
+            )
+            for name, entry in intermediate_tensors(shape).items()
         },
         names=tuple(program.names),
     )
