@@ -97,7 +97,7 @@ def random_model(
     return quantize_model(random_float(config, seed, outliers), random_images(config, images, seed))
 
 
-def with_stages(model: Model, stages: Sequence[Stage], seed: int = 0, **changes: Any) -> Model:  # noqa: ANN401
+def with_stages(model: Model, stages: Sequence[Stage], seed: int = 0, **changes: Any) -> Model:
     """A dense model with selections of random scores: about half of the tokens go.
 
     changes : other fields of `ModelConfig`
