@@ -142,15 +142,18 @@ def pruned(
     """
     images, found = random_images(model.config, 3, seed), []
     for block, rule in stages:
-        scores: list[np.ndarray] = []
         result = with_stages(model, [*found, Stage(block=block, rule=rule)], seed, **changes)
-        name = f"blocks.{block}.selector.score"
-
-        def collect(tensor: str, array: np.ndarray, name: str = name) -> None:
-            if tensor == name:
-                scores.append(array[:, result.config.prefix_tokens :].reshape(-1))
-
-        vit(result, images, collect)
+        seen: dict[str, list[np.ndarray]] = {}
+        for image in images:
+            vit(
+                result,
+                image[None],
+                lambda name, array, seen=seen: seen.setdefault(name, []).append(array),
+            )
+        scores = [
+            array[:, result.config.prefix_tokens :].reshape(-1)
+            for array in seen[f"blocks.{block}.selector.score"]
+        ]
         threshold = int(np.quantile(np.concatenate(scores), share))
         found.append(Stage(block=block, rule=rule, threshold=threshold))
     return with_stages(model, found, seed, **changes)
