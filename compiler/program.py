@@ -93,4 +93,6 @@ def transfer(region: Region, window: Window, offset: int, length: int = 0) -> di
         "words": length,
         "stride": stride,
         "rows": count,
+        "live": 0,
+        "first": 0,
     }
