@@ -61,8 +61,7 @@ def select_layer(model: Model, stage: Stage, lanes: int) -> Select:
         memory="moved",
         words=2 * words(shape.embed_dim, lanes),
         bits=16,
-        row=shape.prefix_tokens,
-        rows=shape.patches,
+        rows=shape.tokens,
         count=shape.embed_dim,
     )
     by_classifier = stage.rule == "selector"
@@ -76,6 +75,7 @@ def select_layer(model: Model, stage: Stage, lanes: int) -> Select:
             "scores": Scores.CLASSIFIER if by_classifier else Scores.CLS_ATTENTION,
             "package": Package[shape.package.upper()],
             "each": int(shape.packages == "each"),
+            "more": 0,
         },
         views=((f"{name}.tokens", part),),
     )
