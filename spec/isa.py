@@ -280,9 +280,14 @@ LOAD_TOKENS = data.StructLayout(
         "words": 8,
         "stride": 16,
         "rows": 12,
+        "live": 1,
+        "first": 12,
     }
 )
-"""`rows` rows of `words` token-memory words, contiguous in DRAM; row t at token + t * stride."""
+"""`rows` rows of `words` token-memory words, contiguous in DRAM; row t at token + t * stride.
+
+With `live`, row 0 is token `first`: only rows of live tokens, at most `rows`, and possibly none.
+"""
 
 LOAD_NORM = data.StructLayout({"offset": 32, "table": 16, "channels": 12})
 """WEIGHTS window -> LayerNorm table entries `table * lanes` on; `channels` a multiple of lanes."""
@@ -411,6 +416,7 @@ SELECT = data.StructLayout(
         "scores": Scores,
         "package": Package,
         "each": 1,
+        "more": 1,
     }
 )
 """Drops token rows: the live rows at source, `words` words each, `stride` apart, int16 channels.
@@ -422,7 +428,7 @@ Kept rows move up, in their order. Package rows, the last ones, are always kept 
 it there is at most one, and it is dropped. What is dropped makes, by `package`, one new row behind
 the kept ones, with weights of score >> weight_shift, 255 at most, or of 1. With `Package.NONE` the
 first row behind the prefix stays if no other does. The live-token register becomes the number of
-rows that are left.
+rows that are left; with `more` not yet, because a SELECT of other words of the same rows follows.
 """
 
 STORE_TOKENS = data.StructLayout(
@@ -433,6 +439,8 @@ STORE_TOKENS = data.StructLayout(
         "words": 8,
         "stride": 16,
         "rows": 12,
+        "live": 1,
+        "first": 12,
     }
 )
 """The reverse of LOAD_TOKENS, into a writable window."""

@@ -55,7 +55,9 @@ _TRANSFER = {
     "token": "token word of row 0",
     "words": "words of a row",
     "stride": "words from one row to the next",
-    "rows": "rows",
+    "rows": "rows, or with `live` most rows",
+    "live": "only rows of live tokens",
+    "first": "with `live`: the token of row 0",
 }
 _ROWS = "token rows: `count`, or live tokens minus `count` if `live`"
 
@@ -140,6 +142,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "scores": "where they come from",
         "package": "what becomes of the dropped rows",
         "each": "every selection has a package row of its own",
+        "more": "other words of the same rows follow: the live tokens do not change yet",
     },
     Opcode.STORE_TOKENS: _TRANSFER,
     Opcode.HALT: {},

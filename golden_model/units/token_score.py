@@ -34,7 +34,7 @@ def plan_sigmoid(x: ArrayLike) -> NDArray[np.int64]:
     x : int16 [...], in units of 2**-8
     result : [...], 0 .. 256, in units of 2**-8
 
-    Worst error over all inputs: 0.0206.
+    Worst error over all inputs: 0.0215.
     """
     x = np.asarray(x, dtype=np.int64)
     size = np.abs(x)
