@@ -39,6 +39,7 @@ class Schedule:
         signal: Iterable[Semaphore] = (),
         token_wait: Semaphore | None = None,
         token_signal: Semaphore | None = None,
+        row_limit: int = 0,
         views: Iterable[View] = (),
     ) -> None:
         """Append an instruction; its views become parts of their tensors."""
@@ -51,6 +52,7 @@ class Schedule:
                 signal=frozenset(signal),
                 token_wait=token_wait,
                 token_signal=token_signal,
+                row_limit=row_limit,
             )
         )
         self.names.append(name)

@@ -4,16 +4,20 @@ The machine makes these records; a simulation of the RTL reads the same ones fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
-from spec.image import Image, TensorMap, TensorPart
+from spec.assembler import decode
+from spec.image import Image, TensorPart
+from spec.isa import Opcode
 
-__all__ = ["Writes", "assemble_tensors"]
+__all__ = ["Writes", "assemble_tensors", "live_counts"]
+
+_LIVE, _SELECT, _NORMALIZE = (op.value for op in (Opcode.LIVE, Opcode.SELECT, Opcode.NORMALIZE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +79,54 @@ def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, ND
 
     Raises `GoldenError` when an instruction made other than the expected number of writes.
     """
-    return {name: _assemble(name, entry, writes) for name, entry in image.tensors.items()}
+    live = live_counts(image, writes)
+    return {
+        name: _assemble(image, name, live[0] - live[entry.stages], writes)
+        for name, entry in image.tensors.items()
+    }
 
 
-def _assemble(name: str, entry: TensorMap, writes: Mapping[int, Writes]) -> NDArray[Any]:
-    tensor = np.zeros(entry.shape, entry.dtype)
+def live_counts(image: Image, writes: Mapping[int, Writes]) -> tuple[int, ...]:
+    """Live tokens at the start, and behind each SELECT: as many as the LayerNorm behind it wrote.
+
+    SELECT itself does not write the rows that stay where they are.
+    """
+    counts: list[int] = []
+    selected = False
+    for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT, _NORMALIZE))).tolist():
+        fields = decode(image.program[pc].tobytes()).fields
+        if image.program[pc, 0] == _LIVE:
+            counts.append(fields["tokens"])
+        elif image.program[pc, 0] == _SELECT:
+            selected = True
+        elif selected:
+            selected = False
+            if pc not in writes:
+                raise GoldenError(f"instruction {pc} (NORMALIZE) wrote nothing")
+            lanes = writes[pc].token_data.shape[1]
+            rows = len(writes[pc].token_address) // -(-fields["channels"] // lanes)
+            counts.append(min(rows, counts[0]))
+    return tuple(counts)
+
+
+def _assemble(image: Image, name: str, dropped: int, writes: Mapping[int, Writes]) -> NDArray[Any]:
+    entry = image.tensors[name]
+    tensor = np.zeros(entry.shape_of(dropped), entry.dtype)
     planes = tensor.reshape((-1, *tensor.shape[-2:]) if tensor.ndim > 1 else (1, 1, -1))
+    _, height, width = planes.shape
     for part in entry.parts:
+        part = replace(
+            part,
+            rows=min(part.rows, height - part.row),
+            count=min(part.count, width - part.channel),
+            skip=part.skip + part.group * height,
+        )
+        if part.rows <= 0:
+            continue
+        if part.memory == "moved":
+            if part.pc in writes:
+                _move(image, part, writes[part.pc], planes[0])
+            continue
         rows = _rows(name, part, writes)
         planes[
             max(part.plane, 0),
@@ -95,10 +140,24 @@ def _rows(name: str, part: TensorPart, writes: Mapping[int, Writes]) -> NDArray[
     if part.pc not in writes:
         raise GoldenError(f"{name}: instruction {part.pc} wrote nothing")
     values = writes[part.pc].values(part.memory, part.bits)
-    needed = (part.skip + part.rows) * part.words
+    words = part.words
+    if part.memory in ("score", "prob"):
+        words = -(-part.count // values.shape[1])
+    needed = (part.skip + part.rows) * words
     if len(values) < needed:
         raise GoldenError(
             f"{name}: instruction {part.pc} made {len(values)} writes into {part.memory} memory, "
             f"needs {needed}"
         )
     return values[:needed].reshape(part.skip + part.rows, -1)
+
+
+def _move(image: Image, part: TensorPart, writes: Writes, tensor: NDArray[Any]) -> None:
+    """Put the words that a SELECT wrote over the rows as they were before it."""
+    f = decode(image.program[part.pc].tobytes()).fields
+    row, word = np.divmod(writes.token_address - f["source"], f["stride"])
+    values = writes.values("token", part.bits)
+    size = values.shape[1]
+    for at in np.flatnonzero((row >= 0) & (row < len(tensor)) & (word < part.words)):
+        channels = tensor[row[at], word[at] * size : (word[at] + 1) * size]
+        channels[:] = values[at, : len(channels)]

@@ -1,11 +1,12 @@
 """The machine between the bus channels and the host registers: everything a run resets."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
+from rtl_gen.core_events import connect_events
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -23,10 +24,11 @@ from rtl_gen.sequencer.instruction_queue import InstructionQueue
 from rtl_gen.sequencer.semaphores import Semaphores
 from rtl_gen.sequencer.stall_monitor import StallMonitor
 from rtl_gen.sequencer.vector_issue import VectorIssue
+from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import Config
 from spec.isa import Queue, Window
-from spec.registers import STALLS, Error
+from spec.registers import Error
 
 __all__ = ["FETCH", "LOAD", "Core"]
 
@@ -36,8 +38,8 @@ FETCH, LOAD = 0, 1
 # Clients of token memory, in order of priority: what holds up the array comes first. Of the first
 # ones there is one in each head group.
 _GROUP_READERS = ("residual", "partial")
-_OPERAND, _NORM, _STORE = range(3)
-_NORMALIZED, _LOADED = range(2)
+_OPERAND, _NORM, _STORE, _SELECT = range(4)
+_NORMALIZED, _LOADED, _SELECTED = range(3)
 
 
 class Core(wiring.Component):
@@ -61,6 +63,7 @@ class Core(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.selects = config.token_selector
         bus_bits = config.bus_bits
         events = events_layout(
             banks=config.banks,
@@ -98,7 +101,7 @@ class Core(wiring.Component):
         self._connect_control(m)
         self._connect_data(m)
         self._connect_errors(m)
-        self._connect_events(m)
+        connect_events(m, self)
         return m
 
     def _build(self, m: Module) -> None:
@@ -111,18 +114,24 @@ class Core(wiring.Component):
             max_tokens=c.max_tokens,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            token_selector=c.token_selector,
+            cls_scores=c.cls_scores,
         )
+        selector = {"token_selector": c.token_selector}
         self.queues = {}
         for queue in Queue:
             self.queues[queue] = InstructionQueue(depth=c.queue_depth)
             m.submodules[f"{queue.name.lower()}_queue"] = self.queues[queue]
-        m.submodules.semaphores = self.semaphores = Semaphores(takers=2, givers=5)
-        m.submodules.vector_issue = self.vector_issue = VectorIssue()
+        m.submodules.semaphores = self.semaphores = Semaphores(
+            takers=2, givers=6 if c.token_selector else 5
+        )
+        m.submodules.vector_issue = self.vector_issue = VectorIssue(**selector)
         m.submodules.controller = self.controller = ArrayController(
             **sizes,
             prob_words=c.prob_words,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
         m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
@@ -137,13 +146,22 @@ class Core(wiring.Component):
             prob_words=c.prob_words,
             register_operands=c.register_operands,
             logic_multipliers=logic,
+            cls_scores=c.cls_scores,
         )
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(_GROUP_READERS) * c.head_groups + 3,
-            writers=c.head_groups + 2,
+            readers=len(_GROUP_READERS) * c.head_groups + 3 + c.token_selector,
+            writers=c.head_groups + 2 + c.token_selector,
         )
+        if c.token_selector:
+            m.submodules.select_tokens = self.select_tokens = SelectTokens(
+                lanes=c.lanes,
+                norm_lanes=c.norm_lanes,
+                max_tokens=c.max_tokens,
+                cls_scores=c.cls_scores,
+                logic_multipliers=logic,
+            )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
             words=c.norm_tables * c.lanes // c.norm_lanes, entries=c.norm_lanes
         )
@@ -163,9 +181,10 @@ class Core(wiring.Component):
             column_tables=c.column_tables,
             norm_tables=c.norm_tables,
             head_groups=c.head_groups,
+            **selector,
         )
         m.submodules.storer = self.storer = Storer(
-            lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words
+            lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words, **selector
         )
 
     def _connect_control(self, m: Module) -> None:
@@ -198,7 +217,10 @@ class Core(wiring.Component):
         connect(m, self.vector_issue.command, self.layer_norm.command)
         connect(m, self.controller.take_token, semaphores.take_token[0])
         connect(m, self.layer_norm.take_token, semaphores.take_token[1])
-        givers = (self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue)
+        givers = [self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue]
+        if self.selects:
+            givers.append(self.controller)
+            self._connect_selector(m)
         for index, giver in enumerate(givers):
             m.d.comb += semaphores.give[index].eq(giver.give)
             if hasattr(giver, "give_token"):
@@ -211,6 +233,7 @@ class Core(wiring.Component):
             self.head_groups.idle,
             self.layer_norm.idle,
             self.storer.idle,
+            *((self.select_tokens.idle,) if self.selects else ()),
         ).all()
         m.d.comb += [
             self.finished.eq(self.running & dispatcher.halted & queues_empty & executors_idle),
@@ -222,6 +245,28 @@ class Core(wiring.Component):
 
         with m.If(self.storer.instruction.valid & self.storer.instruction.ready):
             m.d.sync += self.store_pc.eq(self.storer.instruction.p.pc)
+
+    def _connect_selector(self, m: Module) -> None:
+        """SELECT from the vector queue's head, and the numbers of rows back to it."""
+        selector, issue = self.select_tokens, self.vector_issue
+        connect(m, issue.select, selector.command)
+        m.d.comb += [
+            issue.selected.eq(selector.done),
+            issue.new_live.eq(selector.live),
+            issue.new_packages.eq(selector.packages),
+            issue.norm_idle.eq(self.layer_norm.idle),
+            self.controller.at_rest.eq(self.head_groups.idle),
+            self.loader.live.eq(issue.live),
+            self.storer.live.eq(issue.live),
+        ]
+        if self._config.cls_scores:
+            groups = self.head_groups
+            m.d.comb += [
+                groups.collect_enable.eq(selector.collected_enable),
+                groups.collect_token.eq(selector.collected_token),
+                selector.collected_score.eq(groups.collected),
+                selector.collecting.eq(groups.collecting),
+            ]
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
@@ -260,6 +305,9 @@ class Core(wiring.Component):
             connect(m, groups.token_write[group], tokens.write[group])
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
+        if self.selects:
+            connect(m, self.select_tokens.read, readers[_SELECT])
+            connect(m, self.select_tokens.write, writers[_SELECTED])
         connect(m, self.loader.row_write, groups.row_load)
         connect(m, self.loader.column_write, groups.column_load)
         connect(m, self.layer_norm.table, self.norm_tables.read)
@@ -296,7 +344,7 @@ class Core(wiring.Component):
             (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
             *((tokens.read_error[n], token, groups.pc[n % count]) for n in range(reads)),
             (tokens.read_error[reads + _NORM], token, norm_pc),
-            *(writer(number) for number in range(count + 2)),
+            *(writer(number) for number in range(len(tokens.write))),
             *(
                 (errors[name].valid, errors[name].code, errors[name].pc)
                 for name in ERRORS
@@ -306,6 +354,8 @@ class Core(wiring.Component):
             (self.norm_tables.read_error, table, norm_pc),
             (self.semaphores.overflow, Error.SEMAPHORE, self.controller.pc),
         ]
+        if self.selects:
+            found.append((tokens.read_error[reads + _SELECT], token, self.select_tokens.pc))
         units = [
             self.fetcher.error,
             self.dispatcher.error,
@@ -315,6 +365,7 @@ class Core(wiring.Component):
             self.layer_norm.error,
             self.loader.error,
             self.storer.error,
+            *((self.select_tokens.error,) if self.selects else ()),
         ]
         m.submodules.errors = first = ErrorCollector(sources=len(found) + len(units))
         for index, (valid, code, pc) in enumerate(found):
@@ -323,64 +374,3 @@ class Core(wiring.Component):
         for index, unit in enumerate(units, start=len(found)):
             m.d.comb += first.i[index].eq(unit)
         m.d.comb += self.error.eq(first.o)
-
-    def _connect_events(self, m: Module) -> None:
-        """Counters, stall causes and the sign of life that the watchdog wants."""
-        controller, head = self.controller, self.queues[Queue.ARRAY]
-        monitor, events = self.stall_monitor, self.events
-        state = monitor.state
-        m.d.comb += [
-            monitor.running.eq(self.running),
-            state.fired.eq(controller.fired),
-            state.blocked_scores.eq(self.head_groups.blocked_scores),
-            state.blocked_accumulators.eq(self.head_groups.blocked_accumulators),
-            state.wait_credits.eq(Mux(controller.active, 0, head.wait & ~self.semaphores.nonzero)),
-            state.queue_empty.eq(head.empty),
-            state.queue_head.eq(head.head),
-            state.queue_ready.eq(head.issued.valid),
-            state.halted.eq(self.dispatcher.halted),
-        ]
-        for name in (
-            "active",
-            "wait_epilogue",
-            "wait_softmax",
-            "wait_token",
-            "wait_token_index",
-            "wait_port",
-            "wait_operand",
-            "wait_rows",
-        ):
-            m.d.comb += state[name].eq(getattr(controller, name))
-
-        loader, storer = self.loader, self.storer
-        written = Signal()
-        m.d.comb += [
-            events.cycles.eq(self.running),
-            events.array_busy_cycles.eq(self.running & controller.fired),
-            events.macs_done.eq(controller.macs),
-            events.row_words_read.eq(self.head_groups.rows_read),
-            events.dram_program_bytes.eq(self.fetcher.program_bytes),
-            events.dram_weights_bytes.eq(loader.weights_bytes),
-            events.dram_input_bytes.eq(loader.input_bytes),
-            events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
-            events.dram_result_bytes.eq(storer.result_bytes),
-            events.residual_saturations.eq(self.head_groups.residual_saturations),
-            events.logit_saturations.eq(self.head_groups.logit_saturations),
-            events.instructions.eq(
-                self.dispatcher.instruction.valid & self.dispatcher.instruction.ready
-            ),
-            written.eq(
-                Cat(self.trace_token.valid, self.trace_row.valid, self.trace_prob.valid).any()
-            ),
-            self.progress.eq(
-                controller.fired
-                | written
-                | (events.dram_program_bytes != 0)
-                | (events.dram_weights_bytes != 0)
-                | (events.dram_input_bytes != 0)
-                | (events.dram_scratch_bytes != 0)
-                | (events.dram_result_bytes != 0)
-            ),
-        ]
-        for index, cause in enumerate(STALLS):
-            m.d.comb += events[f"stall_{cause}_cycles"].eq(monitor.stalls[index])

@@ -1,9 +1,14 @@
 """Seeded random models with the outliers that trained large models have."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
+from golden_model import vit
 from quantize import FloatModel, quantize_model
-from spec.model_file import Model, ModelConfig, float_shapes
+from spec.model_file import Model, ModelConfig, Stage, float_shapes, tensor_table
 
 SMALL = ModelConfig(
     image_size=12,
@@ -91,3 +96,64 @@ def random_model(
 ) -> Model:
     """A random model, quantised over random images."""
     return quantize_model(random_float(config, seed, outliers), random_images(config, images, seed))
+
+
+def with_stages(model: Model, stages: Sequence[Stage], seed: int = 0, **changes: Any) -> Model:
+    """A dense model with selections of random scores: about half of the tokens go.
+
+    changes : other fields of `ModelConfig`
+    """
+    rng = np.random.default_rng(seed)
+    config = replace(model.config, stages=tuple(stages), **changes)
+    tensors = dict(model.tensors)
+    for name, (dtype, shape) in tensor_table(config).items():
+        if name in tensors:
+            continue
+        kind = name.rpartition(".")[2]
+        if dtype == "float16":
+            value = rng.normal(0, 0.3, shape)
+        elif kind == "weight":
+            value = rng.integers(-60, 61, shape)
+        elif kind == "bias":
+            value = rng.integers(-2000, 2001, shape)
+        elif ".mean." in name:
+            value = np.full(shape, 1 << 15 if kind == "mult" else 15)
+        elif kind == "mult":
+            value = rng.integers(1 << 15, 1 << 16, shape)
+        elif kind == "zero_point":
+            value = rng.integers(-110, -90, shape)
+        else:
+            value = np.full(shape, 22 if ".act." in name else 18)
+        tensors[name] = value.astype(dtype)
+    return replace(model, config=config, tensors=tensors)
+
+
+def pruned(
+    model: Model,
+    stages: Sequence[tuple[int, str]],
+    share: float = 0.5,
+    seed: int = 0,
+    **changes: Any,
+) -> Model:
+    """A dense model with selections that drop about a share of the tokens each.
+
+    stages : encoder block and rule of each
+    changes : other fields of `ModelConfig`
+    """
+    images, found = random_images(model.config, 3, seed), []
+    for block, rule in stages:
+        result = with_stages(model, [*found, Stage(block=block, rule=rule)], seed, **changes)
+        seen: dict[str, list[np.ndarray]] = {}
+        for image in images:
+            vit(
+                result,
+                image[None],
+                lambda name, array, seen=seen: seen.setdefault(name, []).append(array),
+            )
+        scores = [
+            array[:, result.config.prefix_tokens :].reshape(-1)
+            for array in seen[f"blocks.{block}.selector.score"]
+        ]
+        threshold = max(int(np.quantile(np.concatenate(scores), share)), int(share > 0))
+        found.append(Stage(block=block, rule=rule, threshold=threshold))
+    return with_stages(model, found, seed, **changes)
