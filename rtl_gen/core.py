@@ -146,6 +146,7 @@ class Core(wiring.Component):
             prob_words=c.prob_words,
             register_operands=c.register_operands,
             logic_multipliers=logic,
+            cls_scores=c.cls_scores,
         )
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
@@ -158,6 +159,7 @@ class Core(wiring.Component):
                 lanes=c.lanes,
                 norm_lanes=c.norm_lanes,
                 max_tokens=c.max_tokens,
+                cls_scores=c.cls_scores,
                 logic_multipliers=logic,
             )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
@@ -256,6 +258,14 @@ class Core(wiring.Component):
             self.controller.at_rest.eq(self.head_groups.idle),
             self.loader.live.eq(issue.live),
         ]
+        if self._config.cls_scores:
+            groups = self.head_groups
+            m.d.comb += [
+                groups.collect_enable.eq(selector.collected_enable),
+                groups.collect_token.eq(selector.collected_token),
+                selector.collected_score.eq(groups.collected),
+                selector.collecting.eq(groups.collecting),
+            ]
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""

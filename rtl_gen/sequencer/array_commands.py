@@ -57,4 +57,5 @@ def fill_commands(
         softmax.score_shift.eq(attention.score_shift),
         softmax.output_multiplier.eq(attention.output_multiplier),
         softmax.output_shift.eq(attention.output_shift),
+        softmax.scores.eq(attention.scores),
     ]
