@@ -116,7 +116,7 @@ def in_groups(op, rows, config):
             f["offset"] += group * config.lanes * (8 + f["depth"])
         elif op.opcode == Opcode.FULLY_CONNECTED:
             behind = group * rows * PARTIAL_WORDS
-            f["partial"] += behind
+            f["partial"] += group * PARTIAL_WORDS if f["broadcast"] else behind
             if f["destination"] == Destination.PARTIAL:
                 f["target"] += behind
             elif f["destination"] != Destination.ROWS:
