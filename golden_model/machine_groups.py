@@ -55,7 +55,7 @@ def _fields_of(memory: Memories, instruction: Instruction, group: int) -> Fields
         f["offset"] += group * config.lanes * (REQUANTIZE.entry_bytes + f["depth"])
     elif instruction.opcode == Opcode.FULLY_CONNECTED:
         sums = group * PARTIAL_WORDS * resolve_rows(f["rows"], memory.live)
-        f["partial"] += sums
+        f["partial"] += group * PARTIAL_WORDS if f["broadcast"] else sums
         if f["destination"] == Destination.PARTIAL:
             f["target"] += sums
         elif f["destination"] != Destination.ROWS:

@@ -325,7 +325,7 @@ weight rows at `row`, requantized by column table `table`, to target + t * targe
 A layer with more inputs than fit takes several instructions: all but the last have
 `Destination.PARTIAL`, all but the first `accumulate`: row t adds the sums at partial + t *
 `PARTIAL_WORDS` to its own. They are read after all earlier instructions' writes. Its own sums go
-to the same rows or elsewhere. With `broadcast`, every row adds the sums of row 0.
+to the same rows or elsewhere. With `broadcast`, every row adds the sums of row 0, the only one.
 
 With several head groups, lane l of group g is column g * lanes + l: up to head_groups column blocks
 side by side, as many as `columns` reaches into. Group g has its own weights and table at `row` and

@@ -28,11 +28,11 @@ def selecting(model, *rules):
     return with_stages(model, [Stage(block=n, rule=rule) for n, rule in enumerate(rules, start=1)])
 
 
-def tiled(rule, case="one slot of everything"):
+def tiled(rule, case="one slot of everything", **more):
     """A model in three tiles of tokens, and its machine."""
     shape, changes, *_ = CASES[case]
     model = tiled_model(shape)
-    return selecting(model, *[rule] * (model.config.depth - 1)), machine_of(changes)
+    return selecting(model, *[rule] * (model.config.depth - 1)), machine_of({**changes, **more})
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -71,7 +71,7 @@ def test_programs_in_tiles_are_in_order_for_any_number_of_tokens(rule):
     ],
 )
 def test_every_credit_is_needed(semaphore, rule):
-    model, config = tiled(rule, "three tiles")
+    model, config = tiled(rule, "three tiles", column_tables=64)
     program = [
         dataclasses.replace(
             op,
