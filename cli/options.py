@@ -24,6 +24,7 @@ __all__ = [
     "DATASETS",
     "EXTRAS",
     "PICTURES",
+    "PRESET_HELP",
     "DatasetOption",
     "DramOption",
     "JsonOption",
@@ -81,9 +82,11 @@ ModelOption = Annotated[
         "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks).",
     ),
 ]
-PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", help=f"The machine: {', '.join(PRESETS)}.")
-]
+PRESET_HELP = (
+    f"{', '.join(PRESETS)}, or one of them with other parameters of spec/config.py: "
+    "asic512,bus_bits=256,token_selector=off"
+)
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help=f"The machine: {PRESET_HELP}.")]
 DramOption = Annotated[
     str,
     typer.Option(
