@@ -34,6 +34,7 @@ __all__ = [
     "SplitOption",
     "check_simulator",
     "install_command",
+    "live_counts",
     "load_dataset",
     "load_model",
     "load_shape",
@@ -149,6 +150,25 @@ def load_shape(name: str) -> "ModelConfig":
         if is_named(name):
             return named_shape(name)
     return load_model(name).config
+
+
+def live_counts(name: str, shape: "ModelConfig", text: str | None) -> list[int] | None:
+    """The tokens behind each stage, from `--live` or from the model's name; None: all."""
+    if text is None:
+        if Path(name).exists() or not shape.stages:
+            return None
+        from quantize.named import is_named, named_counts
+
+        return list(named_counts(name)) if is_named(name) else None
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"--live must be numbers of tokens, as 139,78,43, not '{text}'")
+    counts = [int(word) for word in words]
+    if len(counts) != len(shape.stages):
+        raise UsageError(
+            f"--live: {name} has {len(shape.stages)} stages, not {len(counts)} numbers of tokens"
+        )
+    return counts
 
 
 def load_dataset(name: str, split: str, config: "ModelConfig", pictures: int = 16) -> "Labelled":
