@@ -126,10 +126,10 @@ LATENCY = _object(
         "wall_s": _NUMBER,
     }
 )
-"""`sievit latency`: for each share `keep` of the patches, `tokens` in an encoder block and its cycles.
+"""`sievit latency`: an encoder block's cycles when a share `keep` of the patches is left.
 
-`block_cycles` has a selector in front, which scores all tokens and takes `selector_cycles` of them;
-`block_cycles_dense` has none. `fixed_cycles` are those of embedding and head. A dense model takes
+`tokens` are those of the block. `block_cycles` has a selector in front, which scores all tokens and
+takes `selector_cycles` of them; `block_cycles_dense` has none. `fixed_cycles` are those of embedding and head. A dense model takes
 fixed_cycles + depth x block_cycles_dense.
 """
 
