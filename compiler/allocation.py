@@ -191,9 +191,10 @@ def _ring_uses(
     for step in order:
         layer = step.layer
         if isinstance(layer, Linear):
-            beside = not shared or layer.role in (*ATTENTION_INPUTS, Role.POOL)
+            beside = not shared or layer.role in (*ATTENTION_INPUTS, Role.POOL, Role.GLOBAL)
             first = kv_words if beside else 0
-            count = step.tile.count if step.tile else 1 if layer.role == Role.HEAD else tokens
+            single = layer.role in (Role.HEAD, Role.SUMS)
+            count = step.tile.count if step.tile else 1 if single else tokens
             table_bytes = config.lanes * REQUANTIZE.entry_bytes
             for block in layer.blocks:
                 size = words(block.depth, config.banks)

@@ -44,17 +44,36 @@ In tiles of tokens (`tiling` has the order, `token_regions` the places):
 - Patches: TOKENS_READY and the position embedding before it, row by row; a tile's buffer is loaded
   again when TOKENS_FREE says that the whole layer has used it.
 
+With selections (`selector` has their layers):
+
+- The selector's LayerNorm takes RESIDUAL_READY as norm1 would, and gives NORMALIZED to attn1; local
+  and global read the same rows, in order behind it. ARRAY_DONE: attn1, score1 and score2, row by
+  row, to attn2, score2 and keep; each word of global to its mean, and the last mean to the first
+  sums of score1. All of local has retired by then.
+- keep gives one RESIDUAL_READY to SELECT: all that it reads, and every earlier instruction of the
+  array, is over then. If the attention of CLS makes the scores, fc2 gives it, for all rows at once.
+- SELECT begins when the LayerNorm before it is over, and norm1 when SELECT is: the vector queue
+  does one at a time around it. So norm1 takes no RESIDUAL_READY.
+- LIVE_READY goes from SELECT to the first Q, the first instruction of the array behind it. All that
+  follow in the array and in the vector queue find the new number of live tokens.
+- In tiles: LIVE_KNOWN goes from SELECT to the first load behind it that depends on that number. A
+  tile may have no rows; it takes and gives its whole credits, and none by row. So from the first
+  selection on fc2 of the last tile gives one RESIDUAL_READY, and the LayerNorm that follows takes
+  it for all rows.
+
 No credit is left over at HALT; `verification` counts them. `tests/compiler/ordering.py` proves the
 order of every access from the credits alone.
 """
 
 from compiler.layers import Linear, Role
-from compiler.tiling import Tile, Tiling
+from compiler.tiling import Step, Tile, Tiling
 from spec.isa import Semaphore
 
 __all__ = ["first_takes", "last_gives"]
 
 S = Semaphore
+FOLLOWERS = (Role.PROJ, Role.FC2, Role.ATTEND2, Role.SCORE2, Role.KEEP)
+"""Layers that take what an earlier one of the array makes, row by row."""
 
 
 def first_takes(layer: Linear, tile: Tile | None) -> tuple[set[Semaphore], Semaphore | None]:
@@ -67,26 +86,35 @@ def first_takes(layer: Linear, tile: Tile | None) -> tuple[set[Semaphore], Semap
         return set() if tile.number else {S.ARRAY_DONE}, None
     if layer.role == Role.HEAD and not layer.first_reader:
         return {S.ARRAY_DONE if layer.source == "pool" else S.NORMALIZED}, None
+    if layer.role == Role.SUMS:
+        return {S.ARRAY_DONE} if layer.first_reader else set(), None
     if layer.first_reader:
-        return set(), S.NORMALIZED
-    return set(), S.ARRAY_DONE if layer.role in (Role.PROJ, Role.FC2) else None
+        return {S.LIVE_READY} if layer.behind_select else set(), S.NORMALIZED
+    return set(), S.ARRAY_DONE if layer.role in FOLLOWERS else None
 
 
-def last_gives(layer: Linear, tile: Tile | None, tiling: Tiling) -> tuple[Semaphore | None, bool]:
+def last_gives(layer: Linear, step: Step, tiling: Tiling) -> tuple[Semaphore | None, bool]:
     """What a layer's last block gives, and whether it does so for each row."""
+    tile = step.tile
     final = tile is None or tile.final
+    if layer.role == Role.FC2 and step.once:
+        return S.RESIDUAL_READY if final else None, False
     if layer.role == Role.FC2 and tile and not layer.last_writer and tiling.proj_whole:
         next_to_last = tile.number == len(tiling.tokens) - 2
         return S.RESIDUAL_READY if final or next_to_last else None, final
     match layer.role:
         case Role.PATCH:
             return S.RESIDUAL_READY if final else None, False
-        case Role.VALUE | Role.POOL:
+        case Role.VALUE | Role.POOL | Role.GLOBAL:
             return S.ARRAY_DONE, False
         case Role.PROJ:
             return S.RESIDUAL_READY, True
-        case Role.FC1:
+        case Role.FC1 | Role.ATTEND1 | Role.SCORE2:
             return S.ARRAY_DONE, True
+        case Role.SCORE1:
+            return S.ARRAY_DONE if layer.last_word else None, True
+        case Role.KEEP:
+            return S.RESIDUAL_READY, False
         case Role.FC2:
             return S.RESIDUAL_READY if final else None, final and not layer.last_writer
         case Role.HEAD:

@@ -14,6 +14,7 @@ from spec.model_file import Model
 
 __all__ = [
     "ATTENTION_INPUTS",
+    "SELECTOR",
     "Attention",
     "Block",
     "Head",
@@ -23,6 +24,7 @@ __all__ = [
     "Mean",
     "Norm",
     "Role",
+    "Select",
     "View",
 ]
 
@@ -43,10 +45,32 @@ class Role(Enum):
     POOL = "pool"
     """Copies one word of the normalised patches into row memory."""
     HEAD = "head"
+    ATTEND1 = "attend1"
+    """Of a token selector from here on: hidden channels of the heads' attention."""
+    ATTEND2 = "attend2"
+    LOCAL = "local"
+    GLOBAL = "global"
+    """Goes to row memory, where an attention takes its mean."""
+    SUMS = "sums"
+    """What the mean adds to every row of score1."""
+    SCORE1 = "score1"
+    SCORE2 = "score2"
+    KEEP = "keep"
 
 
 ATTENTION_INPUTS = (Role.QUERY, Role.KEY, Role.VALUE)
 """Layers that work while keys and values are in row memory."""
+SELECTOR = (
+    Role.ATTEND1,
+    Role.ATTEND2,
+    Role.LOCAL,
+    Role.GLOBAL,
+    Role.SUMS,
+    Role.SCORE1,
+    Role.SCORE2,
+    Role.KEEP,
+)
+"""Layers of a token selector. But for the first, a column block takes some heads' inputs only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +129,10 @@ class Linear:
     """The last V of its encoder block: nothing behind it reads norm1's rows."""
     last_writer: bool = False
     """The last layer that writes the residual stream."""
+    last_word: bool = True
+    """No other layer of the same role follows for further column blocks."""
+    behind_select: bool = False
+    """The first layer of the array behind a selection."""
 
     @property
     def depth(self) -> int:
@@ -129,6 +157,8 @@ class Head:
     output_multiplier: int
     output_shift: int
     views: tuple[View, ...]
+    scores: ScoreUse = ScoreUse.NONE
+    """What becomes of the attention of CLS."""
     beside: tuple["Head", ...] = ()
     """One head in each further head group; `views` of the first has theirs too."""
 
@@ -140,7 +170,7 @@ class Head:
             "first_lane": self.first_lane,
             **scales,
             "further_groups": len(self.beside),
-            "scores": ScoreUse.NONE,
+            "scores": self.scores,
         }
 
     @property
@@ -163,7 +193,7 @@ class Attention:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """The mean of the patches in one word of channels: attention without scores.
+    """The mean of the rows behind the prefix in one word of channels: attention without scores.
 
     Its keys and values are what the pool layer before it wrote, its query is any row: with a score
     multiplier of 0 all logits are 0, and all probabilities 255.
@@ -177,6 +207,7 @@ class Mean:
     last: bool
     """The last word."""
     views: tuple[View, ...]
+    target: str = "pool"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +224,21 @@ class Norm:
     shift: NDArray[np.int64]
     epsilon: int
     views: tuple[View, ...]
+    behind_select: bool = False
+    """Its rows are what a selection left."""
 
 
-Layer = Linear | Attention | Mean | Norm
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """A selection of tokens."""
+
+    name: str
+    fields: dict[str, Any]
+    """Of its SELECT, but for places."""
+    views: tuple[View, ...]
+
+
+Layer = Linear | Attention | Mean | Norm | Select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +268,8 @@ class Lowered:
                 lines.append(f"{layer.name:<24} attention, {heads} heads")
             elif isinstance(layer, Mean):
                 lines.append(f"{layer.name:<24} mean of patches, word {layer.word}")
+            elif isinstance(layer, Select):
+                lines.append(f"{layer.name:<24} selection by {layer.fields['scores'].name}")
             else:
                 lines.append(f"{layer.name:<24} norm{', head rows' if layer.for_head else ''}")
         return "\n".join(lines)

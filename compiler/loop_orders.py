@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from compiler.allocation import Allocation
-from compiler.layers import ATTENTION_INPUTS, Linear, Lowered, Role
+from compiler.layers import ATTENTION_INPUTS, SELECTOR, Linear, Lowered, Role
 from compiler.packing import words
 from spec.formats import REQUANTIZE
 from spec.isa import PARTIAL_WORDS, Destination
@@ -68,7 +68,7 @@ def _orders(lowered: Lowered, allocation: Allocation) -> Iterator[LoopOrder]:
     seen = set()
     for step in allocation.steps:
         layer = step.layer
-        if isinstance(layer, Linear) and layer.role not in seen:
+        if isinstance(layer, Linear) and layer.role not in (*seen, *SELECTOR):
             seen.add(layer.role)
             yield from _of_layer(lowered, allocation, layer)
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm, Role, View
 from compiler.packing import HeadPacking, words
 from compiler.pooling import mean_layers
+from compiler.selector import check_stages, select_layer, selector_layers
 from spec.config import Config
 from spec.image import TensorPart
-from spec.isa import Activation, Destination
+from spec.isa import Activation, Destination, ScoreUse
 from spec.model_file import Model
 
 __all__ = ["lower"]
@@ -20,6 +21,7 @@ def lower(model: Model, config: Config) -> Lowered:
     """Split every layer into column blocks and bring heads into the hardware's packing."""
     shape = model.config
     lanes = config.lanes
+    check_stages(model, config)
     packing = HeadPacking(
         lanes=lanes,
         heads=shape.heads,
@@ -33,13 +35,22 @@ def lower(model: Model, config: Config) -> Lowered:
     layers: list[Layer] = [
         source.linear("patch_embed", Role.PATCH, "patches", "residual", Destination.RESIDUAL)
     ]
+    stages = {stage.block: stage for stage in shape.stages}
     for n in range(shape.depth):
         block = f"blocks.{n}"
-        layers.append(source.norm(f"{block}.norm1"))
-        layers += source.attention(f"{block}.attn")
+        norm = source.norm(f"{block}.norm1")
+        if n in stages:
+            if stages[n].rule == "selector":
+                layers += selector_layers(model, norm, n, lanes)
+            layers.append(select_layer(model, stages[n], lanes))
+            norm = replace(norm, behind_select=True)
+        layers.append(norm)
+        scored = n + 1 in stages and stages[n + 1].rule == "cls_attention"
+        layers += source.attention(f"{block}.attn", scored, behind_select=n in stages)
         layers.append(source.proj(f"{block}.attn.proj"))
         layers.append(source.norm(f"{block}.norm2"))
-        layers += source.mlp(f"{block}.mlp", last=n == shape.depth - 1)
+        stays = f"blocks.{n + 1}.selector.tokens" if n + 1 in stages else ""
+        layers += source.mlp(f"{block}.mlp", last=n == shape.depth - 1, stays=stays)
     layers.append(source.norm("norm", for_head=True))
     layers += source.head_layers()
     part = TensorPart(
@@ -191,8 +202,11 @@ class _Lowering:
             views=((name, part),),
         )
 
-    def attention(self, name: str) -> list[Layer]:
-        """Q, K, V and the heads, group by group (round by round)."""
+    def attention(self, name: str, scored: bool, behind_select: bool) -> list[Layer]:
+        """Q, K, V and the heads, group by group (round by round).
+
+        scored : the heads' attention of CLS makes the scores of a selection
+        """
         layers: list[Layer] = []
         for groups in self.packing.rounds:
             for index, (role, target) in enumerate(
@@ -211,16 +225,22 @@ class _Lowering:
                             for word in range(self.packing.head_words)
                         ),
                         first_reader=role == Role.QUERY and groups[0] == 0,
+                        behind_select=behind_select and role == Role.QUERY and groups[0] == 0,
                         last_value=role == Role.VALUE and groups[-1] == self.packing.groups - 1,
                     )
                 )
+            heads = [
+                self.heads_beside(name, groups, number)
+                for number in range(len(self.packing.heads_of(groups[0])))
+            ]
+            if scored:
+                heads = [replace(head, scores=ScoreUse.ADD) for head in heads]
+                if groups[0] == 0:
+                    heads[0] = replace(heads[0], scores=ScoreUse.SET)
             layers.append(
                 Attention(
                     name=name,
-                    heads=tuple(
-                        self.heads_beside(name, groups, number)
-                        for number in range(len(self.packing.heads_of(groups[0])))
-                    ),
+                    heads=tuple(heads),
                     last_group=groups[-1] == self.packing.groups - 1,
                 )
             )
@@ -238,7 +258,7 @@ class _Lowering:
                     pc=0,
                     memory="row" if index else "token",
                     words=1 if index else len(groups),
-                    skip=number * tokens if index else 0,
+                    group=number if index else 0,
                     rows=tokens,
                     lane=packing.first_lane(head) + (0 if index else number * self.lanes),
                     channel=head * self.shape.head_dim + start,
@@ -271,7 +291,7 @@ class _Lowering:
                 memory=memory,
                 words=words(tokens, self.banks),
                 bits=bits,
-                skip=place * tokens,
+                group=place,
                 rows=tokens,
                 plane=head,
                 count=tokens,
@@ -313,8 +333,11 @@ class _Lowering:
             ),
         )
 
-    def mlp(self, name: str, last: bool) -> list[Layer]:
-        """fc1 with the activation in its epilogue, and fc2."""
+    def mlp(self, name: str, last: bool, stays: str) -> list[Layer]:
+        """fc1 with the activation in its epilogue, and fc2.
+
+        stays : the tensor that a selection makes of fc2's; it leaves the prefix as it is
+        """
         activation = Activation[self.shape.activation.upper()]
         is_gelu = activation == Activation.GELU
         multiplier, shift, zero_point = (
@@ -333,13 +356,21 @@ class _Lowering:
             activation_zero_point=zero_point if is_gelu else 0,
             first_reader=True,
         )
+        blocks = self.blocks(f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True)
+        prefix = self.shape.prefix_tokens
+        if stays and prefix:
+            blocks = tuple(
+                replace(block, views=(*block.views, (stays, replace(part, rows=prefix))))
+                for block in blocks
+                for _, part in block.views
+            )
         fc2 = Linear(
             name=f"{name}.fc2",
             role=Role.FC2,
             source="hidden",
             target="residual",
             destination=Destination.RESIDUAL,
-            blocks=self.blocks(f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True),
+            blocks=blocks,
             zero_point=zero_point,
             last_writer=last,
         )

@@ -78,7 +78,7 @@ def finish(
         config_name=config.name,
         config_digest=config.digest(),
         model_digest=model_digest(model),
-        model=asdict(shape),
+        model=json.loads(json.dumps(asdict(shape))),
         input=InputGeometry(
             rows=shape.patches,
             columns=shape.patch_dim,
@@ -89,8 +89,14 @@ def finish(
         ),
         scratch_bytes=allocation.scratch_bytes,
         tensors={
-            name: TensorMap(shape=size, dtype=dtype, parts=tuple(program.parts[name]))
-            for name, (size, dtype) in intermediate_tensors(shape).items()
+            name: TensorMap(
+                shape=entry.shape,
+                dtype=entry.dtype,
+                parts=tuple(program.parts[name]),
+                stages=entry.stages,
+                live_axes=entry.live_axes if shape.stages else (),
+            )
+            for name, entry in intermediate_tensors(shape).items()
         },
         names=tuple(program.names),
     )

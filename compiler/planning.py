@@ -8,7 +8,7 @@ from itertools import product
 from compiler.allocation import Allocation, allocate
 from compiler.chunking import chunked
 from compiler.errors import CompileError
-from compiler.layers import ATTENTION_INPUTS, Linear, Lowered
+from compiler.layers import ATTENTION_INPUTS, SELECTOR, Linear, Lowered
 from compiler.packing import words
 from spec.config import Config
 
@@ -81,7 +81,7 @@ def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, int]]:
     for shared, beside in product((1, 2), repeat=2):
         chunks = {}
         for layer in lowered.layers:
-            if not isinstance(layer, Linear):
+            if not isinstance(layer, Linear) or layer.role in SELECTOR[1:]:
                 continue
             attention = layer.role in ATTENTION_INPUTS
             room = config.row_words - keys * attention

@@ -95,12 +95,14 @@ def add_mean(
     layer: Mean,
     plan: Allocation,
     normalised: Region,
+    target: Region,
     shape: ModelConfig,
     ends: set[Semaphore],
 ) -> None:
     """Append the attention that takes the mean of one word of channels.
 
     normalised : the region of the normalised rows
+    target : of the mean
     ends : credits that the last one gives beside the head's
     """
     out.add(
@@ -114,7 +116,7 @@ def add_mean(
             "head_words": 1,
             "head_dim": layer.columns,
             "first_lane": 0,
-            "target": plan.regions[NAME].base + layer.word,
+            "target": target.base + layer.word,
             "target_stride": 1,
             "queries": rows(1),
             "keys": live_rows(shape.prefix_tokens),

@@ -39,6 +39,7 @@ class Schedule:
         signal: Iterable[Semaphore] = (),
         token_wait: Semaphore | None = None,
         token_signal: Semaphore | None = None,
+        row_limit: int = 0,
         views: Iterable[View] = (),
     ) -> None:
         """Append an instruction; its views become parts of their tensors."""
@@ -51,6 +52,7 @@ class Schedule:
                 signal=frozenset(signal),
                 token_wait=token_wait,
                 token_signal=token_signal,
+                row_limit=row_limit,
             )
         )
         self.names.append(name)
@@ -61,7 +63,12 @@ class Schedule:
 def views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
     """The rows of a tile of what a whole layer makes."""
     return tuple(
-        (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
+        (
+            name,
+            replace(part, row=part.row + tile.first, rows=min(tile.count, part.rows - tile.first)),
+        )
+        for name, part in views
+        if part.rows > tile.first
     )
 
 

@@ -7,15 +7,16 @@ from typing import Any
 from compiler.allocation import Allocation
 from compiler.credits import first_takes, last_gives
 from compiler.heads import add_head
-from compiler.layers import Attention, Block, Linear, Lowered, Mean, Norm, Role
+from compiler.layers import Attention, Block, Linear, Lowered, Mean, Norm, Role, Select
 from compiler.pooling import add_mean, copied_rows, head_rows, normalized_once
 from compiler.program import Schedule, rows_of_tile, transfer, views_of
 from compiler.ring import RingBlock
+from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Step, Tile
 from compiler.token_regions import PATCH_BUFFERS, Region, rows_of
 from spec.assembler import live_rows, rows
 from spec.formats import NORM
-from spec.isa import Destination, Opcode, Semaphore, Window
+from spec.isa import Destination, Opcode, Scores, Semaphore, Window
 
 __all__ = ["Scheduler"]
 
@@ -32,6 +33,10 @@ class Scheduler:
         self.used = 0
         """Entries of the ring."""
         self.loaded_norms = 0
+        self.selected = False
+        """Tiles may have fewer rows than there is place for, or none."""
+        self.unknown = False
+        """The next load that depends on the number of live tokens waits for LIVE_KNOWN."""
         self.norms = [layer for layer in lowered.layers if isinstance(layer, Norm)]
         self.offsets: dict[int, tuple[int, ...]] = {}
         offsets = iter(allocation.block_offsets)
@@ -49,6 +54,8 @@ class Scheduler:
                 self.attention(step, step.layer)
             elif isinstance(step.layer, Mean):
                 self.mean(step, step.layer)
+            elif isinstance(step.layer, Select):
+                self.select(step, step.layer)
             else:
                 self.normalize(step, step.layer)
         self.store_result()
@@ -129,25 +136,35 @@ class Scheduler:
     def normalize(self, step: Step, layer: Norm) -> None:
         """One LayerNorm; the table of the next follows at once, to be there in time."""
         whole = layer is self.norms[0] or layer.for_head
-        once = whole or (not step.follows and self.plan.tiling.proj_whole)
+        once = whole or step.once or (not step.follows and self.plan.tiling.proj_whole)
+        ready = once or layer.behind_select or not step.follows
         credit = normalized_once(layer, self.shape)
         (source, target), count, views = self.norm_regions(step, layer), live_rows(), layer.views
         if layer.for_head:
             source, target, count = head_rows(self.shape, source, target, self.plan.config.lanes)
         elif step.tile:
-            count, views = rows(step.tile.count), views_of(layer.views, step.tile)
+            count, views = self.tile_rows(step.tile), views_of(layer.views, step.tile)
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,
             {**self.norm_operands(layer, source, target), "rows": count},
             wait=self.table_ready(step) | ({S.RESIDUAL_READY} if once else set()),
             signal=self.table_free(step, layer) | credit,
-            token_wait=None if whole or not step.follows else S.RESIDUAL_READY,
+            token_wait=None if ready else S.RESIDUAL_READY,
             token_signal=None if credit else S.NORMALIZED,
+            row_limit=self.row_limit(step),
             views=views,
         )
         if step.last:
             self.load_norm()
+
+    def tile_rows(self, tile: Tile) -> dict[str, int]:
+        """The rows of a tile: those that are alive, if some may not be."""
+        return live_rows(tile.first) if self.selected else rows(tile.count)
+
+    def row_limit(self, step: Step) -> int:
+        """How many of the live rows are a tile's."""
+        return step.tile.count if step.tile and self.selected else 0
 
     def norm_regions(self, step: Step, layer: Norm) -> tuple[Region, Region]:
         """Source and target of a LayerNorm: all rows, or those of its tile."""
@@ -191,11 +208,11 @@ class Scheduler:
         places = self.plan.ring[self.used : self.used + len(layer.blocks)]
         ahead = self.loads_ahead(step, layer, places)
         for index in range(ahead):
-            self.load_weights(layer, index, places[index])
+            self.load_weights(step, layer, index, places[index])
         self.load_inputs(step, layer)
         for index, block in enumerate(layer.blocks):
             if index >= ahead:
-                self.load_weights(layer, index, places[index])
+                self.load_weights(step, layer, index, places[index])
             self.column_block(step, layer, block, places[index])
         self.used += len(layer.blocks)
 
@@ -203,8 +220,13 @@ class Scheduler:
         """Column blocks whose weights go before the layer's other inputs."""
         return 1
 
-    def load_weights(self, layer: Linear, index: int, place: RingBlock) -> None:
-        """Load one column block."""
+    def load_weights(self, step: Step, layer: Linear, index: int, place: RingBlock) -> None:
+        """Load one column block, but for a tile that has no rows."""
+        live_above = step.tile.first if step.tile and self.selected else 0
+        wait = {S.WEIGHTS_FREE} if place.waits else set()
+        if live_above and self.unknown:
+            wait.add(S.LIVE_KNOWN)
+            self.unknown = False
         self.out.add(
             layer.name,
             Opcode.LOAD_WEIGHTS,
@@ -214,9 +236,9 @@ class Scheduler:
                 "depth": layer.blocks[index].depth,
                 "table": place.table,
                 "further_groups": layer.blocks[index].groups - 1,
-                "live_above": 0,
+                "live_above": live_above,
             },
-            wait=[S.WEIGHTS_FREE] if place.waits else [],
+            wait=wait,
             signal=[S.WEIGHTS_READY],
         )
 
@@ -247,12 +269,13 @@ class Scheduler:
                 "accumulate": int(block.adds),
                 "partial": self.plan.regions["sums"].base if block.adds else 0,
                 "group_words": block.group_words,
-                "broadcast": 0,
+                "broadcast": int(layer.role == Role.SCORE1),
             },
             wait=wait,
             signal=signal,
             token_wait=token_wait,
             token_signal=token_signal,
+            row_limit=self.row_limit(step),
             views=views_of(block.views, step.tile) if step.tile else block.views,
         )
 
@@ -262,7 +285,7 @@ class Scheduler:
 
     def gives(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
         """What a layer's last block gives at once, and what for each row."""
-        credit, row_by_row = last_gives(layer, step.tile, self.plan.tiling)
+        credit, row_by_row = last_gives(layer, step, self.plan.tiling)
         once = {credit} if credit is not None and not row_by_row else set()
         if layer.role == Role.PATCH and step.tile:
             reused = step.tile.number + PATCH_BUFFERS < len(self.plan.tiling.patches)
@@ -303,10 +326,12 @@ class Scheduler:
             region = self.target(step, layer)
             target, stride = region.base + block.word, region.stride
         if step.tile:
-            count = rows(step.tile.count)
+            count = self.tile_rows(step.tile)
         elif layer.role == Role.PATCH:
             count = live_rows(self.shape.prefix_tokens)
-        elif layer.role == Role.POOL:
+        elif layer.role == Role.SUMS:
+            count = rows(1)
+        elif layer.role in (Role.POOL, Role.GLOBAL):
             count, stride = live_rows(self.shape.prefix_tokens), 1
         elif layer.role == Role.HEAD:
             count, stride = rows(1), 0
@@ -327,6 +352,9 @@ class Scheduler:
         region = self.plan.region(layer.source, step.block, layer.role == Role.FC1)
         if layer.role == Role.POOL:
             return copied_rows(self.shape, region, self.plan.config.lanes)
+        if layer.role == Role.GLOBAL:
+            prefix = self.shape.prefix_tokens
+            return rows_of(region, prefix, region.rows - prefix)
         if step.tile and layer.source != "hidden":
             return rows_of_tile(region, step.tile)
         return region
@@ -366,7 +394,35 @@ class Scheduler:
     def mean(self, step: Step, layer: Mean) -> None:
         """One word of the patches' mean."""
         ends = self.end_of_keys() if layer.last else set()
-        add_mean(self.out, layer, self.plan, self.plan.region("norm", step.block), self.shape, ends)
+        normalised = self.plan.region("norm", step.block)
+        target = self.plan.region(layer.target, step.block)
+        add_mean(self.out, layer, self.plan, normalised, target, self.shape, ends)
+
+    def select(self, step: Step, layer: Select) -> None:
+        """A selection; instructions behind it find the tokens that are left."""
+        residual, (keep, attend) = self.plan.regions["residual"], (0, 0)
+        if layer.fields["scores"] == Scores.CLASSIFIER:
+            keep, attend = (
+                self.plan.region(f"selector.{name}", step.block).base for name in ("keep", "attend")
+            )
+        tiled = bool(self.plan.tiling.tokens)
+        self.selected = self.unknown = tiled
+        self.out.add(
+            layer.name,
+            Opcode.SELECT,
+            {
+                "source": residual.base,
+                "stride": residual.stride,
+                "words": residual.stride,
+                "keep": keep,
+                "attend": attend,
+                "score_stride": KEEP_STRIDE,
+                **layer.fields,
+            },
+            wait=[S.RESIDUAL_READY],
+            signal={S.LIVE_READY} | ({S.LIVE_KNOWN} if tiled else set()),
+            views=layer.views,
+        )
 
     def end_of_keys(self) -> set[Semaphore]:
         """What the last attention of an encoder block gives to the weight ring."""

@@ -1,34 +1,73 @@
 """Names, shapes and types of the intermediate tensors, in the order of the network."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from spec.model_file import ModelConfig
 
-__all__ = ["intermediate_tensors"]
+__all__ = ["Entry", "intermediate_tensors"]
 
 
-Entry = tuple[tuple[int, ...], str]
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Of one tensor."""
+
+    shape: tuple[int, ...]
+    """If no token is dropped."""
+    dtype: str
+    stages: int = 0
+    """Selections before it."""
+    live_axes: tuple[int, ...] = (0,)
+    """Axes that are shorter by the number of dropped tokens."""
 
 
 def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
-    """Shape and dtype of every tensor that `golden_model.vit` collects for one image."""
-    residual: Entry = ((shape.tokens, shape.embed_dim), "int16")
-    normal = ((shape.tokens, shape.embed_dim), "int8")
-    heads = ((shape.tokens, shape.attention_dim), "int8")
-    pairs = (shape.heads, shape.tokens, shape.tokens)
-    out: dict[str, Entry] = {"patch_embed": residual}
+    """Every tensor that `golden_model.vit` collects for one image and an instruction writes."""
+    return dict(_entries(shape))
+
+
+def _entries(shape: ModelConfig) -> Iterator[tuple[str, Entry]]:
+    stages, before = {stage.block: stage for stage in shape.stages}, 0
+
+    def rows(channels: int, dtype: str = "int8", but: int = 0) -> Entry:
+        return Entry(shape=(shape.tokens - but, channels), dtype=dtype, stages=before)
+
+    def pairs(dtype: str) -> Entry:
+        size = (shape.heads, shape.tokens, shape.tokens)
+        return Entry(shape=size, dtype=dtype, stages=before, live_axes=(1, 2))
+
+    dim = shape.embed_dim
+    yield "patch_embed", rows(dim, "int16")
     for n in range(shape.depth):
         block = f"blocks.{n}"
-        out[f"{block}.norm1"] = normal
+        if n in stages:
+            if stages[n].rule == "selector":
+                _, half, quarter = (size * shape.heads for size in shape.selector_dims)
+                name = f"{block}.selector"
+                yield f"{name}.norm", rows(dim)
+                yield f"{name}.local", rows(half)
+                yield f"{name}.global", rows(half, but=shape.prefix_tokens)
+                yield f"{name}.mean", Entry(shape=(1, half), dtype="int8", live_axes=())
+                yield f"{name}.score1", rows(half)
+                yield f"{name}.score2", rows(quarter)
+                yield f"{name}.keep", rows(shape.heads, "int16")
+                yield f"{name}.attn1", rows(shape.selector_hidden)
+                yield f"{name}.attend", rows(shape.heads, "int16")
+            before += 1
+            yield f"{block}.selector.tokens", rows(dim, "int16")
+        yield f"{block}.norm1", rows(dim)
         for kind in "qkv":
-            out[f"{block}.attn.{kind}"] = heads
-        out[f"{block}.attn.logits"] = (pairs, "int16")
-        out[f"{block}.attn.probs"] = (pairs, "uint8")
-        out[f"{block}.attn.context"] = heads
-        out[f"{block}.attn.proj"] = residual
-        out[f"{block}.norm2"] = normal
-        out[f"{block}.mlp.fc1"] = ((shape.tokens, shape.mlp_dim), "int8")
-        out[f"{block}.mlp.fc2"] = residual
-    out["norm"] = ((len(shape.head_rows), shape.embed_dim), "int8")
+            yield f"{block}.attn.{kind}", rows(shape.attention_dim)
+        yield f"{block}.attn.logits", pairs("int16")
+        yield f"{block}.attn.probs", pairs("uint8")
+        yield f"{block}.attn.context", rows(shape.attention_dim)
+        yield f"{block}.attn.proj", rows(dim, "int16")
+        yield f"{block}.norm2", rows(dim)
+        yield f"{block}.mlp.fc1", rows(shape.mlp_dim)
+        yield f"{block}.mlp.fc2", rows(dim, "int16")
     if shape.pooling == "mean":
-        out["pool"] = ((1, shape.embed_dim), "int8")
-    out["head"] = ((shape.classes,), "int16")
-    return out
+        yield "norm", rows(dim, but=shape.prefix_tokens)
+        yield "pool", Entry(shape=(1, dim), dtype="int8", live_axes=())
+    else:
+        yield "norm", Entry(shape=(len(shape.head_rows), dim), dtype="int8", live_axes=())
+    yield "head", Entry(shape=(shape.classes,), dtype="int16", live_axes=())

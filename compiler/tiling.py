@@ -15,7 +15,7 @@ Attention needs all tokens and is never tiled.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from compiler.layers import Layer, Linear, Lowered, Norm, Role
+from compiler.layers import Layer, Linear, Lowered, Norm, Role, Select
 
 __all__ = ["Step", "Tile", "Tiling", "balanced", "patches_of", "steps"]
 
@@ -85,6 +85,8 @@ class Step:
     """The last step of its layer."""
     follows: bool = True
     """LayerNorm: each row waits for its credit. False: all rows are there before the step."""
+    once: bool = False
+    """fc2: gives one credit for all rows; LayerNorm: takes it."""
 
 
 def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
@@ -94,10 +96,13 @@ def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
     rows of the tiles before in one step, so that the credits of LayerNorm rows are taken in the
     order in which they are given; the rows of the last tile follow its fc2. If all of token memory
     that proj needs is there, proj may come before all tiles.
+
+    From the first selection on a tile may have no rows, so what follows fc2 waits for all of it.
     """
     if tiling.spilled:
         return tuple(_spilled_steps(lowered, tiling.tokens))
-    return tuple(_steps(lowered.layers, tiling))
+    stages = lowered.model.config.stages
+    return tuple(_steps(lowered.layers, tiling, stages[0].block if stages else None))
 
 
 def patches_of(tile: Tile, prefix_tokens: int) -> Tile:
@@ -137,7 +142,8 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
             position += 1
 
 
-def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
+def _steps(layers: tuple[Layer, ...], tiling: Tiling, selected: int | None) -> Iterator[Step]:
+    """All steps; `selected` is the first encoder block behind a selection."""
     block, position = 0, 0
     while position < len(layers):
         layer = layers[position]
@@ -147,32 +153,41 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling) -> Iterator[Step]:
             if tiling.proj_whole:
                 yield Step(layer=layer, block=block)
             mlp, following = layers[position : position + 4], layers[position + 4]
-            assert isinstance(following, Norm)
             inside = mlp[1:] if tiling.proj_whole else mlp
-            yield from _tiled(inside, following, block, tiling.tokens)
+            static = selected is None or block + 1 < selected
+            if isinstance(following, Norm) and not following.for_head and static:
+                yield from _tiled(inside, following, block, tiling.tokens)
+                position += 1
+            else:
+                yield from _tiled(inside, None, block, tiling.tokens)
             position += 3
             block += 1
-            if not following.for_head:
-                position += 1
         else:
-            yield Step(layer=layer, block=block)
+            behind = layers[position + 1] if position + 1 < len(layers) else None
+            whole = isinstance(layer, Norm) and bool(tiling.tokens) and not layer.behind_select
+            yield Step(layer=layer, block=block, once=whole or isinstance(behind, Select))
             if isinstance(layer, Linear) and layer.role == Role.FC2:
                 block += 1
         position += 1
 
 
-def _tiled(mlp: tuple[Layer, ...], following: Norm, block: int, tiles: Tiles) -> Iterator[Step]:
-    """Proj (if it is tiled), norm2, fc1 and fc2 tile by tile, and norm1 of the next block."""
+def _tiled(
+    mlp: tuple[Layer, ...], following: Norm | None, block: int, tiles: Tiles
+) -> Iterator[Step]:
+    """Proj (if it is tiled), norm2, fc1 and fc2 tile by tile, and norm1 of the next block.
+
+    following : None if what follows waits for all rows
+    """
     *proj, norm, fc1, fc2 = mlp
     for tile in tiles:
         for layer in (*proj, norm):
             yield _part(layer, block, tile)
-        if tile.final and tile.first and not following.for_head:
+        if tile.final and tile.first and following is not None:
             before = Tile(number=0, first=0, count=tile.first, final=False)
             yield Step(layer=following, block=block + 1, tile=before, last=False, follows=False)
         yield _part(fc1, block, tile)
-        yield _part(fc2, block, tile)
-        if tile.final and not following.for_head:
+        yield replace(_part(fc2, block, tile), once=following is None)
+        if tile.final and following is not None:
             yield Step(layer=following, block=block + 1, tile=tile, first=not tile.first)
 
 

@@ -11,12 +11,13 @@ of the one before, which is being stored); else the rows of a tile: its residual
 for context, norm2's and norm1's rows in turn, and its hidden rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from compiler.errors import CompileError, need
 from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
+from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Tiling, balanced
 from spec.config import Config
 from spec.isa import PARTIAL_WORDS
@@ -64,10 +65,11 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
     """
     if tiling.spilled and name in ("norm", "context"):
         return "rows" if mlp or name == "context" else "tokens"
-    if tiling.spilled or not tiling.tokens or name not in ("norm", "context", "hidden"):
+    own = name == "hidden" or name.startswith("selector.")
+    if tiling.spilled or not tiling.tokens or (name not in ("norm", "context") and not own):
         return name
-    if name == "hidden":
-        return f"hidden {TURNS[block % 2]}"
+    if own:
+        return f"{name} {TURNS[block % 2]}"
     return TURNS[(block + (mlp or name == "context")) % 2]
 
 
@@ -80,6 +82,12 @@ def place_tokens(
     """
     shape, available = lowered.model.config, config.token_words
     found = _place_on_chip(lowered, config, proj_whole)
+    if found is None and shape.stages:
+        raise CompileError(
+            f"blocks.{shape.stages[0].block}.selector: tokens can be dropped only if the residual "
+            f"stream stays on chip, preset '{config.name}' has {config.token_words:,} words of "
+            "token memory (token_words)"
+        )
     if found is None:
         # The first tile has a patch, beside the tokens before the patches.
         for count in range(1, max(shape.tokens // (shape.prefix_tokens + 1), 1) + 1):
@@ -167,10 +175,9 @@ def _patch_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
     """The residual stream, in use everywhere, and the patches or the tiles' buffers."""
     shape, lanes = lowered.model.config, lowered.lanes
     rows = PATCH_BUFFERS * tiling.patches[0].count if tiling.patches else shape.patches
-    everywhere = frozenset(
-        {"embed", "attention", "mlp", "head"}
-        | {f"{phase} {turn}" for phase in ("attention", "mlp") for turn in TURNS}
-    )
+    whole = {"attention", "mlp", *SELECTION}
+    turned = {f"{phase} {turn}" for phase in whole for turn in TURNS}
+    everywhere = frozenset({"embed", "head"} | (turned if tiling.tokens else whole))
     stride = 2 * words(shape.embed_dim, lanes)
     patch_words = words(shape.patch_dim, lanes)
     return [
@@ -187,15 +194,16 @@ def _whole_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
 
     residual, patches = _patch_regions(lowered, tiling)
-    residual = replace(residual, phases=frozenset({"embed", "attention", "mlp", "head"}))
     n = shape.tokens
+    busy = ("attention", "mlp", "head", "attend", "local")
     return [
         residual,
-        region("norm", n, words(shape.embed_dim, lanes), "attention", "mlp", "head"),
+        region("norm", n, words(shape.embed_dim, lanes), *busy),
         patches,
         region("query", n, packing.query_words, "attention"),
         region("context", n, packing.context_words, "attention"),
         region("hidden", n, words(shape.mlp_dim, lanes), "mlp"),
+        *_selector_regions(lowered),
         *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
@@ -213,8 +221,9 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
 
     head = [["head"], []] if shape.depth % 2 == 0 else [[], ["head"]]
-    even = region("even", n, stride, *attention, "mlp odd", *head[0])
-    odd = region("odd", n, stride, *attention, "mlp even", *head[1])
+    scored = [[f"{phase} {turn}" for phase in ("attend", "local")] for turn in TURNS]
+    even = region("even", n, stride, *attention, "mlp odd", *head[0], *scored[0])
+    odd = region("odd", n, stride, *attention, "mlp even", *head[1], *scored[1])
     return [
         *_patch_regions(lowered, tiling),
         even,
@@ -222,6 +231,16 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
         region("query", n, packing.query_words, *attention),
         region("hidden even", tile, hidden, "mlp even"),
         region("hidden odd", tile, hidden, "mlp odd"),
+        *(
+            replace(
+                own,
+                name=f"{own.name} {turn}",
+                phases=frozenset(f"{phase} {turn}" for phase in own.phases),
+            )
+            for number, turn in enumerate(TURNS)
+            if any(stage.block % 2 == number for stage in shape.stages)
+            for own in _selector_regions(lowered)
+        ),
         *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
@@ -237,6 +256,30 @@ def _head_regions(lowered: Lowered) -> list[Region]:
     return [
         Region(name=name, rows=1, stride=stride, phases=phases) for name, stride in strides.items()
     ]
+
+
+SELECTION = ("attend", "local", "score1", "score2", "keep")
+"""Phases of a token selector; SELECT belongs to the last."""
+
+
+def _selector_regions(lowered: Lowered) -> Iterator[Region]:
+    """A token selector's tensors, each from its layer to the last one that reads it."""
+    shape, lanes = lowered.model.config, lowered.lanes
+    if not any(stage.rule == "selector" for stage in shape.stages):
+        return
+    _, half, quarter = (words(size * shape.heads, lanes) for size in shape.selector_dims)
+    phases = {name: number for number, name in enumerate(SELECTION)}
+    for name, rows, stride, first, last in (
+        ("attend", shape.tokens, KEEP_STRIDE, "attend", "keep"),
+        ("attn1", shape.tokens, words(shape.selector_hidden, lanes), "attend", "attend"),
+        ("local", shape.tokens, half, "local", "score1"),
+        ("mean", 1, half, "local", "score1"),
+        ("score1", shape.tokens, half, "score1", "score2"),
+        ("score2", shape.tokens, quarter, "score2", "keep"),
+        ("keep", shape.tokens, KEEP_STRIDE, "keep", "keep"),
+    ):
+        during = SELECTION[phases[first] : phases[last] + 1]
+        yield Region(name=f"selector.{name}", rows=rows, stride=stride, phases=frozenset(during))
 
 
 def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
@@ -275,6 +318,14 @@ _PHASES = {
     Role.FC2: ("mlp",),
     Role.POOL: ("head",),
     Role.HEAD: ("head",),
+    Role.ATTEND1: ("attend",),
+    Role.ATTEND2: ("attend",),
+    Role.LOCAL: ("local",),
+    Role.GLOBAL: ("local",),
+    Role.SUMS: ("score1",),
+    Role.SCORE1: ("score1",),
+    Role.SCORE2: ("score2",),
+    Role.KEEP: ("keep",),
 }
 """When a layer works."""
 
@@ -290,6 +341,7 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
         Role.FC1: tile,
         Role.FC2: tile,
         Role.HEAD: 1,
+        Role.SUMS: 1,
     }
     rows[Role.PATCH] = tile if tiling.spilled else patches
     chunked = [layer for layer in lowered.layers if isinstance(layer, Linear) and layer.chunked]

@@ -25,12 +25,31 @@ __all__ = ["verify"]
 
 def verify(instructions: list[Instruction], config: Config) -> None:
     """Raise `CompileError` if the program could stop, race or leave a credit over."""
-    _check_credits(instructions)
+    for left in _numbers_left(instructions):
+        _check_credits(instructions, left)
     _check_reuse(instructions, config)
 
 
-def _check_credits(instructions: list[Instruction]) -> None:
+def _numbers_left(instructions: list[Instruction]) -> list[int]:
+    """Numbers of tokens that selections leave, of which all others are in between.
+
+    Between two of them every instruction has as many rows more as there are tokens more, or as
+    many rows: if all credits are there at both, they are in between.
+    """
+    live = max((op.fields["tokens"] for op in instructions if op.opcode == Opcode.LIVE), default=0)
+    prefixes = [op.fields["prefix"] for op in instructions if op.opcode == Opcode.SELECT]
+    if not prefixes:
+        return [live]
+    tiles = {(op.fields["rows"]["count"], op.row_limit) for op in instructions if op.row_limit}
+    ends = {min(first + size, live) for tile in tiles for first, size in (tile, (tile[0], 0))}
+    least = max(prefixes) + 1
+    return sorted({live, least} | {end for end in ends if least < end})
+
+
+def _check_credits(instructions: list[Instruction], left: int) -> None:
     """Every credit comes from an earlier instruction, and every credit is taken.
+
+    left : tokens that every selection leaves
 
     Queues execute in order and each semaphore has one producing and one consuming queue, so the
     k-th credit taken is the k-th given. If the program can run one instruction at a time, it can
@@ -41,9 +60,11 @@ def _check_credits(instructions: list[Instruction]) -> None:
     for pc, op in enumerate(instructions):
         if op.opcode == Opcode.LIVE:
             live = op.fields["tokens"]
+        if op.opcode == Opcode.SELECT:
+            live = left
         field = next((name for name in ("rows", "queries") if name in op.fields), None)
         value = op.fields[field] if field else 0
-        count = value if isinstance(value, int) else resolve_rows(value, live)
+        count = value if isinstance(value, int) else resolve_rows(value, live, op.row_limit)
         taken, given = Counter(op.wait), Counter(op.signal)
         if op.token_wait is not None:
             taken[op.token_wait] += count

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
 from golden_model.machine_checks import check_instruction
-from golden_model.machine_execute import execute
+from golden_model.machine_execute import execute, no_writes
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.trace import Writes, assemble_tensors
 from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
@@ -175,7 +175,8 @@ class _Machine:
             return False
         self.executing[queue] = self.queues[queue].popleft()
         self.credits.subtract(instruction.wait)
-        if instruction.opcode in ROWS_FIELD and self.rows(instruction) < 1:
+        limited = instruction.row_limit
+        if instruction.opcode in ROWS_FIELD and not limited and self.rows(instruction) < 1:
             raise self.fault("no row is left", Error.OPERAND, pc)
         return True
 
@@ -190,7 +191,10 @@ class _Machine:
                 return False
             self.credits[instruction.token_wait] -= count
         try:
-            self.writes[pc] = execute(self.memory, instruction)
+            skipped = instruction.row_limit and not count
+            self.writes[pc] = (
+                no_writes(self.memory) if skipped else execute(self.memory, instruction, count)
+            )
         except MachineError as error:
             raise self.fault(str(error), error.code, pc) from None
         except GoldenError as error:
@@ -214,7 +218,9 @@ class _Machine:
         """Token rows of an instruction."""
         if instruction.opcode in ROWS_FIELD:
             return resolve_rows(
-                instruction.fields[ROWS_FIELD[instruction.opcode]], self.memory.live
+                instruction.fields[ROWS_FIELD[instruction.opcode]],
+                self.memory.live,
+                instruction.row_limit,
             )
         return instruction.fields.get("rows", 0)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from golden_model.machine_memory import MachineError
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.formats import NORM
-from spec.isa import CONSUMER_OF, PRODUCER_OF, Opcode, Semaphore
+from spec.formats import NORM, SELECTOR
+from spec.isa import CONSUMER_OF, PRODUCER_OF, Opcode, Scores, ScoreUse, Semaphore
 from spec.registers import Error
 
 __all__ = ["check_instruction"]
@@ -16,17 +16,20 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
     """Raise `MachineError` for operands no instruction can have and for misused semaphores."""
     if instruction.opcode == Opcode.HEAD_SCALES and config.head_groups == 1:
         raise MachineError("HEAD_SCALES on a machine of one head group", Error.OPCODE)
+    if instruction.opcode == Opcode.SELECT and not config.token_selector:
+        raise MachineError("SELECT on a machine without token_selector", Error.OPCODE)
     check = {
         Opcode.LOAD_WEIGHTS: _check_groups,
         Opcode.FULLY_CONNECTED: _check_fully_connected,
         Opcode.ATTENTION: _check_attention,
         Opcode.NORMALIZE: _check_normalize,
         Opcode.LIVE: _check_live,
+        Opcode.SELECT: _check_select,
     }.get(instruction.opcode)
     if check is not None:
         check(instruction.fields, config)
     rows = instruction.token_wait is not None or instruction.token_signal is not None
-    if instruction.opcode == Opcode.LIVE and rows:
+    if instruction.opcode in (Opcode.LIVE, Opcode.SELECT) and rows:
         _refuse("a credit a row, of an instruction without rows")
     if instruction.queue is not None:
         _check_semaphores(instruction)
@@ -47,6 +50,8 @@ def _check_fully_connected(f: Mapping, config: Config) -> None:
         _refuse("depth is 0")
     if not 1 <= f["columns"] <= config.head_groups * config.lanes:
         _refuse(f"{f['columns']} columns, must be 1..{config.head_groups * config.lanes}")
+    if f["broadcast"] and not config.token_selector:
+        _refuse("broadcast on a machine without token_selector")
 
 
 def _check_groups(f: Mapping, config: Config) -> None:
@@ -65,6 +70,8 @@ def _check_attention(f: Mapping, config: Config) -> None:
         _refuse(f"a head of {head_dim} channels does not take {words} words of {lanes}")
     if first + min(head_dim, lanes) > lanes:
         _refuse(f"a head of {head_dim} channels from lane {first} on leaves its word")
+    if f["scores"] != ScoreUse.NONE and not config.cls_scores:
+        _refuse("scores of CLS on a machine without cls_scores")
 
 
 def _check_normalize(f: Mapping, config: Config) -> None:
@@ -76,6 +83,16 @@ def _check_normalize(f: Mapping, config: Config) -> None:
 def _check_live(f: Mapping, config: Config) -> None:
     if not 1 <= f["tokens"] <= config.max_tokens:
         _refuse(f"{f['tokens']} live tokens, must be 1..{config.max_tokens}")
+
+
+def _check_select(f: Mapping, config: Config) -> None:
+    most = min(config.lanes, SELECTOR.max_heads)
+    if not f["words"]:
+        _refuse("rows of 0 words")
+    if not 1 <= f["heads"] <= most:
+        _refuse(f"{f['heads']} heads of a selection, must be 1..{most}")
+    if f["scores"] == Scores.CLS_ATTENTION and not config.cls_scores:
+        _refuse("scores of CLS on a machine without cls_scores")
 
 
 def _check_semaphores(instruction: Instruction) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from golden_model.machine_groups import execute_in_groups
 from golden_model.machine_memory import MachineError, Memories
+from golden_model.machine_select import select
 from golden_model.trace import Writes
 from golden_model.units.gelu import gelu_activation
 from golden_model.units.layer_norm import normalize as normalize_rows
@@ -17,28 +18,40 @@ from golden_model.units.matmul import matmul_exact
 from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
 from golden_model.units.softmax import probabilities, row_scale
+from golden_model.units.token_score import attention_score
 from spec.assembler import Instruction, resolve_rows
-from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL
-from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, Window
+from spec.assembler import rows as fixed_rows
+from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL, SCORE
+from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, ScoreUse, Window
 from spec.registers import Error
 
-__all__ = ["execute"]
+__all__ = ["execute", "no_writes"]
 
 Fields = Mapping[str, Any]
 
 
-def execute(memory: Memories, instruction: Instruction) -> Writes:
-    """Execute one instruction; `MachineError` when an operand or address makes no sense."""
+def execute(memory: Memories, instruction: Instruction, rows: int = 0) -> Writes:
+    """Execute one instruction; `MachineError` when an operand or address makes no sense.
+
+    rows : of an instruction with a row limit (which then are not 0)
+    """
     single = instruction.token_wait is not None and instruction.opcode in NO_TOKEN_WAIT
     if single or (instruction.token_signal is not None and instruction.opcode in NO_TOKEN_SIGNAL):
         raise MachineError("a credit a row, of an instruction without rows", Error.OPERAND)
     if instruction.opcode == Opcode.HEAD_SCALES:
         memory.head_scales = instruction.fields
-        return _no_writes(memory)
+        return no_writes(memory)
+    if instruction.fields.get("scores") == ScoreUse.SET:
+        memory.scores[:] = 0
+    if instruction.row_limit:
+        field = next(name for name in ("rows", "queries") if name in instruction.fields)
+        fields = {**instruction.fields, field: fixed_rows(rows)}
+        instruction = replace(instruction, fields=fields)
     return execute_in_groups(EXECUTE[instruction.opcode], memory, instruction)
 
 
-def _no_writes(memory: Memories) -> Writes:
+def no_writes(memory: Memories) -> Writes:
+    """What an instruction of no rows writes."""
     return Writes.empty(memory.config.banks, memory.config.lanes)
 
 
@@ -55,7 +68,7 @@ def _write_tokens(
         mask = np.ones(content.shape, np.bool_)
     content = np.where(mask, content, 0).astype(np.uint8)
     memory.token[address] = np.where(mask, content, memory.token[address])
-    return replace(_no_writes(memory), token_address=address, token_data=content, token_mask=mask)
+    return replace(no_writes(memory), token_address=address, token_data=content, token_mask=mask)
 
 
 def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.integer]) -> Writes:
@@ -64,11 +77,13 @@ def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.i
     bank = np.arange(len(address)) % memory.config.banks
     content = np.ascontiguousarray(data).view(np.uint8)
     memory.row[bank, address] = content
-    return replace(_no_writes(memory), row_bank=bank, row_address=address, row_data=content)
+    return replace(no_writes(memory), row_bank=bank, row_address=address, row_data=content)
 
 
 def _load_weights(memory: Memories, f: Fields) -> Writes:
     config = memory.config
+    if f["live_above"] and memory.live <= f["live_above"]:
+        return no_writes(memory)
     if not f["depth"]:
         raise MachineError("depth is 0", Error.OPERAND)
     memory.check_table(f["table"], 1, config.column_tables, "column")
@@ -78,7 +93,7 @@ def _load_weights(memory: Memories, f: Fields) -> Writes:
     content = memory.window[Window.WEIGHTS][memory.dram(Window.WEIGHTS, f["offset"], size)]
     memory.column_table[f["table"]] = memory.entries(content[:table_bytes], signed=False)
     _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
-    return _no_writes(memory)
+    return no_writes(memory)
 
 
 def _transfer_bytes(memory: Memories, f: Fields) -> int:
@@ -103,7 +118,7 @@ def _load_norm(memory: Memories, f: Fields) -> Writes:
     memory.norm_table[first : first + channels] = memory.entries(
         memory.window[Window.WEIGHTS][span], signed=True
     )
-    return _no_writes(memory)
+    return no_writes(memory)
 
 
 def _fully_connected(memory: Memories, f: Fields) -> Writes:
@@ -117,7 +132,7 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     addend, multiplier, shift = memory.column_table[f["table"]].T
     acc = matmul_exact(scalars, weight)
     if f["accumulate"]:
-        acc = acc + memory.partial_sums(f["partial"], rows)
+        acc = acc + memory.partial_sums(f["partial"], 1 if f["broadcast"] else rows)
         if acc.min() < ACC.low or acc.max() > ACC.high:
             raise MachineError("the sums leave 32 bits", Error.OPERAND)
 
@@ -173,6 +188,7 @@ def _attention(memory: Memories, f: Fields) -> Writes:
     multiplier, shift = row_scale(
         probs.sum(axis=1, keepdims=True), f["output_multiplier"], f["output_shift"]
     )
+    _collect_scores(memory, f["scores"], probs[0])
     context = requantize(matmul_exact(probs, value), 0, multiplier, shift, ACT.low, ACT.high)
     tokens = _write_tokens(memory, address, context.astype(np.int8), np.tile(own, (rows, 1)))
 
@@ -185,6 +201,15 @@ def _attention(memory: Memories, f: Fields) -> Writes:
         score_valid=by_groups(np.ones_like(logits), np.bool_),
         probs=by_groups(probs, np.uint8),
     )
+
+
+def _collect_scores(memory: Memories, use: ScoreUse, probs: NDArray[np.int64]) -> None:
+    """Put the attention of the first query into this head group's scores, or add it."""
+    if use == ScoreUse.NONE:
+        return
+    own = memory.score[: len(probs)]
+    share = attention_score(probs[None])
+    own[:] = np.minimum(share + (own if use == ScoreUse.ADD else 0), SCORE.high)
 
 
 def _normalize(memory: Memories, f: Fields) -> Writes:
@@ -207,15 +232,27 @@ def _normalize(memory: Memories, f: Fields) -> Writes:
 
 
 def _live(memory: Memories, f: Fields) -> Writes:
-    memory.live = f["tokens"]
-    return _no_writes(memory)
+    memory.live, memory.packages = f["tokens"], 0
+    return no_writes(memory)
+
+
+def _select(memory: Memories, f: Fields) -> Writes:
+    address, data, mask = select(memory, f)
+    if memory.config.head_groups > 1:
+        order = np.argsort(address, kind="stable")
+        address, data, mask = address[order], data[order], mask[order]
+    for piece in np.unique(mask, axis=0):
+        own = (mask == piece).all(axis=1)
+        _write_tokens(memory, address[own], data[own], mask[own])
+    content = np.where(mask, data, 0).astype(np.uint8)
+    return replace(no_writes(memory), token_address=address, token_data=content, token_mask=mask)
 
 
 def _store_tokens(memory: Memories, f: Fields) -> Writes:
     span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f), write=True)
     content = memory.tokens(f["token"], f["stride"], f["rows"], f["words"]).reshape(-1)
     memory.window[f["window"]][span] = content
-    return _no_writes(memory)
+    return no_writes(memory)
 
 
 NO_TOKEN_WAIT = {
@@ -233,5 +270,6 @@ EXECUTE: dict[Opcode, Callable[[Memories, Fields], Writes]] = {
     Opcode.ATTENTION: _attention,
     Opcode.NORMALIZE: _normalize,
     Opcode.LIVE: _live,
+    Opcode.SELECT: _select,
     Opcode.STORE_TOKENS: _store_tokens,
 }

@@ -24,7 +24,7 @@ class MachineError(GoldenError):
 
 
 class Memories:
-    """Token memory, banked row memory, tables, DRAM windows and the live-token register.
+    """Token memory, banked row memory, tables, DRAM windows, scores and the live-token register.
 
     With `seed`, on-chip memories start with random content: no result may depend on it.
     """
@@ -47,15 +47,23 @@ class Memories:
         self.norm_table = np.zeros((config.norm_tables * lanes, 3), np.int64)
         self.window = {key: np.frombuffer(value, np.uint8).copy() for key, value in windows.items()}
         self.live = 0
+        self.packages = 0
+        """Live rows that are packages, the last ones."""
+        self.scores = np.zeros((config.head_groups, config.max_tokens), np.int64)
+        """SCORE, collected from the attention of CLS; those of the head groups are added."""
+        self.score = self.scores[0]
+        """Of one head group"""
         if seed is not None:
             rng = np.random.default_rng(seed)
             self.token[:] = rng.integers(0, 256, self.token.shape)
             self.rows[:] = rng.integers(0, 256, self.rows.shape)
+            self.scores[:] = rng.integers(0, 1 << 16, self.scores.shape)
 
     def group(self, number: int) -> "Memories":
         """The memories as head group `number` sees them: its own row memory and column tables."""
         view = copy.copy(self)
         view.row, view.column_table = self.rows[number], self.tables[number]
+        view.score = self.scores[number]
         return view
 
     def dram(self, window: Window, offset: int, size: int, write: bool = False) -> slice:

@@ -4,16 +4,20 @@ The machine makes these records; a simulation of the RTL reads the same ones fro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
-from spec.image import Image, TensorMap, TensorPart
+from spec.assembler import decode
+from spec.image import Image, TensorPart
+from spec.isa import Opcode
 
-__all__ = ["Writes", "assemble_tensors"]
+__all__ = ["Writes", "assemble_tensors", "live_counts"]
+
+_LIVE, _SELECT = Opcode.LIVE.value, Opcode.SELECT.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +79,43 @@ def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, ND
 
     Raises `GoldenError` when an instruction made other than the expected number of writes.
     """
-    return {name: _assemble(name, entry, writes) for name, entry in image.tensors.items()}
+    live = live_counts(image, writes)
+    return {
+        name: _assemble(image, name, live[0] - live[entry.stages], writes)
+        for name, entry in image.tensors.items()
+    }
 
 
-def _assemble(name: str, entry: TensorMap, writes: Mapping[int, Writes]) -> NDArray[Any]:
-    tensor = np.zeros(entry.shape, entry.dtype)
+def live_counts(image: Image, writes: Mapping[int, Writes]) -> tuple[int, ...]:
+    """Live tokens at the start, and those that each SELECT left: up to the last row it wrote."""
+    counts: list[int] = []
+    for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT))).tolist():
+        fields = decode(image.program[pc].tobytes()).fields
+        if image.program[pc, 0] == _LIVE:
+            counts.append(fields["tokens"])
+            continue
+        if pc not in writes or not len(writes[pc].token_address):
+            raise GoldenError(f"instruction {pc} (SELECT) wrote nothing")
+        last = int(writes[pc].token_address.max()) - fields["source"]
+        counts.append(min(max(last // fields["stride"] + 1, 0), counts[0]))
+    return tuple(counts)
+
+
+def _assemble(image: Image, name: str, dropped: int, writes: Mapping[int, Writes]) -> NDArray[Any]:
+    entry = image.tensors[name]
+    tensor = np.zeros(entry.shape_of(dropped), entry.dtype)
     planes = tensor.reshape((-1, *tensor.shape[-2:]) if tensor.ndim > 1 else (1, 1, -1))
+    _, height, width = planes.shape
     for part in entry.parts:
-        rows = _rows(name, part, writes)
+        part = replace(
+            part,
+            rows=min(part.rows, height - part.row),
+            count=min(part.count, width - part.channel),
+            skip=part.skip + part.group * height,
+        )
+        if part.rows <= 0:
+            continue
+        rows = _rows(image, name, part, writes)
         planes[
             max(part.plane, 0),
             part.row : part.row + part.rows,
@@ -91,14 +124,31 @@ def _assemble(name: str, entry: TensorMap, writes: Mapping[int, Writes]) -> NDAr
     return tensor
 
 
-def _rows(name: str, part: TensorPart, writes: Mapping[int, Writes]) -> NDArray[Any]:
+def _rows(image: Image, name: str, part: TensorPart, writes: Mapping[int, Writes]) -> NDArray[Any]:
     if part.pc not in writes:
         raise GoldenError(f"{name}: instruction {part.pc} wrote nothing")
+    if part.memory == "moved":
+        return _moved(image, part, writes[part.pc])
     values = writes[part.pc].values(part.memory, part.bits)
-    needed = (part.skip + part.rows) * part.words
+    words = part.words
+    if part.memory in ("score", "prob"):
+        words = -(-part.count // values.shape[1])
+    needed = (part.skip + part.rows) * words
     if len(values) < needed:
         raise GoldenError(
             f"{name}: instruction {part.pc} made {len(values)} writes into {part.memory} memory, "
             f"needs {needed}"
         )
     return values[:needed].reshape(part.skip + part.rows, -1)
+
+
+def _moved(image: Image, part: TensorPart, writes: Writes) -> NDArray[Any]:
+    """Rows behind the prefix as a SELECT's writes leave them; 0 where it wrote nothing."""
+    f = decode(image.program[part.pc].tobytes()).fields
+    rows = np.zeros((part.rows, part.words, writes.token_data.shape[1]), np.uint8)
+    first = f["source"] + f["prefix"] * f["stride"]
+    row, word = np.divmod(writes.token_address - first, f["stride"])
+    for at in np.flatnonzero((row >= 0) & (row < part.rows) & (word < part.words)):
+        mask = writes.token_mask[at]
+        rows[row[at], word[at], mask] = writes.token_data[at, mask]
+    return rows.reshape(part.rows, -1).view("<i2" if part.bits == 16 else np.int8)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import compile, model_digest
-from golden_model import vit
+from golden_model.expected import expected_tensors
 from golden_model.trace import assemble_tensors
 from perf_model import roofline
 from sim.errors import MachineStoppedError, SimulationError
@@ -74,8 +74,7 @@ def simulate(
     if image.model_digest != model_digest(model):
         raise SimulationError(f"the image was compiled from another model than '{name}'")
     pictures = batch_of(images, model.config)
-    expected: dict[str, NDArray[Any]] = {}
-    vit(model, pictures, lambda tensor, array: expected.__setitem__(tensor, array))
+    expected = [expected_tensors(model, picture)[1] for picture in pictures]
     inputs, loaded = patches_of(pictures, model.config), image
     if flip_bit is not None:
         loaded, flip_bit = flip_visible_bit(image, config, flip_bit, inputs, expected)
@@ -89,8 +88,7 @@ def simulate(
         _check_end(outcome, image, number)
         assert outcome.writes is not None
         found = assemble_tensors(image, outcome.writes)
-        wanted = {tensor: array[number] for tensor, array in expected.items()}
-        results = compare_tensors(found, wanted)
+        results = compare_tensors(found, expected[number])
         differences.append([result for result in results if result.differing])
         entries.append(_entry(outcome, results, model, name, config, simulator))
     return Experiment(

@@ -1,6 +1,6 @@
 """Flips a weight bit in the DRAM: shows that the comparison of tensors can fail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +59,7 @@ def flip_visible_bit(
     config: Config,
     bit: int,
     patches: NDArray[np.int8],
-    expected: Mapping[str, NDArray[Any]],
+    expected: Sequence[Mapping[str, NDArray[Any]]],
 ) -> tuple[Image, int]:
     """Flip bit `bit`, or the next one whose flip changes a tensor; returns which it was.
 
@@ -67,15 +67,14 @@ def flip_visible_bit(
     golden machine tells, one picture after the other.
 
     patches : int8 [n, patches, patch_dim], as the machine takes them
-    expected : every intermediate tensor of the right image, [n, ..]
+    expected : every intermediate tensor of the right image, for each picture
     """
     first = flip_weight_bit(image, config, bit)
     total = 8 * len(_weights(image, config))
     for number in (attempt % total for attempt in range(bit, bit + TRIES)):
         flipped = flip_weight_bit(image, config, number)
-        for picture, rows in enumerate(patches):
+        for rows, wanted in zip(patches, expected, strict=True):
             found = assemble_tensors(image, machine(flipped, config, rows).execution.writes)
-            wanted = {name: array[picture] for name, array in expected.items()}
             if any(result.differing for result in compare_tensors(found, wanted)):
                 return flipped, number
     return first, bit

@@ -36,12 +36,12 @@ __all__ = [
 ]
 
 FORMAT = "sievit-image"
-VERSION = "2"
+VERSION = "3"
 ALIGNMENT_BYTES = 64
 """Of every item in the WEIGHTS window, and of every window's base."""
 MAX_INSTRUCTIONS = 1 << 16
 MAX_ELEMENTS = 1 << 28
-MEMORIES = ("token", "row", "score", "prob")
+MEMORIES = ("token", "row", "score", "prob", "moved")
 
 
 class ImageError(SievitError, ValueError):
@@ -73,6 +73,9 @@ class TensorPart:
     The writes into `memory` (`token`, `row`, `score` or `prob`), `words` of them a row, are read
     as rows of values of `bits` bits. Of row skip + r (r below `rows`), values `lane` ..
     `lane` + `count` - 1 are tensor elements [plane, row + r, channel ..] (no plane if it is -1).
+    `moved`: of the rows that a SELECT leaves behind the prefix, wherever in order it writes them.
+
+    Rows and columns that are beyond the tensor because tokens were dropped do not count.
     """
 
     pc: int
@@ -86,6 +89,8 @@ class TensorPart:
     lane: int = 0
     channel: int = 0
     count: int
+    group: int = 0
+    """Skip the tensor's rows so many times, beside `skip`: other head groups' writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +98,18 @@ class TensorMap:
     """An intermediate tensor: its shape ([channels], [rows, channels] or with planes in front)."""
 
     shape: tuple[int, ...]
+    """If no token is dropped."""
     dtype: str
     parts: tuple[TensorPart, ...]
+    stages: int = 0
+    """SELECT instructions before it."""
+    live_axes: tuple[int, ...] = ()
+    """Axes of the shape that are shorter by the number of dropped tokens."""
+
+    def shape_of(self, dropped: int) -> tuple[int, ...]:
+        """The shape when so many tokens fewer are alive than there were at first."""
+        shorter = dict.fromkeys(self.live_axes, dropped)
+        return tuple(size - shorter.get(axis, 0) for axis, size in enumerate(self.shape))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +181,14 @@ def save(image: Image, path: str | os.PathLike[str]) -> None:
         "result": asdict(image.result),
         "scratch_bytes": image.scratch_bytes,
         "tensors": [
-            [name, list(entry.shape), entry.dtype, [_part_row(part) for part in entry.parts]]
+            [
+                name,
+                list(entry.shape),
+                entry.dtype,
+                [_part_row(part) for part in entry.parts],
+                entry.stages,
+                list(entry.live_axes),
+            ]
             for name, entry in image.tensors.items()
         ],
         "names": list(image.names),
@@ -249,9 +271,13 @@ def _from_file(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]])
         scratch_bytes=description["scratch_bytes"],
         tensors={
             name: TensorMap(
-                shape=tuple(shape), dtype=dtype, parts=tuple(_part(row) for row in parts)
+                shape=tuple(shape),
+                dtype=dtype,
+                parts=tuple(_part(row) for row in parts),
+                stages=stages,
+                live_axes=tuple(axes),
             )
-            for name, shape, dtype, parts in description["tensors"]
+            for name, shape, dtype, parts, stages, axes in description["tensors"]
         },
         names=tuple(str(name) for name in description["names"]),
     )
@@ -291,6 +317,10 @@ def _check(image: Image) -> None:
             raise ImageError(f"tensor {name}: shape {list(entry.shape)} is not supported")
         if entry.dtype not in ("int8", "int16", "uint8"):
             raise ImageError(f"tensor {name}: dtype {entry.dtype} is not supported")
+        if type(entry.stages) is not int or not 0 <= entry.stages <= len(image.program):
+            raise ImageError(f"tensor {name}: stages must count SELECT instructions")
+        if not all(type(axis) is int and 0 <= axis < len(entry.shape) for axis in entry.live_axes):
+            raise ImageError(f"tensor {name}: live axes must be axes of its shape")
         for part in entry.parts:
             _check_part(image, name, entry, part)
 
@@ -302,7 +332,7 @@ def _check_part(image: Image, name: str, entry: TensorMap, part: TensorPart) -> 
     planes = entry.shape[0] if len(entry.shape) == 3 else 0
     if (
         min(numbers) < -1
-        or min(part.skip, part.row, part.lane, part.channel) < 0
+        or min(part.skip, part.row, part.lane, part.channel, part.group) < 0
         or min(part.words, part.rows, part.count) < 1
         or part.bits not in (8, 16)
         or not 0 <= part.pc < len(image.program)

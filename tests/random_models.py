@@ -1,9 +1,13 @@
 """Seeded random models with the outliers that trained large models have."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from quantize import FloatModel, quantize_model
-from spec.model_file import Model, ModelConfig, float_shapes
+from spec.model_file import Model, ModelConfig, Stage, float_shapes, tensor_table
 
 SMALL = ModelConfig(
     image_size=12,
@@ -91,3 +95,33 @@ def random_model(
 ) -> Model:
     """A random model, quantised over random images."""
     return quantize_model(random_float(config, seed, outliers), random_images(config, images, seed))
+
+
+def with_stages(model: Model, stages: Sequence[Stage], seed: int = 0, **changes: Any) -> Model:
+    """A dense model with selections of random scores: about half of the tokens go.
+
+    changes : other fields of `ModelConfig`
+    """
+    rng = np.random.default_rng(seed)
+    config = replace(model.config, stages=tuple(stages), **changes)
+    tensors = dict(model.tensors)
+    for name, (dtype, shape) in tensor_table(config).items():
+        if name in tensors:
+            continue
+        kind = name.rpartition(".")[2]
+        if dtype == "float16":
+            value = rng.normal(0, 0.3, shape)
+        elif kind == "weight":
+            value = rng.integers(-60, 61, shape)
+        elif kind == "bias":
+            value = rng.integers(-2000, 2001, shape)
+        elif ".mean." in name:
+            value = np.full(shape, 1 << 15 if kind == "mult" else 15)
+        elif kind == "mult":
+            value = rng.integers(1 << 15, 1 << 16, shape)
+        elif kind == "zero_point":
+            value = rng.integers(-110, -90, shape)
+        else:
+            value = np.full(shape, 22 if ".act." in name else 18)
+        tensors[name] = value.astype(dtype)
+    return replace(model, config=config, tensors=tensors)

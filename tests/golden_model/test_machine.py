@@ -5,10 +5,10 @@ import pytest
 
 from compiler import compile
 from golden_model.errors import GoldenError
+from golden_model.expected import expected_tensors
 from golden_model.machine import MachineError, machine, run_program
 from golden_model.trace import assemble_tensors
 from golden_model.units.requantize import requantize
-from golden_model.vit import vit
 from spec.assembler import Instruction, decode, encode, live_rows, rows
 from spec.image import ImageError
 from spec.isa import Activation, Destination, Opcode, Semaphore, Window
@@ -34,12 +34,12 @@ def check(name, config, picture=0, seed=None):
 def check_model(model, config, picture=0, seed=None):
     """vit == machine on every intermediate tensor, and no credit is left."""
     images = random_images(model.config, 1, seed=100 + picture)
-    expected = {}
-    logits = vit(model, images, lambda key, array: expected.__setitem__(key, array[0]))[0]
+    logits, expected = expected_tensors(model, images[0])
     run = machine(compile(model, config), config, patches_of(images, model.config)[0], seed)
     assert list(run.tensors) == list(expected)
     for key, tensor in expected.items():
         assert run.tensors[key].dtype == tensor.dtype, key
+        assert run.tensors[key].shape == tensor.shape, key
         differing = np.argwhere(run.tensors[key] != tensor)
         assert not len(differing), f"{config.name}: {key} differs first at {differing[0]}"
     assert np.array_equal(run.logits, logits)
@@ -156,7 +156,7 @@ def one_layer(**changes):
         op(Opcode.LOAD_TOKENS, signal=[s.TOKENS_READY], offset=0, window=Window.INPUT, token=0,
            words=2, stride=2, rows=3),
         op(Opcode.LOAD_WEIGHTS, signal=[s.WEIGHTS_READY], offset=0, row=5, depth=10, table=3,
-           further_groups=0),
+           further_groups=0, live_above=0),
         op(Opcode.FULLY_CONNECTED, wait=[s.TOKENS_READY, s.WEIGHTS_READY],
            signal=[s.RESULT_READY], **{**fields, **changes}),
         op(Opcode.STORE_TOKENS, wait=[s.RESULT_READY], offset=0, window=Window.RESULT, token=100,
@@ -293,6 +293,7 @@ def test_queue_depth_decides():
         depth=10,
         table=3,
         further_groups=0,
+        live_above=0,
     )
     layer = one_layer()
     give = dataclasses.replace(layer[2], signal=layer[2].signal | {S.WEIGHTS_FREE})

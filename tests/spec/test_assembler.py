@@ -38,6 +38,7 @@ INSTRUCTIONS = st.sampled_from(list(Opcode)).flatmap(
         signal=st.frozensets(SEMAPHORES),
         token_wait=st.none() | SEMAPHORES,
         token_signal=st.none() | SEMAPHORES,
+        row_limit=st.integers(0, 4095),
     )
 )
 CODES = (Error.OPCODE, Error.OPERAND, Error.SEMAPHORE, Error.WINDOW)
@@ -83,6 +84,9 @@ def test_rows():
     assert resolve_rows(rows(3), live=10) == 3
     assert resolve_rows(live_rows(), live=10) == 10
     assert resolve_rows(live_rows(1), live=10) == 9
+    assert [resolve_rows(live_rows(4), live=live, limit=3) for live in (2, 4, 5, 9)] == [0, 0, 1, 3]
+    assert resolve_rows(rows(5), live=10, limit=3) == 5
+    assert resolve_rows(live_rows(4), live=2) == -2
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,6 @@ def test_bad_fields(fields, text):
         (bytes(32), Error.OPCODE, "undefined opcode 0"),
         (b"\x63" + bytes(31), Error.OPCODE, "undefined opcode 99"),
         (b"\x09" + bytes(6) + b"\x80" + bytes(24), Error.OPCODE, "reserved header bits"),
-        (b"\x09\x00\x80" + bytes(29), Error.SEMAPHORE, "undefined semaphore 15"),
         (bytes(3), Error.OPERAND, "an instruction has 32 bytes, not 3"),
     ],
 )
