@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model import vit
-from quantize.float_forward import float_forward, float_norm
+from quantize.float_forward import float_forward
+from quantize.float_layers import float_norm
 from quantize.float_model import FloatModel, float_model_of
 from spec.formats import LOGIT, RESIDUAL, SOFTMAX
 from spec.model_file import Model
