@@ -129,9 +129,7 @@ LATENCY = _object(
 """`sievit latency`: an encoder block's cycles when a share `keep` of the patches is left.
 
 `tokens` are those of the block. `block_cycles` has a selector in front, which scores all tokens and
-takes `selector_cycles` of them; `block_cycles_dense` has none. `fixed_cycles` are those of embedding and head. A dense model takes
-fixed_cycles + depth x block_cycles_dense.
-"""
+takes `selector_cycles` of them; XX"""
 
 _SPREAD = _object({"mean": _NUMBER, "min": _COUNT, "max": _COUNT})
 """Of one number for each image."""
