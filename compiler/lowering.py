@@ -336,7 +336,7 @@ class _Lowering:
     def mlp(self, name: str, last: bool, stays: str) -> list[Layer]:
         """fc1 with the activation in its epilogue, and fc2.
 
-        stays : the tensor that a selection makes of fc2's; it leaves the prefix as it is
+        stays : the tensor that a selection makes of fc2's: it does not write what stays in place
         """
         activation = Activation[self.shape.activation.upper()]
         is_gelu = activation == Activation.GELU
@@ -357,10 +357,9 @@ class _Lowering:
             first_reader=True,
         )
         blocks = self.blocks(f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True)
-        prefix = self.shape.prefix_tokens
-        if stays and prefix:
+        if stays:
             blocks = tuple(
-                replace(block, views=(*block.views, (stays, replace(part, rows=prefix))))
+                replace(block, views=(*block.views, (stays, part)))
                 for block in blocks
                 for _, part in block.views
             )

@@ -63,12 +63,7 @@ class Schedule:
 def views_of(views: Iterable[View], tile: Tile) -> tuple[View, ...]:
     """The rows of a tile of what a whole layer makes."""
     return tuple(
-        (
-            name,
-            replace(part, row=part.row + tile.first, rows=min(tile.count, part.rows - tile.first)),
-        )
-        for name, part in views
-        if part.rows > tile.first
+        (name, replace(part, row=part.row + tile.first, rows=tile.count)) for name, part in views
     )
 
 

@@ -61,8 +61,7 @@ def select_layer(model: Model, stage: Stage, lanes: int) -> Select:
         memory="moved",
         words=2 * words(shape.embed_dim, lanes),
         bits=16,
-        row=shape.prefix_tokens,
-        rows=shape.patches,
+        rows=shape.tokens,
         count=shape.embed_dim,
     )
     by_classifier = stage.rule == "selector"
@@ -76,6 +75,7 @@ def select_layer(model: Model, stage: Stage, lanes: int) -> Select:
             "scores": Scores.CLASSIFIER if by_classifier else Scores.CLS_ATTENTION,
             "package": Package[shape.package.upper()],
             "each": int(shape.packages == "each"),
+            "more": 0,
         },
         views=((f"{name}.tokens", part),),
     )
@@ -234,20 +234,21 @@ class _Selector:
         for block, other in zip(
             local, self.blocks("score1", "score1", weight[:, half:]), strict=True
         ):
-            common = {"name": f"{self.name}.score1", "target": "selector.score1"}
             sums = Linear(
-                **common,
+                name=f"{self.name}.score1",
                 role=Role.SUMS,
                 source="selector.mean",
+                target="selector.score1",
                 destination=Destination.TOKENS,
                 blocks=(replace(other, keeps=True, views=()),),
                 first_reader=block is local[0],
             )
             yield self.finished(sums, "", "local")
             rows = Linear(
-                **common,
+                name=f"{self.name}.score1",
                 role=Role.SCORE1,
                 source="selector.local",
+                target="selector.score1",
                 destination=Destination.TOKENS,
                 blocks=(replace(block, adds=True),),
                 last_word=block is local[-1],

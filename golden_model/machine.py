@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
 from golden_model.machine_checks import check_instruction
-from golden_model.machine_execute import execute, no_writes
+from golden_model.machine_execute import execute, no_writes, transfer_rows
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.trace import Writes, assemble_tensors
 from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
@@ -222,7 +222,9 @@ class _Machine:
                 self.memory.live,
                 instruction.row_limit,
             )
-        return instruction.fields.get("rows", 0)
+        if instruction.opcode in (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS):
+            return transfer_rows(instruction.fields, self.memory.live)
+        return 0
 
     def mac_count(self, instruction: Instruction) -> int:
         """Multiplications of an array instruction."""

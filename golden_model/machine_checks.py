@@ -18,6 +18,9 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
         raise MachineError("HEAD_SCALES on a machine of one head group", Error.OPCODE)
     if instruction.opcode == Opcode.SELECT and not config.token_selector:
         raise MachineError("SELECT on a machine without token_selector", Error.OPCODE)
+    live = instruction.row_limit or instruction.fields.get("live_above")
+    if live and not config.token_selector:
+        _refuse("rows that depend on live tokens, on a machine without token_selector")
     check = {
         Opcode.LOAD_WEIGHTS: _check_groups,
         Opcode.FULLY_CONNECTED: _check_fully_connected,
@@ -89,7 +92,7 @@ def _check_select(f: Mapping, config: Config) -> None:
     most = min(config.lanes, SELECTOR.max_heads)
     if not f["words"]:
         _refuse("rows of 0 words")
-    if not 1 <= f["heads"] <= most:
+    if f["scores"] == Scores.CLASSIFIER and not 1 <= f["heads"] <= most:
         _refuse(f"{f['heads']} heads of a selection, must be 1..{most}")
     if f["scores"] == Scores.CLS_ATTENTION and not config.cls_scores:
         _refuse("scores of CLS on a machine without cls_scores")

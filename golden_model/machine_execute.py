@@ -25,7 +25,7 @@ from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL, SCORE
 from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, ScoreUse, Window
 from spec.registers import Error
 
-__all__ = ["execute", "no_writes"]
+__all__ = ["execute", "no_writes", "transfer_rows"]
 
 Fields = Mapping[str, Any]
 
@@ -102,7 +102,15 @@ def _transfer_bytes(memory: Memories, f: Fields) -> int:
     return f["rows"] * f["words"] * memory.config.lanes
 
 
+def transfer_rows(f: Fields, live: int) -> int:
+    """Rows of a transfer: with `live` those of live tokens, perhaps none."""
+    return min(max(live - f["first"], 0), f["rows"]) if f["live"] else f["rows"]
+
+
 def _load_tokens(memory: Memories, f: Fields) -> Writes:
+    f = {**f, "rows": transfer_rows(f, memory.live)}
+    if f["live"] and not f["rows"]:
+        return no_writes(memory)
     span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f))
     address = memory.token_addresses(f["token"], f["stride"], f["rows"], f["words"])
     return _write_tokens(memory, address, memory.window[f["window"]][span])
@@ -237,18 +245,19 @@ def _live(memory: Memories, f: Fields) -> Writes:
 
 
 def _select(memory: Memories, f: Fields) -> Writes:
-    address, data, mask = select(memory, f)
+    address, content = select(memory, f)
+    if not len(address):
+        return no_writes(memory)
     if memory.config.head_groups > 1:
         order = np.argsort(address, kind="stable")
-        address, data, mask = address[order], data[order], mask[order]
-    for piece in np.unique(mask, axis=0):
-        own = (mask == piece).all(axis=1)
-        _write_tokens(memory, address[own], data[own], mask[own])
-    content = np.where(mask, data, 0).astype(np.uint8)
-    return replace(no_writes(memory), token_address=address, token_data=content, token_mask=mask)
+        address, content = address[order], content[order]
+    return _write_tokens(memory, address, content)
 
 
 def _store_tokens(memory: Memories, f: Fields) -> Writes:
+    f = {**f, "rows": transfer_rows(f, memory.live)}
+    if f["live"] and not f["rows"]:
+        return no_writes(memory)
     span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f), write=True)
     content = memory.tokens(f["token"], f["stride"], f["rows"], f["words"]).reshape(-1)
     memory.window[f["window"]][span] = content

@@ -10,27 +10,27 @@ from golden_model.machine_memory import MachineError, Memories
 from golden_model.units.select_tokens import select_tokens
 from golden_model.units.token_score import classifier_score
 from spec.formats import SCORE
-from spec.isa import Package, Scores
+from spec.isa import Scores
 from spec.registers import Error
 
 __all__ = ["TokenWords", "select"]
 
-TokenWords = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.bool_]]
-"""Addresses [n], bytes [n, lanes], and which of these are written [n, lanes]."""
+TokenWords = tuple[NDArray[np.int64], NDArray[np.uint8]]
+"""Addresses [n] and bytes [n, lanes] of whole words."""
 
 
 def select(memory: Memories, f: Mapping[str, Any]) -> TokenWords:
     """One selection: what it writes, in the order of the hardware; sets the live-token register.
 
-    Word by word of a row: the kept rows behind the prefix, in order, at their new places; then the
-    package's, `norm_lanes` channels at a time (a package's channels are made so many a cycle).
+    Word by word of a row: the kept rows behind the first dropped one, in order, at their new
+    places, and then the package's.
     """
     live, prefix, lanes = memory.live, f["prefix"], memory.config.lanes
     if live <= prefix:
         raise MachineError(f"{live} live tokens, there must be more than {prefix}", Error.OPERAND)
     address = memory.token_addresses(f["source"], f["stride"], live, f["words"])
     rows = memory.token[address].reshape(live, -1).view("<i2").astype(np.int16)
-    left, keep, memory.packages = select_tokens(
+    left, keep, packages = select_tokens(
         rows,
         _scores(memory, f),
         threshold=f["threshold"],
@@ -40,24 +40,12 @@ def select(memory: Memories, f: Mapping[str, Any]) -> TokenWords:
         each=bool(f["each"]),
         weight_shift=f["weight_shift"],
     )
-    memory.live = len(left)
+    if not f["more"]:
+        memory.live, memory.packages = len(left), packages
     content = np.ascontiguousarray(left.astype("<i2")).view(np.uint8)
-    content = content.reshape(len(left), f["words"], lanes)
-    packaged = f["package"] != Package.NONE and not keep.all()
-    kept = range(prefix, len(left) - packaged)
-    addresses, data, masks = [], [], []
-    whole = np.ones(lanes, np.bool_)
-    pieces = _pieces(lanes, memory.config.norm_lanes)
-    for word in range(f["words"]):
-        for row in kept:
-            addresses.append(address[row, word])
-            data.append(content[row, word])
-            masks.append(whole)
-        for mask in pieces if packaged else ():
-            addresses.append(address[len(left) - 1, word])
-            data.append(content[-1, word])
-            masks.append(mask)
-    return np.array(addresses, np.int64), np.array(data), np.array(masks)
+    content = content.reshape(len(left), f["words"], lanes).swapaxes(0, 1)
+    moved = slice(int(np.argmin(keep)) if not keep.all() else len(left), len(left))
+    return address.T[:, : len(left)][:, moved].reshape(-1), content[:, moved].reshape(-1, lanes)
 
 
 def _scores(memory: Memories, f: Mapping[str, Any]) -> NDArray[np.int64]:
@@ -71,10 +59,3 @@ def _scores(memory: Memories, f: Mapping[str, Any]) -> NDArray[np.int64]:
         for name in ("keep", "attend")
     )
     return classifier_score(keep, attend)
-
-
-def _pieces(lanes: int, norm_lanes: int) -> list[NDArray[np.bool_]]:
-    """The bytes of a word that each write of the package's has."""
-    channels = lanes // 2
-    number = np.repeat(np.arange(channels), 2)
-    return [number // norm_lanes == piece for piece in range(-(-channels // norm_lanes))]

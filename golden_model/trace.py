@@ -17,7 +17,7 @@ from spec.isa import Opcode
 
 __all__ = ["Writes", "assemble_tensors", "live_counts"]
 
-_LIVE, _SELECT = Opcode.LIVE.value, Opcode.SELECT.value
+_LIVE, _SELECT, _NORMALIZE = (op.value for op in (Opcode.LIVE, Opcode.SELECT, Opcode.NORMALIZE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +87,25 @@ def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, ND
 
 
 def live_counts(image: Image, writes: Mapping[int, Writes]) -> tuple[int, ...]:
-    """Live tokens at the start, and those that each SELECT left: up to the last row it wrote."""
+    """Live tokens at the start, and behind each SELECT: as many as the LayerNorm behind it wrote.
+
+    SELECT itself does not write the rows that stay where they are.
+    """
     counts: list[int] = []
-    for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT))).tolist():
+    selected = False
+    for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT, _NORMALIZE))).tolist():
         fields = decode(image.program[pc].tobytes()).fields
         if image.program[pc, 0] == _LIVE:
             counts.append(fields["tokens"])
-            continue
-        if pc not in writes or not len(writes[pc].token_address):
-            raise GoldenError(f"instruction {pc} (SELECT) wrote nothing")
-        last = int(writes[pc].token_address.max()) - fields["source"]
-        counts.append(min(max(last // fields["stride"] + 1, 0), counts[0]))
+        elif image.program[pc, 0] == _SELECT:
+            selected = True
+        elif selected:
+            selected = False
+            if pc not in writes:
+                raise GoldenError(f"instruction {pc} (NORMALIZE) wrote nothing")
+            lanes = writes[pc].token_data.shape[1]
+            rows = len(writes[pc].token_address) // -(-fields["channels"] // lanes)
+            counts.append(min(rows, counts[0]))
     return tuple(counts)
 
 
@@ -115,7 +123,11 @@ def _assemble(image: Image, name: str, dropped: int, writes: Mapping[int, Writes
         )
         if part.rows <= 0:
             continue
-        rows = _rows(image, name, part, writes)
+        if part.memory == "moved":
+            if part.pc in writes:
+                _move(image, part, writes[part.pc], planes[0])
+            continue
+        rows = _rows(name, part, writes)
         planes[
             max(part.plane, 0),
             part.row : part.row + part.rows,
@@ -124,11 +136,9 @@ def _assemble(image: Image, name: str, dropped: int, writes: Mapping[int, Writes
     return tensor
 
 
-def _rows(image: Image, name: str, part: TensorPart, writes: Mapping[int, Writes]) -> NDArray[Any]:
+def _rows(name: str, part: TensorPart, writes: Mapping[int, Writes]) -> NDArray[Any]:
     if part.pc not in writes:
         raise GoldenError(f"{name}: instruction {part.pc} wrote nothing")
-    if part.memory == "moved":
-        return _moved(image, part, writes[part.pc])
     values = writes[part.pc].values(part.memory, part.bits)
     words = part.words
     if part.memory in ("score", "prob"):
@@ -142,13 +152,12 @@ def _rows(image: Image, name: str, part: TensorPart, writes: Mapping[int, Writes
     return values[:needed].reshape(part.skip + part.rows, -1)
 
 
-def _moved(image: Image, part: TensorPart, writes: Writes) -> NDArray[Any]:
-    """Rows behind the prefix as a SELECT's writes leave them; 0 where it wrote nothing."""
+def _move(image: Image, part: TensorPart, writes: Writes, tensor: NDArray[Any]) -> None:
+    """Put the words that a SELECT wrote over the rows as they were before it."""
     f = decode(image.program[part.pc].tobytes()).fields
-    rows = np.zeros((part.rows, part.words, writes.token_data.shape[1]), np.uint8)
-    first = f["source"] + f["prefix"] * f["stride"]
-    row, word = np.divmod(writes.token_address - first, f["stride"])
-    for at in np.flatnonzero((row >= 0) & (row < part.rows) & (word < part.words)):
-        mask = writes.token_mask[at]
-        rows[row[at], word[at], mask] = writes.token_data[at, mask]
-    return rows.reshape(part.rows, -1).view("<i2" if part.bits == 16 else np.int8)
+    row, word = np.divmod(writes.token_address - f["source"], f["stride"])
+    values = writes.values("token", part.bits)
+    size = values.shape[1]
+    for at in np.flatnonzero((row >= 0) & (row < len(tensor)) & (word < part.words)):
+        channels = tensor[row[at], word[at] * size : (word[at] + 1) * size]
+        channels[:] = values[at, : len(channels)]

@@ -23,6 +23,7 @@ from rtl_gen.sequencer.instruction_queue import InstructionQueue
 from rtl_gen.sequencer.semaphores import Semaphores
 from rtl_gen.sequencer.stall_monitor import StallMonitor
 from rtl_gen.sequencer.vector_issue import VectorIssue
+from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import Config
 from spec.isa import Queue, Window
@@ -36,8 +37,8 @@ FETCH, LOAD = 0, 1
 # Clients of token memory, in order of priority: what holds up the array comes first. Of the first
 # ones there is one in each head group.
 _GROUP_READERS = ("residual", "partial")
-_OPERAND, _NORM, _STORE = range(3)
-_NORMALIZED, _LOADED = range(2)
+_OPERAND, _NORM, _STORE, _SELECT = range(4)
+_NORMALIZED, _LOADED, _SELECTED = range(3)
 
 
 class Core(wiring.Component):
@@ -111,18 +112,24 @@ class Core(wiring.Component):
             max_tokens=c.max_tokens,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            token_selector=c.token_selector,
+            cls_scores=c.cls_scores,
         )
+        selector = {"token_selector": c.token_selector}
         self.queues = {}
         for queue in Queue:
             self.queues[queue] = InstructionQueue(depth=c.queue_depth)
             m.submodules[f"{queue.name.lower()}_queue"] = self.queues[queue]
-        m.submodules.semaphores = self.semaphores = Semaphores(takers=2, givers=5)
-        m.submodules.vector_issue = self.vector_issue = VectorIssue()
+        m.submodules.semaphores = self.semaphores = Semaphores(
+            takers=2, givers=6 if c.token_selector else 5
+        )
+        m.submodules.vector_issue = self.vector_issue = VectorIssue(**selector)
         m.submodules.controller = self.controller = ArrayController(
             **sizes,
             prob_words=c.prob_words,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
         m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
@@ -141,9 +148,16 @@ class Core(wiring.Component):
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(_GROUP_READERS) * c.head_groups + 3,
-            writers=c.head_groups + 2,
+            readers=len(_GROUP_READERS) * c.head_groups + 3 + c.token_selector,
+            writers=c.head_groups + 2 + c.token_selector,
         )
+        if c.token_selector:
+            m.submodules.select_tokens = self.select_tokens = SelectTokens(
+                lanes=c.lanes,
+                norm_lanes=c.norm_lanes,
+                max_tokens=c.max_tokens,
+                logic_multipliers=logic,
+            )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
             words=c.norm_tables * c.lanes // c.norm_lanes, entries=c.norm_lanes
         )
@@ -163,6 +177,7 @@ class Core(wiring.Component):
             column_tables=c.column_tables,
             norm_tables=c.norm_tables,
             head_groups=c.head_groups,
+            **selector,
         )
         m.submodules.storer = self.storer = Storer(
             lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words
@@ -198,7 +213,10 @@ class Core(wiring.Component):
         connect(m, self.vector_issue.command, self.layer_norm.command)
         connect(m, self.controller.take_token, semaphores.take_token[0])
         connect(m, self.layer_norm.take_token, semaphores.take_token[1])
-        givers = (self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue)
+        givers = [self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue]
+        if self._config.token_selector:
+            givers.append(self.controller)
+            self._connect_selector(m)
         for index, giver in enumerate(givers):
             m.d.comb += semaphores.give[index].eq(giver.give)
             if hasattr(giver, "give_token"):
@@ -211,6 +229,7 @@ class Core(wiring.Component):
             self.head_groups.idle,
             self.layer_norm.idle,
             self.storer.idle,
+            *((self.select_tokens.idle,) if self._config.token_selector else ()),
         ).all()
         m.d.comb += [
             self.finished.eq(self.running & dispatcher.halted & queues_empty & executors_idle),
@@ -222,6 +241,19 @@ class Core(wiring.Component):
 
         with m.If(self.storer.instruction.valid & self.storer.instruction.ready):
             m.d.sync += self.store_pc.eq(self.storer.instruction.p.pc)
+
+    def _connect_selector(self, m: Module) -> None:
+        """SELECT from the vector queue's head, and the numbers of rows back to it."""
+        selector, issue = self.select_tokens, self.vector_issue
+        connect(m, issue.select, selector.command)
+        m.d.comb += [
+            issue.selected.eq(selector.done),
+            issue.new_live.eq(selector.live),
+            issue.new_packages.eq(selector.packages),
+            issue.norm_idle.eq(self.layer_norm.idle),
+            self.controller.at_rest.eq(self.head_groups.idle),
+            self.loader.live.eq(issue.live),
+        ]
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
@@ -260,6 +292,9 @@ class Core(wiring.Component):
             connect(m, groups.token_write[group], tokens.write[group])
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
+        if self._config.token_selector:
+            connect(m, self.select_tokens.read, readers[_SELECT])
+            connect(m, self.select_tokens.write, writers[_SELECTED])
         connect(m, self.loader.row_write, groups.row_load)
         connect(m, self.loader.column_write, groups.column_load)
         connect(m, self.layer_norm.table, self.norm_tables.read)
@@ -296,7 +331,7 @@ class Core(wiring.Component):
             (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
             *((tokens.read_error[n], token, groups.pc[n % count]) for n in range(reads)),
             (tokens.read_error[reads + _NORM], token, norm_pc),
-            *(writer(number) for number in range(count + 2)),
+            *(writer(number) for number in range(len(tokens.write))),
             *(
                 (errors[name].valid, errors[name].code, errors[name].pc)
                 for name in ERRORS
@@ -306,6 +341,8 @@ class Core(wiring.Component):
             (self.norm_tables.read_error, table, norm_pc),
             (self.semaphores.overflow, Error.SEMAPHORE, self.controller.pc),
         ]
+        if self._config.token_selector:
+            found.append((tokens.read_error[reads + _SELECT], token, self.select_tokens.pc))
         units = [
             self.fetcher.error,
             self.dispatcher.error,
@@ -315,6 +352,7 @@ class Core(wiring.Component):
             self.layer_norm.error,
             self.loader.error,
             self.storer.error,
+            *((self.select_tokens.error,) if self._config.token_selector else ()),
         ]
         m.submodules.errors = first = ErrorCollector(sources=len(found) + len(units))
         for index, (valid, code, pc) in enumerate(found):
@@ -375,6 +413,7 @@ class Core(wiring.Component):
             self.progress.eq(
                 controller.fired
                 | written
+                | (self.select_tokens.moved if self._config.token_selector else 0)
                 | (events.dram_program_bytes != 0)
                 | (events.dram_weights_bytes != 0)
                 | (events.dram_input_bytes != 0)

@@ -193,6 +193,7 @@ class HeadGroups(wiring.Component):
         """Where a group writes and finds its sums; beyond 16 bits at the last address."""
         command, own = self.epilogue_command.p, group.epilogue_command.p
         sums = number * PARTIAL_WORDS * command.rows
+        added = Mux(command.broadcast, number * PARTIAL_WORDS, sums)
         step = Signal(4 + PARTIAL_WORDS.bit_length() + len(command.rows), name=f"step_{number}")
         with m.If(command.attention):
             m.d.comb += step.eq(number * command.head_words)
@@ -202,7 +203,7 @@ class HeadGroups(wiring.Component):
             m.d.comb += step.eq(number * self.group_words)
         m.d.comb += [
             own.target.eq(_saturated(command.target + step, len(command.target))),
-            own.partial.eq(_saturated(command.partial + sums, len(command.partial))),
+            own.partial.eq(_saturated(command.partial + added, len(command.partial))),
         ]
 
     def _connect_loads(self, m: Module) -> None:

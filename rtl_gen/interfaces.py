@@ -8,7 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SEMAPHORE_COUNT, Window
+from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SEMAPHORE_COUNT, Window
 from spec.registers import Error
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "PC_BITS",
     "ROWS_BITS",
     "ROW_SCALE",
+    "SELECT_COMMAND",
     "SOFTMAX_COMMAND",
     "TABLE_ENTRY",
     "WALK",
@@ -187,6 +188,7 @@ EPILOGUE_COMMAND = data.StructLayout(
         "activation_zero_point": signed(8),
         "accumulate": 1,
         "partial": 16,
+        "broadcast": 1,
         "head_words": 4,
         "head_dim": 8,
         "first_lane": 8,
@@ -235,3 +237,13 @@ NORM_COMMAND = data.StructLayout(
     }
 )
 """A NORMALIZE instruction with its row count resolved."""
+
+SELECT_COMMAND = data.StructLayout(
+    {
+        "pc": PC_BITS,
+        "rows": ROWS_BITS,
+        "packages": ROWS_BITS,
+        **dict(SELECT.members),
+    }
+)
+"""A SELECT instruction; the live rows, and how many of them are package rows."""

@@ -73,7 +73,7 @@ class TensorPart:
     The writes into `memory` (`token`, `row`, `score` or `prob`), `words` of them a row, are read
     as rows of values of `bits` bits. Of row skip + r (r below `rows`), values `lane` ..
     `lane` + `count` - 1 are tensor elements [plane, row + r, channel ..] (no plane if it is -1).
-    `moved`: of the rows that a SELECT leaves behind the prefix, wherever in order it writes them.
+    `moved`: the words that a SELECT writes, each over that of its row in the parts before.
 
     Rows and columns that are beyond the tensor because tokens were dropped do not count.
     """

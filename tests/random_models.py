@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from golden_model import vit
 from quantize import FloatModel, quantize_model
 from spec.model_file import Model, ModelConfig, Stage, float_shapes, tensor_table
 
@@ -125,3 +126,34 @@ def with_stages(model: Model, stages: Sequence[Stage], seed: int = 0, **changes:
             value = np.full(shape, 22 if ".act." in name else 18)
         tensors[name] = value.astype(dtype)
     return replace(model, config=config, tensors=tensors)
+
+
+def pruned(
+    model: Model,
+    stages: Sequence[tuple[int, str]],
+    share: float = 0.5,
+    seed: int = 0,
+    **changes: Any,
+) -> Model:
+    """A dense model with selections that drop about a share of the tokens each.
+
+    stages : encoder block and rule of each
+    changes : other fields of `ModelConfig`
+    """
+    images, found = random_images(model.config, 3, seed), []
+    for block, rule in stages:
+        result = with_stages(model, [*found, Stage(block=block, rule=rule)], seed, **changes)
+        seen: dict[str, list[np.ndarray]] = {}
+        for image in images:
+            vit(
+                result,
+                image[None],
+                lambda name, array, seen=seen: seen.setdefault(name, []).append(array),
+            )
+        scores = [
+            array[:, result.config.prefix_tokens :].reshape(-1)
+            for array in seen[f"blocks.{block}.selector.score"]
+        ]
+        threshold = int(np.quantile(np.concatenate(scores), share))
+        found.append(Stage(block=block, rule=rule, threshold=threshold))
+    return with_stages(model, found, seed, **changes)

@@ -36,6 +36,8 @@ class Kind(enum.Enum, shape=2):
     """`rows` rows of `words` words, `stride` apart"""
     NORM = 2
     """`rows` words of LayerNorm entries"""
+    NOTHING = 3
+    """only credits are given"""
 
 
 LOAD = data.StructLayout(
@@ -74,7 +76,7 @@ def group_ports(head_groups: int) -> dict[str, wiring.Member]:
 
 
 class LoadWriter(wiring.Component):
-    """Writes the data of one load after the other.
+    """Writes the data of one load after the other; with `skips`, some have none.
 
     Throughput: one beat a cycle while writes are accepted. Back-pressure: one finished row or
     token word waits in a register while the next is assembled; table words wait on the bus, also
@@ -104,7 +106,9 @@ class LoadWriter(wiring.Component):
         norm_lanes: int,
         token_words: int,
         head_groups: int = 1,
+        skips: bool = False,
     ) -> None:
+        self._skips = skips
         self._head_groups = head_groups
         self._banks = banks
         self._lanes = lanes
@@ -178,6 +182,8 @@ class LoadWriter(wiring.Component):
         def assembled(beats: int) -> Value:
             return Cat(*kept[: beats - 1], self.data.p.data)
 
+        held = Signal()
+        nothing = load.kind == Kind.NOTHING if self._skips else Const(0, 1)
         taken = Signal()
         """A beat."""
         word_taken = Signal()
@@ -186,7 +192,7 @@ class LoadWriter(wiring.Component):
             word_taken.eq(taken & last_beat),
             self.accepted.eq(taken),
             self.window.eq(load.window),
-            self.load.ready.eq(word_taken & last_of_load),
+            self.load.ready.eq((word_taken & last_of_load) | (nothing & ~held)),
         ]
         if kept:
             with m.If(taken):
@@ -205,7 +211,6 @@ class LoadWriter(wiring.Component):
                     m.d.sync += start.eq(start + 1)
 
         # Row and token words, through a register
-        held = Signal()
         held_tokens = Signal()
         held_last = Signal()
         held_row_last = Signal()
@@ -276,11 +281,11 @@ class LoadWriter(wiring.Component):
             ]
         table_ready = Mux(norm, self.norm_write.ready, self.column_write.ready) & ~held
         m.d.comb += self.data.ready.eq(
-            self.load.valid & (~last_beat | Mux(table, table_ready, ~held | written))
+            self.load.valid & ~nothing & (~last_beat | Mux(table, table_ready, ~held | written))
         )
 
         # Credits
-        norm_done = word_taken & norm & last_row
+        norm_done = (word_taken & norm & last_row) | (self.load.valid & nothing & ~held)
         m.d.comb += [
             self.give.valid.eq((written & held_last) | norm_done),
             self.give.mask.eq(Mux(norm_done, load.signal, held_signal)),

@@ -1,6 +1,6 @@
 """The load queue's executor: DRAM to row memory, token memory and tables."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.fifo import SyncFIFO
@@ -17,6 +17,7 @@ from rtl_gen.interfaces import (
     GIVE_TOKEN,
     ISSUED,
     PC_BITS,
+    ROWS_BITS,
     WINDOWS,
     row_write_layout,
     table_write_layout,
@@ -55,6 +56,9 @@ class Loader(wiring.Component):
     weights_bytes, input_bytes, scratch_bytes : bytes accepted in this cycle from this window
     program_bytes, result_bytes : likewise; no sensible program reads these
     idle : nothing to do
+    live : the live-token register (with a token selector only): a LOAD_WEIGHTS with `live_above`
+        that is not exceeded takes two cycles on the request side and one on the data side, and
+        only gives its credits
     """
 
     def __init__(
@@ -71,7 +75,9 @@ class Loader(wiring.Component):
         norm_tables: int | None = None,
         ahead: int = 4,
         head_groups: int = 1,
+        token_selector: bool = False,
     ) -> None:
+        self._token_selector = token_selector
         self._head_groups = head_groups
         self._banks = banks
         self._lanes = lanes
@@ -106,6 +112,7 @@ class Loader(wiring.Component):
                 "result_bytes": Out(byte_count),
                 "idle": Out(1),
                 **group_ports(head_groups),
+                **({"live": In(ROWS_BITS)} if token_selector else {}),
             }
         )
 
@@ -192,6 +199,15 @@ class Loader(wiring.Component):
             m.d.comb += checked.eq(Error.OPERAND)
         return load, checked
 
+    def _skipped(self, issued: data.View) -> Value:
+        """Whether too few tokens are alive for this load."""
+        if not self._token_selector:
+            return Const(0, 1)
+        header = View(HEADER, issued.word[: HEADER.size])
+        weights = View(LOAD_WEIGHTS, issued.word[HEADER.size :][: LOAD_WEIGHTS.size])
+        few = (weights.live_above != 0) & (self.live <= weights.live_above)
+        return (header.opcode == Opcode.LOAD_WEIGHTS) & few
+
     def elaborate(self, platform: None) -> Module:
         """Build the unit."""
         m = Module()
@@ -205,6 +221,7 @@ class Loader(wiring.Component):
             norm_lanes=self._norm_lanes,
             token_words=self._token_words,
             head_groups=self._head_groups,
+            skips=self._token_selector,
         )
 
         # Data side
@@ -245,6 +262,10 @@ class Loader(wiring.Component):
                 with m.If(code != Error.NONE):
                     m.d.sync += [error.valid.eq(1), error.code.eq(code), error.pc.eq(issued.pc)]
                     m.next = "STOPPED"
+                with m.Elif(self._skipped(issued)):
+                    m.d.comb += [load.kind.eq(Kind.NOTHING), loads.w_en.eq(1)]
+                    with m.If(loads.w_rdy):
+                        m.next = "IDLE"
                 with m.Else():
                     m.d.comb += extent.i.valid.eq(1)
                     with m.If(extent.i.ready):

@@ -14,6 +14,8 @@ __all__ = ["PartialReader"]
 class PartialReader(wiring.Component):
     """Reads the sums of one instruction's rows and hands them out group by group.
 
+    With `broadcast`, those of row 0 are read again for every row.
+
     Latency: a group is there three cycles after its words are permitted, when memory is free.
     Throughput: two words in three cycles. Back-pressure: two words (or two groups) are kept.
 
@@ -90,6 +92,8 @@ class PartialReader(wiring.Component):
             m.d.sync += [offset.eq(offset + 1), word.eq(word + 1)]
             with m.If(word == PARTIAL_WORDS - 1):
                 m.d.sync += row.eq(row + 1)
+                with m.If(self.command.broadcast):
+                    m.d.sync += offset.eq(0)
         with m.If(self.done):
             m.d.sync += [offset.eq(0), row.eq(0)]
         used = Signal(range(unit_words + 1))

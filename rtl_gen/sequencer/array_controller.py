@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from rtl_gen.interfaces import (
     EPILOGUE_COMMAND,
     ERROR,
+    GIVE,
     ISSUED,
     PC_BITS,
     ROWS_BITS,
@@ -52,6 +53,9 @@ class ArrayController(wiring.Component):
     groups, next_groups : those at work on the instruction in hand, and on the one that would be
         next: a bit each. Commands, `reserve` and `prob_rows` are for these.
     group_words, scales : of the next instruction, for the commands of groups 1 ...
+
+    With a token selector only, for instructions whose `row_limit` leaves no row:
+    at_rest, give : all results are written; the credits of such an instruction.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class ArrayController(wiring.Component):
         prob_words: int,
         max_head_words: int,
         head_groups: int = 1,
+        token_selector: bool = False,
     ) -> None:
         self._banks = banks
+        self._token_selector = token_selector
         self._head_groups = head_groups
         self._lanes = lanes
         self._prob_words = prob_words
@@ -77,6 +83,7 @@ class ArrayController(wiring.Component):
             "group_words": Out(FULLY_CONNECTED["group_words"].shape),
             "scales": Out(HEAD_SCALES),
         }
+        skip_ports = {"at_rest": In(1), "give": Out(GIVE)}
         super().__init__(
             {
                 "issued": In(stream.Signature(ISSUED)),
@@ -107,6 +114,7 @@ class ArrayController(wiring.Component):
                 "wait_operand": Out(1),
                 "wait_rows": Out(1),
                 **(group_ports if head_groups > 1 else {}),
+                **(skip_ports if token_selector else {}),
             }
         )
 
@@ -127,12 +135,14 @@ class ArrayController(wiring.Component):
         next_fc = View(FULLY_CONNECTED, word[HEADER.size :][: FULLY_CONNECTED.size])
         next_attention = View(ATTENTION, word[HEADER.size :][: ATTENTION.size])
         next_is_attention = next_header.opcode == Opcode.ATTENTION
-        fc_rows = resolve_rows(m, next_fc.rows, self.live, "fc_rows")
-        query_rows = resolve_rows(m, next_attention.queries, self.live, "query_rows")
+        limit = next_header.row_limit if self._token_selector else None
+        fc_rows = resolve_rows(m, next_fc.rows, self.live, "fc_rows", limit)
+        query_rows = resolve_rows(m, next_attention.queries, self.live, "query_rows", limit)
         key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
         other = self._head_scales(m, next_header, word) if self._head_groups > 1 else Const(0, 1)
+        skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
         fc = Signal(FULLY_CONNECTED)
@@ -151,15 +161,20 @@ class ArrayController(wiring.Component):
         m.d.comb += [
             accept.eq(self.issued.valid & self.issued.ready & ~empty & ~other),
             self.issued.ready.eq(
-                (can_start & self.epilogue_command.ready & softmax_ready) | (other & ~self.active)
+                (can_start & self.epilogue_command.ready & softmax_ready)
+                | (other & ~self.active)
+                | (skips & self._rests())
             ),
             self.epilogue_command.valid.eq(self.issued.valid & can_start & softmax_ready),
             self.softmax_command.valid.eq(
                 self.issued.valid & can_start & next_is_attention & self.epilogue_command.ready
             ),
-            self.wait_epilogue.eq(self.issued.valid & can_start & ~self.epilogue_command.ready),
+            self.wait_epilogue.eq(
+                self.issued.valid
+                & ((can_start & ~self.epilogue_command.ready) | (skips & ~self._rests()))
+            ),
             self.wait_softmax.eq(self.issued.valid & can_start & ~softmax_ready),
-            self.error.valid.eq(self.issued.valid & ~self.active & empty & ~other),
+            self.error.valid.eq(self.issued.valid & ~self.active & empty & ~other & ~skips),
             self.error.code.eq(Error.OPERAND),
             self.error.pc.eq(self.issued.p.pc),
         ]
@@ -327,6 +342,20 @@ class ArrayController(wiring.Component):
             m.d.sync += self.scales.eq(word[HEADER.size :][: HEAD_SCALES.size])
         return header.opcode == Opcode.HEAD_SCALES
 
+    def _rests(self) -> Value:
+        """Whether all that was begun is written."""
+        return ~self.active & self.at_rest if self._token_selector else Const(0, 1)
+
+    def _skips(self, m: Module, header: data.View, rows: Value, other: Value) -> Signal:
+        """Whether `row_limit` leaves the next instruction no row; then only give its credits."""
+        skips = Signal()
+        m.d.comb += [
+            skips.eq((rows == 0) & (header.row_limit != 0) & ~other),
+            self.give.mask.eq(header.signal),
+            self.give.valid.eq(self.issued.valid & skips & self._rests()),
+        ]
+        return skips
+
     def _connect_groups(
         self, m: Module, is_attention: Value, fc: data.View, attention: data.View, accept: Value
     ) -> None:
@@ -360,6 +389,7 @@ class ArrayController(wiring.Component):
             "activation_zero_point",
             "accumulate",
             "partial",
+            *(("broadcast",) if self._token_selector else ()),
         ):
             with m.If(~is_attention):
                 m.d.comb += epilogue[name].eq(fc[name])

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from rtl_gen.interfaces import ERROR, ISSUED
-from spec.formats import NORM
+from spec.formats import NORM, SELECTOR
 from spec.isa import (
     ATTENTION,
     CONSUMER_OF,
@@ -18,10 +18,14 @@ from spec.isa import (
     NORMALIZE,
     PRODUCER_OF,
     QUEUE_OF,
+    SELECT,
     Activation,
     Destination,
     Opcode,
+    Package,
     Queue,
+    Scores,
+    ScoreUse,
     Semaphore,
 )
 from spec.registers import Error
@@ -48,8 +52,17 @@ class Dispatcher(wiring.Component):
     """
 
     def __init__(
-        self, *, lanes: int, max_tokens: int, max_head_words: int, head_groups: int = 1
+        self,
+        *,
+        lanes: int,
+        max_tokens: int,
+        max_head_words: int,
+        head_groups: int = 1,
+        token_selector: bool = False,
+        cls_scores: bool = False,
     ) -> None:
+        self._token_selector = token_selector
+        self._cls_scores = cls_scores
         self._lanes = lanes
         self._head_groups = head_groups
         self._max_tokens = max_tokens
@@ -85,6 +98,7 @@ class Dispatcher(wiring.Component):
                     | (fc.columns > head_groups * lanes)
                     | (fc.activation.as_value() >= len(Activation))
                     | (fc.destination.as_value() >= len(Destination))
+                    | (0 if self._token_selector else fc.broadcast)
                 )
             with m.Case(Opcode.ATTENTION):
                 words_needed = (attention.head_dim + (lanes - 1)) >> exact_log2(lanes)
@@ -100,9 +114,13 @@ class Dispatcher(wiring.Component):
                         + Mux(attention.head_words == 1, attention.head_dim, Const(lanes, 8))
                         > lanes
                     )
+                    | (attention.scores.as_value() > (ScoreUse.ADD.value * self._cls_scores))
                 )
             with m.Case(Opcode.LOAD_WEIGHTS):
-                m.d.comb += bad.eq(weights.further_groups >= head_groups)
+                m.d.comb += bad.eq(
+                    (weights.further_groups >= head_groups)
+                    | (0 if self._token_selector else weights.live_above != 0)
+                )
             with m.Case(Opcode.NORMALIZE):
                 m.d.comb += bad.eq(
                     self._bad_rows(norm.rows)
@@ -117,7 +135,28 @@ class Dispatcher(wiring.Component):
                     | header.token_wait.valid
                     | header.token_signal.valid
                 )
+            if self._token_selector:
+                with m.Case(Opcode.SELECT):
+                    m.d.comb += bad.eq(self._bad_select(word))
+        if not self._token_selector:
+            with m.If(View(HEADER, word[: HEADER.size]).row_limit != 0):
+                m.d.comb += bad.eq(1)
         return bad
+
+    def _bad_select(self, word: Value) -> Value:
+        """Fields of SELECT that no selector can serve."""
+        header = View(HEADER, word[: HEADER.size])
+        select = View(SELECT, word[HEADER.size :][: SELECT.size])
+        collects = select.scores == Scores.CLS_ATTENTION
+        most_heads = min(SELECTOR.max_heads, self._lanes)
+        bad_heads = (select.heads == 0) | (select.heads > most_heads)
+        return (
+            (select.words == 0)
+            | (select.package.as_value() >= len(Package))
+            | Mux(collects, 0 if self._cls_scores else 1, bad_heads)
+            | header.token_wait.valid
+            | header.token_signal.valid
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Build the unit."""
@@ -133,6 +172,8 @@ class Dispatcher(wiring.Component):
         with m.Switch(opcode):
             for code, target in QUEUE_OF.items():
                 if code is Opcode.HEAD_SCALES and self._head_groups == 1:
+                    continue
+                if code is Opcode.SELECT and not self._token_selector:
                     continue
                 with m.Case(code.value):
                     m.d.comb += [known.eq(1), queue.eq(target)]

@@ -8,6 +8,11 @@ earlier one is over. Within a queue only a read behind a write needs that: an in
 are read before its results are written, and results are written in order. Sums that an instruction
 adds to need not even that: they are read after all earlier instructions' writes.
 
+A selection changes the number of live tokens: the proof holds for the number that it is given. The
+live-token register is memory like any other: instructions whose rows depend on it read it, LIVE and
+SELECT write it. The vector queue begins a SELECT when all before it is over, and what is behind it
+when it is over. Instructions without rows take and give their credits in their order.
+
 Several head groups read and write each in that order, but not among each other: between two of them
 every pair needs the credits. An instruction that needs other groups than the one before it starts
 when all writes before it are done.
@@ -18,7 +23,7 @@ from dataclasses import replace
 
 from golden_model.machine_groups import groups_of
 from spec.assembler import resolve_rows
-from spec.isa import PARTIAL_WORDS, Destination, Opcode, Queue
+from spec.isa import PARTIAL_WORDS, Destination, Opcode, Queue, Scores, ScoreUse
 
 FIRST_ROWS = {Opcode.FULLY_CONNECTED: "rows", Opcode.NORMALIZE: "rows", Opcode.ATTENTION: "queries"}
 
@@ -27,9 +32,13 @@ class DisorderError(AssertionError):
     """Two accesses that nothing orders."""
 
 
-def check_ordering(instructions, config):
-    """Raise `DisorderError` for the first access that may come too early."""
+def check_ordering(instructions, config, left=None):
+    """Raise `DisorderError` for the first access that may come too early.
+
+    left : live tokens behind each selection, in order; all stay if not given
+    """
     live = max(op.fields["tokens"] for op in instructions if op.opcode == Opcode.LIVE)
+    left = iter(left or [live] * len(instructions))
     known = {queue: dict.fromkeys(Queue, 0) for queue in Queue}
     started = dict.fromkeys(Queue, 0)
     credits = defaultdict(deque)
@@ -54,6 +63,9 @@ def check_ordering(instructions, config):
         rows = rows_of(op, live)
         for semaphore in op.wait:
             take(queue, semaphore)
+        alone = op.opcode in (Opcode.LIVE, Opcode.SELECT)
+        if alone:
+            known[queue][queue] = started[queue]
         if op.opcode in (Opcode.FULLY_CONNECTED, Opcode.ATTENTION):
             if groups_of(op, config.lanes) != at_work:
                 known[queue][queue] = started[queue]
@@ -83,6 +95,10 @@ def check_ordering(instructions, config):
                     readers[word] = {}
             if op.token_signal is not None:
                 credits[op.token_signal].append((queue, event, dict(known[queue])))
+        if alone:
+            known[queue][queue] = started[queue]
+        if op.opcode == Opcode.SELECT:
+            live = next(left)
         for semaphore in op.signal:
             credits[semaphore].append((queue, started[queue], dict(known[queue])))
     return started
@@ -109,7 +125,7 @@ def in_groups(op, rows, config):
 
 def in_group(word, group):
     """A word of a memory that each group has."""
-    return (*word, group) if word[0] in ("row", "column table") else word
+    return (*word, group) if word[0] in ("row", "column table", "score") else word
 
 
 def merge(mine, other):
@@ -121,18 +137,28 @@ def sums(op, row):
     """Words of a row's sums, which an earlier instruction left."""
     if not op.fields.get("accumulate"):
         return []
-    first = op.fields["partial"] + row * PARTIAL_WORDS
+    first = op.fields["partial"] + (0 if op.fields["broadcast"] else row * PARTIAL_WORDS)
     return [("token", first + word) for word in range(PARTIAL_WORDS)]
 
 
 def rows_of(op, live):
     if op.opcode in FIRST_ROWS:
-        return resolve_rows(op.fields[FIRST_ROWS[op.opcode]], live)
+        return resolve_rows(op.fields[FIRST_ROWS[op.opcode]], live, op.row_limit)
+    if live <= op.fields.get("live_above", 0):
+        return 0
     return op.fields.get("rows", 1)
 
 
 def accesses(op, row, rows, config, live):
     """Words that a row of an instruction reads and writes; whole matrices with its first row."""
+    reads, writes = memory_accesses(op, row, rows, config, live)
+    counts = [value for value in op.fields.values() if isinstance(value, dict)]
+    if op.fields.get("live_above") or any(value["live"] for value in counts):
+        reads = [*reads, ("live", 0)]
+    return reads, writes
+
+
+def memory_accesses(op, row, rows, config, live):
     f, first, final = op.fields, row == 0, row == rows - 1
 
     def span(kind, base, count):
@@ -178,5 +204,22 @@ def accesses(op, row, rows, config, live):
                 words = -(-resolve_rows(f["keys"], live) // config.banks) * f["head_words"]
                 reads += span("row", f["key"], words) + span("row", f["value"], words)
             target = f["target"] + row * f["target_stride"]
-            return reads, span("token", target, f["head_words"])
+            scores = [("score", 0)] if first and f["scores"] != ScoreUse.NONE else []
+            return reads, span("token", target, f["head_words"]) + scores
+        case Opcode.LIVE:
+            return [], [("live", 0)]
+        case Opcode.SELECT:
+            tokens = [
+                word
+                for row in range(live)
+                for word in span("token", f["source"] + row * f["stride"], f["words"])
+            ]
+            reads = [*tokens, ("live", 0), ("score", 0)]
+            if f["scores"] == Scores.CLASSIFIER:
+                reads.remove(("score", 0))
+                words = -(-2 * f["heads"] // config.lanes)
+                for row in range(live):
+                    for base in (f["keep"], f["attend"]):
+                        reads += span("token", base + row * f["score_stride"], words)
+            return reads, [*tokens[f["prefix"] * f["words"] :], ("live", 0)]
     return [], []

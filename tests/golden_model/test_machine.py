@@ -154,13 +154,13 @@ def one_layer(**changes):
     s = Semaphore
     return [
         op(Opcode.LOAD_TOKENS, signal=[s.TOKENS_READY], offset=0, window=Window.INPUT, token=0,
-           words=2, stride=2, rows=3),
+           words=2, stride=2, rows=3, live=0, first=0),
         op(Opcode.LOAD_WEIGHTS, signal=[s.WEIGHTS_READY], offset=0, row=5, depth=10, table=3,
            further_groups=0, live_above=0),
         op(Opcode.FULLY_CONNECTED, wait=[s.TOKENS_READY, s.WEIGHTS_READY],
            signal=[s.RESULT_READY], **{**fields, **changes}),
         op(Opcode.STORE_TOKENS, wait=[s.RESULT_READY], offset=0, window=Window.RESULT, token=100,
-           words=1, stride=1, rows=3),
+           words=1, stride=1, rows=3, live=0, first=0),
         op(Opcode.HALT),
     ]  # fmt: skip
 
