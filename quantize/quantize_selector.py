@@ -11,7 +11,7 @@ from quantize.float_model import FloatModel
 from quantize.tables import Tensors, gelu_tensors, linear_tensors, multiplier_shift
 from spec.formats import GELU, SELECTOR, SOFTMAX
 
-__all__ = ["input_rows", "selector_tensors"]
+__all__ = ["ATTEND_UNIT", "KEEP_UNIT", "input_rows", "selector_tensors"]
 
 Vector = NDArray[np.float64]
 

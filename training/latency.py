@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 from torch import Tensor
 
-__all__ = ["ratio_loss"]
+from .errors import TrainingError
+
+__all__ = ["LatencyTable", "ratio_loss"]
 
 
 def ratio_loss(alive: Tensor, keep: tuple[float, ...]) -> Tensor:
@@ -18,3 +29,68 @@ def ratio_loss(alive: Tensor, keep: tuple[float, ...]) -> Tensor:
     """
     found = alive.mean(dim=(1, 2))
     return (found - found.new_tensor(keep)).square().sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """Cycles of an encoder block by its keep ratio (HeatViT, Table IV), as of `sievit latency`."""
+
+    keep: tuple[float, ...]
+    """Shares of the patches, falling from 1."""
+    block_cycles: tuple[float, ...]
+    """Of a block behind a selector that leaves that share."""
+    fixed_cycles: float
+    """Of embedding and head."""
+
+    def __post_init__(self) -> None:
+        """Check that cycles are a rising function of the share."""
+        if len(self.keep) < 2 or len(self.keep) != len(self.block_cycles):
+            raise TrainingError("keep and block_cycles must be as long as each other, at least 2")
+        if self.keep[0] != 1 or self.keep[-1] <= 0:
+            raise TrainingError(f"keep must fall from 1 and stay above 0, not {list(self.keep)}")
+        for name in ("keep", "block_cycles"):
+            values = getattr(self, name)
+            if not all(a > b > 0 for a, b in pairwise(values)):
+                raise TrainingError(f"{name} must fall and stay above 0, not {list(values)}")
+        if self.fixed_cycles < 0:
+            raise TrainingError(f"fixed_cycles must be at least 0, not {self.fixed_cycles}")
+
+    @classmethod
+    def load(cls, path: Path) -> LatencyTable:
+        """Read a table; entries other than the three are not looked at."""
+        try:
+            values: Any = json.loads(path.read_text())
+            return cls(
+                keep=_numbers(values["keep"]),
+                block_cycles=_numbers(values["block_cycles"]),
+                fixed_cycles=_numbers([values["fixed_cycles"]])[0],
+            )
+        except OSError as error:
+            raise TrainingError(f"{path}: {error.strerror}") from None
+        except KeyError as error:
+            raise TrainingError(f"{path}: not a latency table: {error} is missing") from None
+        except TrainingError as error:
+            raise TrainingError(f"{path}: {error}") from None
+        except (ValueError, TypeError) as error:
+            raise TrainingError(f"{path}: not a latency table: {error}") from None
+
+    def cycles(self, keep: float) -> float:
+        """Cycles of a block with that keep ratio, on the line between its neighbours."""
+        if not self.keep[-1] <= keep <= 1:
+            raise TrainingError(f"keep must be in {self.keep[-1]}..1 of the table, not {keep}")
+        return float(np.interp(keep, self.keep[::-1], self.block_cycles[::-1]))
+
+    def keep_for(self, cycles: float) -> float:
+        """The largest keep ratio of a block with no more cycles; at least the table's last."""
+        return float(np.interp(cycles, self.block_cycles[::-1], self.keep[::-1]))
+
+    def model_cycles(self, keeps: Sequence[float]) -> float:
+        """Cycles of a model whose blocks have these keep ratios (the sum of HeatViT's eq. 21)."""
+        return self.fixed_cycles + sum(self.cycles(keep) for keep in keeps)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:  # noqa: ANN401
+    numbers = tuple(float(value) for value in values)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"must be finite numbers, not {values}")
+    return numbers

@@ -24,7 +24,7 @@ from .errors import TrainingError
 from .recipe import RECIPES, Recipe, recipe_named
 from .trainer import EpochRecord, Trainer
 
-__all__ = ["dense_path", "train"]
+__all__ = ["dense_model", "dense_path", "train"]
 
 
 def train(
@@ -51,23 +51,19 @@ def train(
     if epochs is not None:
         recipe = with_epochs(recipe, epochs)
     data = data or load_fashion_mnist(recipe.model.image_size)
-    start = None
+    parameters = None
     if recipe.sieve is not None:
-        if dense is None:
-            dense = dense_path(recipe, out_path)
-            first = recipe_named(recipe.sieve.dense)
-            first = first if epochs is None else with_epochs(first, epochs)
-            if not (resume and _is_of(dense, first)):
-                train(
-                    first,
-                    dense,
-                    resume=resume,
-                    data=data,
-                    compile_model=compile_model,
-                    progress=progress,
-                )
-        start = _read_float(dense)[1]
-    trainer = Trainer(recipe, data, compile_model=compile_model, dense=start)
+        dense = dense or dense_model(
+            recipe,
+            out_path,
+            resume=resume,
+            epochs=epochs,
+            data=data,
+            compile_model=compile_model,
+            progress=progress,
+        )
+        parameters = read_float(dense)[1]
+    trainer = Trainer(recipe, data, compile_model=compile_model, dense=parameters)
     checkpoint = out_path.with_name(out_path.name + ".checkpoint")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if resume and checkpoint.exists():
@@ -85,6 +81,26 @@ def dense_path(recipe: Recipe, out_path: Path) -> Path:
     return out_path.with_name(f"{recipe.sieve.dense}-float.safetensors")
 
 
+def dense_model(
+    recipe: Recipe,
+    out_path: Path,
+    *,
+    resume: bool = True,
+    epochs: int | None = None,
+    data: DataSet | None = None,
+    compile_model: bool = True,
+    progress: Callable[[EpochRecord], None] = lambda record: None,
+) -> Path:
+    """The dense model's file, trained now unless its recipe made the one that is there."""
+    assert recipe.sieve is not None
+    path = dense_path(recipe, out_path)
+    first = recipe_named(recipe.sieve.dense)
+    first = first if epochs is None else with_epochs(first, epochs)
+    if not (resume and _is_of(path, first)):
+        train(first, path, resume=resume, data=data, compile_model=compile_model, progress=progress)
+    return path
+
+
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The recipe with another number of epochs, and no more of warm-up than fit."""
     return replace(recipe, epochs=epochs, warmup_epochs=min(recipe.warmup_epochs, epochs - 1))
@@ -94,11 +110,11 @@ def _is_of(path: Path, recipe: Recipe) -> bool:
     """Whether there is a float file which that recipe made."""
     if not path.exists():
         return False
-    made = _read_float(path)[0].get("recipe", "null")
+    made = read_float(path)[0].get("recipe", "null")
     return json.loads(made) == json.loads(json.dumps(asdict(recipe)))
 
 
-def _read_float(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def read_float(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and parameters of a float file."""
     try:
         with safe_open(path, "pt") as file:

@@ -51,8 +51,13 @@ class Trainer:
         *,
         compile_model: bool = False,
         dense: dict[str, Tensor] | None = None,
+        start: dict[str, Tensor] | None = None,
     ) -> None:
-        """`dense`: parameters of the dense model, needed by a recipe with a `sieve`."""
+        """A fresh run, or one that starts from other weights.
+
+        dense : parameters of the dense model, needed by a recipe with a `sieve`
+        start : parameters to start from, as far as they go; those of the dense model if not given
+        """
         self.recipe = recipe
         self.data = data
         self.images = torch.from_numpy(data.train.images.copy())
@@ -67,7 +72,8 @@ class Trainer:
             self.model = Vit(recipe.model, recipe.nonlinear)
         self.teacher: Vit | None = None
         if recipe.sieve is not None:
-            self.teacher = self._start_from(dense)
+            self.teacher = self._teacher(dense)
+        self._start_from(start or dense)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.forward, self.teach = self.model.trace, self.teacher
         if compile_model:
@@ -77,8 +83,12 @@ class Trainer:
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.history: list[EpochRecord] = []
 
-    def _start_from(self, dense: dict[str, Tensor] | None) -> Vit:
-        """Take over the dense model's parameters; return it as the teacher."""
+    def _start_from(self, parameters: dict[str, Tensor] | None) -> None:
+        """Take over parameters; selectors that are not among them stay as they are."""
+        self.model.load_state_dict(parameters or {}, strict=False)
+
+    def _teacher(self, dense: dict[str, Tensor] | None) -> Vit:
+        """Make the dense model, which is to be imitated."""
         if dense is None:
             raise TrainingError(f"recipe {self.recipe.name} needs a trained dense model")
         teacher = Vit(replace(self.recipe.model, stages=()), self.recipe.nonlinear)
@@ -87,7 +97,6 @@ class Trainer:
         except RuntimeError as error:
             line = str(error).splitlines()[-1].strip()
             raise TrainingError(f"dense model has another shape: {line}") from None
-        self.model.load_state_dict(dense, strict=False)
         return teacher.requires_grad_(False)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
