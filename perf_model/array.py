@@ -140,6 +140,8 @@ class Array(Executor[ArrayOperation]):
 
         epilogue, softmax = self.epilogue, self.softmax
         slot = epilogue.used < epilogue.slots
+        skips = issued and not head.rows
+        rests = not self.active and not epilogue.used and t > epilogue.give_time
         accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
         scores_ready = softmax.scores_ready()
         # Array: does it advance?
@@ -226,9 +228,11 @@ class Array(Executor[ArrayOperation]):
             lacking_row = [operation.token_wait] if waiting_row else []
             if blocked_scores:
                 cause = "softmax"
-            elif blocked_accumulators or (issued and can_start and not slot):
+            elif (
+                blocked_accumulators or (issued and can_start and not slot) or (skips and not rests)
+            ):
                 cause = "vector"
-            elif issued and can_start and not softmax_ready:
+            elif issued and can_start and not skips and not softmax_ready:
                 cause = "softmax"
             elif lacking or lacking_row:
                 producers = {PRODUCER_OF[c.semaphore] for c in lacking or lacking_row}
@@ -317,12 +321,14 @@ class Array(Executor[ArrayOperation]):
                 self.rows_left -= 1
         if finished:
             self.active = False
-        accepted = issued and not self.operand_rows and slot
+        accepted = issued and not self.operand_rows and slot and not skips
         accepted = accepted and (not head.attention or softmax_accepts)
         if accepted:
             self._accept(t, head)
+        elif skips and rests:
+            self._skip(t, head)
         self.time = t + 1
-        if before is not None and not fired and before == self.state():
+        if before is not None and not fired and not skips and before == self.state():
             self.still = (seen, cause, lacking or lacking_row)
             self._jump(t, cause, lacking or lacking_row)
         else:
@@ -345,6 +351,14 @@ class Array(Executor[ArrayOperation]):
         self.value_word = 0
         self.operand_rows, self.operand_left = head.rows, head.operand_words
         self.credited = head.token_wait is None
+
+    def _skip(self, t: int, head: ArrayOperation) -> None:
+        """An instruction without rows: only its credits."""
+        self.take(t, head)
+        if head.pc in self.marks:
+            self.marks[head.pc] = (self.busy, dict(self.stalls))
+        for credits in head.signal:
+            credits.gives.append(t)
 
     def _jump(self, t: int, cause: str, lacking: list[Credits]) -> None:
         """Nothing has changed in cycle t: go to the cycle in which something may."""

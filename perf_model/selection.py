@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from rtl_gen.token_selector.select_tokens import SelectTokens
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.errors import SievitError
@@ -79,18 +81,22 @@ def selections_of(
 
 
 def select_cycles(config: Config, fields: Mapping[str, Any], selection: Selection) -> int:
-    """Cycles of a SELECT when memory is free: a placeholder, until there is a unit to ask.
+    """Cycles from a SELECT's start to its end, both included, when memory is free."""
+    return _unit(config).cycles(
+        rows=selection.rows,
+        prefix=fields["prefix"],
+        words=fields["words"],
+        heads=fields["heads"] if fields["scores"] == Scores.CLASSIFIER else 0,
+        moving=selection.moving,
+        package=fields["package"] != Package.NONE,
+    )
 
-    A score takes as many cycles as there are heads, at least 3. If rows are dropped, each of their
-    words takes a cycle for each row from the first dropped one on, as often as the package's
-    multipliers go into the lanes, and a division of all its channels.
-    """
-    scored = selection.rows - fields["prefix"]
-    heads = fields["heads"] if fields["scores"] == Scores.CLASSIFIER else 1
-    total = 30 + scored * max(heads, 3 if heads > 1 else 1)
-    if not selection.moving:
-        return total
-    width = min(config.norm_lanes, config.lanes // 2)
-    packs = fields["package"] != Package.NONE
-    parts = config.lanes // 2 // width if packs else 1
-    return total + fields["words"] * (parts * (selection.moving + 5 + packs * (width + 4)) + packs)
+
+@lru_cache
+def _unit(config: Config) -> SelectTokens:
+    return SelectTokens(
+        lanes=config.lanes,
+        norm_lanes=config.norm_lanes,
+        max_tokens=config.max_tokens,
+        logic_multipliers=config.logic_multipliers,
+    )

@@ -157,10 +157,13 @@ class Vector(Executor[NormOperation]):
         if head.immediate:
             for credits in head.signal:
                 credits.gives.append(t)
-        elif mode != IDLE:
+        elif mode != IDLE or (t <= self.give_time and not (head.blocks and head.rows)):
             return False
         elif head.cycles:
             self.operation, self.mode = head, SELECT
+        elif not head.rows:
+            for credits in head.signal:
+                credits.gives.append(t)
         else:
             self.operation, self.mode = head, CHECK
         self.take(t, head)
@@ -169,11 +172,10 @@ class Vector(Executor[NormOperation]):
     def _select(self, t: int) -> None:
         """All of a SELECT, from the cycle after it was taken: nobody else uses token memory."""
         operation = self.operation
-        end = t + operation.cycles - 1
-        self.ends[operation.pc] = end
-        self.give_time = end + 1
+        end = t + operation.cycles - 2
+        self.ends[operation.pc] = self.give_time = end
         for credits in operation.signal:
-            credits.gives.append(end + 1)
+            credits.gives.append(end)
         self.mode, self.time = IDLE, end + 1
 
     def _move(self, t: int, granted: bool, writes: bool, wanted: bool) -> None:
@@ -283,8 +285,8 @@ class Vector(Executor[NormOperation]):
             pass
         elif due is None:
             times.append(self.fetch.time + 1)
-        elif due > t:
-            times.append(due)
+        elif due > t or not lacking:
+            times.append(max(due, t + 1))
         if not times:
             raise RuntimeError(f"cycle {t}: LayerNorm stands still and waits for nothing")
         until = min(times)
