@@ -80,6 +80,7 @@ def predict(
     for unit in executors.values():
         unit.queue, unit.fetch = InstructionQueue(config.queue_depth, bus, unit), bus
     bus.start(program, executors)
+    array.program = [op for op in program if isinstance(op, ArrayOperation)]
     vector.program = [op for op in program if isinstance(op, NormOperation)]
     units = (array, vector, storer, bus)
     while any(unit.time < NEVER for unit in units):
