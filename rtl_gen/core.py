@@ -1,11 +1,12 @@
 """The machine between the bus channels and the host registers: everything a run resets."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
+from rtl_gen.core_events import connect_events
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -27,7 +28,7 @@ from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import Config
 from spec.isa import Queue, Window
-from spec.registers import STALLS, Error
+from spec.registers import Error
 
 __all__ = ["FETCH", "LOAD", "Core"]
 
@@ -62,6 +63,7 @@ class Core(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.selects = config.token_selector
         bus_bits = config.bus_bits
         events = events_layout(
             banks=config.banks,
@@ -99,7 +101,7 @@ class Core(wiring.Component):
         self._connect_control(m)
         self._connect_data(m)
         self._connect_errors(m)
-        self._connect_events(m)
+        connect_events(m, self)
         return m
 
     def _build(self, m: Module) -> None:
@@ -144,6 +146,7 @@ class Core(wiring.Component):
             prob_words=c.prob_words,
             register_operands=c.register_operands,
             logic_multipliers=logic,
+            cls_scores=c.cls_scores,
         )
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
@@ -156,6 +159,7 @@ class Core(wiring.Component):
                 lanes=c.lanes,
                 norm_lanes=c.norm_lanes,
                 max_tokens=c.max_tokens,
+                cls_scores=c.cls_scores,
                 logic_multipliers=logic,
             )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
@@ -214,7 +218,7 @@ class Core(wiring.Component):
         connect(m, self.controller.take_token, semaphores.take_token[0])
         connect(m, self.layer_norm.take_token, semaphores.take_token[1])
         givers = [self.loader, self.head_groups, self.layer_norm, self.storer, self.vector_issue]
-        if self._config.token_selector:
+        if self.selects:
             givers.append(self.controller)
             self._connect_selector(m)
         for index, giver in enumerate(givers):
@@ -229,7 +233,7 @@ class Core(wiring.Component):
             self.head_groups.idle,
             self.layer_norm.idle,
             self.storer.idle,
-            *((self.select_tokens.idle,) if self._config.token_selector else ()),
+            *((self.select_tokens.idle,) if self.selects else ()),
         ).all()
         m.d.comb += [
             self.finished.eq(self.running & dispatcher.halted & queues_empty & executors_idle),
@@ -254,6 +258,14 @@ class Core(wiring.Component):
             self.controller.at_rest.eq(self.head_groups.idle),
             self.loader.live.eq(issue.live),
         ]
+        if self._config.cls_scores:
+            groups = self.head_groups
+            m.d.comb += [
+                groups.collect_enable.eq(selector.collected_enable),
+                groups.collect_token.eq(selector.collected_token),
+                selector.collected_score.eq(groups.collected),
+                selector.collecting.eq(groups.collecting),
+            ]
 
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
@@ -292,7 +304,7 @@ class Core(wiring.Component):
             connect(m, groups.token_write[group], tokens.write[group])
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
-        if self._config.token_selector:
+        if self.selects:
             connect(m, self.select_tokens.read, readers[_SELECT])
             connect(m, self.select_tokens.write, writers[_SELECTED])
         connect(m, self.loader.row_write, groups.row_load)
@@ -341,7 +353,7 @@ class Core(wiring.Component):
             (self.norm_tables.read_error, table, norm_pc),
             (self.semaphores.overflow, Error.SEMAPHORE, self.controller.pc),
         ]
-        if self._config.token_selector:
+        if self.selects:
             found.append((tokens.read_error[reads + _SELECT], token, self.select_tokens.pc))
         units = [
             self.fetcher.error,
@@ -352,7 +364,7 @@ class Core(wiring.Component):
             self.layer_norm.error,
             self.loader.error,
             self.storer.error,
-            *((self.select_tokens.error,) if self._config.token_selector else ()),
+            *((self.select_tokens.error,) if self.selects else ()),
         ]
         m.submodules.errors = first = ErrorCollector(sources=len(found) + len(units))
         for index, (valid, code, pc) in enumerate(found):
@@ -361,65 +373,3 @@ class Core(wiring.Component):
         for index, unit in enumerate(units, start=len(found)):
             m.d.comb += first.i[index].eq(unit)
         m.d.comb += self.error.eq(first.o)
-
-    def _connect_events(self, m: Module) -> None:
-        """Counters, stall causes and the sign of life that the watchdog wants."""
-        controller, head = self.controller, self.queues[Queue.ARRAY]
-        monitor, events = self.stall_monitor, self.events
-        state = monitor.state
-        m.d.comb += [
-            monitor.running.eq(self.running),
-            state.fired.eq(controller.fired),
-            state.blocked_scores.eq(self.head_groups.blocked_scores),
-            state.blocked_accumulators.eq(self.head_groups.blocked_accumulators),
-            state.wait_credits.eq(Mux(controller.active, 0, head.wait & ~self.semaphores.nonzero)),
-            state.queue_empty.eq(head.empty),
-            state.queue_head.eq(head.head),
-            state.queue_ready.eq(head.issued.valid),
-            state.halted.eq(self.dispatcher.halted),
-        ]
-        for name in (
-            "active",
-            "wait_epilogue",
-            "wait_softmax",
-            "wait_token",
-            "wait_token_index",
-            "wait_port",
-            "wait_operand",
-            "wait_rows",
-        ):
-            m.d.comb += state[name].eq(getattr(controller, name))
-
-        loader, storer = self.loader, self.storer
-        written = Signal()
-        m.d.comb += [
-            events.cycles.eq(self.running),
-            events.array_busy_cycles.eq(self.running & controller.fired),
-            events.macs_done.eq(controller.macs),
-            events.row_words_read.eq(self.head_groups.rows_read),
-            events.dram_program_bytes.eq(self.fetcher.program_bytes),
-            events.dram_weights_bytes.eq(loader.weights_bytes),
-            events.dram_input_bytes.eq(loader.input_bytes),
-            events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
-            events.dram_result_bytes.eq(storer.result_bytes),
-            events.residual_saturations.eq(self.head_groups.residual_saturations),
-            events.logit_saturations.eq(self.head_groups.logit_saturations),
-            events.instructions.eq(
-                self.dispatcher.instruction.valid & self.dispatcher.instruction.ready
-            ),
-            written.eq(
-                Cat(self.trace_token.valid, self.trace_row.valid, self.trace_prob.valid).any()
-            ),
-            self.progress.eq(
-                controller.fired
-                | written
-                | (self.select_tokens.moved if self._config.token_selector else 0)
-                | (events.dram_program_bytes != 0)
-                | (events.dram_weights_bytes != 0)
-                | (events.dram_input_bytes != 0)
-                | (events.dram_scratch_bytes != 0)
-                | (events.dram_result_bytes != 0)
-            ),
-        ]
-        for index, cause in enumerate(STALLS):
-            m.d.comb += events[f"stall_{cause}_cycles"].eq(monitor.stalls[index])

@@ -12,6 +12,7 @@ from rtl_gen.interfaces import (
     GIVE,
     GIVE_TOKEN,
     PC_BITS,
+    ROWS_BITS,
     SOFTMAX_COMMAND,
     prob_row_layout,
     row_write_layout,
@@ -23,9 +24,19 @@ from rtl_gen.pe_array.pe_array import PEArray
 from rtl_gen.postproc.epilogue import Epilogue
 from rtl_gen.postproc.softmax import Softmax
 from rtl_gen.sequencer.array_step import array_signature
+from rtl_gen.token_selector.collected_scores import CollectedScores
+from spec.formats import SCORE
 from spec.registers import Error
 
 __all__ = ["ERRORS", "HeadGroup"]
+
+_COLLECT = {
+    "collect_enable": In(1),
+    "collect_token": In(ROWS_BITS),
+    "collected": Out(SCORE.bits),
+    "collecting": Out(1),
+    "forget": In(1),
+}
 
 ERRORS = ("row_read", "row_write", "row_load", "table_load", "table_read", "epilogue")
 """What `HeadGroup.errors` reports, in this order."""
@@ -49,6 +60,8 @@ class HeadGroup(wiring.Component):
     blocked_scores, blocked_accumulators : the array is frozen, see `PEArray`.
     trace_row, trace_score, trace_prob : every write of a result.
     idle : epilogue and softmax are at rest; epilogue_idle : the first of these is.
+    collect_enable, collect_token, collected, collecting, forget : see `CollectedScores` (with
+        `cls_scores` only); `collecting` while a row is in work
     """
 
     def __init__(
@@ -64,7 +77,9 @@ class HeadGroup(wiring.Component):
         prob_words: int,
         register_operands: bool,
         logic_multipliers: bool,
+        cls_scores: bool = False,
     ) -> None:
+        self.cls_scores = cls_scores
         sizes = {"banks": banks, "lanes": lanes}
         multipliers = {"logic_multipliers": logic_multipliers}
         self.pe_array = PEArray(**sizes, register_operands=register_operands)
@@ -80,8 +95,11 @@ class HeadGroup(wiring.Component):
             score_lanes=score_lanes,
             score_words=score_words,
             prob_words=prob_words,
+            cls_scores=cls_scores,
             **multipliers,
         )
+        if cls_scores:
+            self.collected_scores = CollectedScores(banks=banks, prob_words=prob_words)
         super().__init__(
             {
                 "control": In(array_signature(banks, lanes)),
@@ -114,6 +132,7 @@ class HeadGroup(wiring.Component):
                 "trace_prob": Out(self.softmax.trace_prob.shape()),
                 "epilogue_idle": Out(1),
                 "idle": Out(1),
+                **(_COLLECT if cls_scores else {}),
             }
         )
 
@@ -190,4 +209,20 @@ class HeadGroup(wiring.Component):
             self.epilogue_idle.eq(epilogue.idle),
             self.idle.eq(epilogue.idle & softmax.idle),
         ]
+        if self.cls_scores:
+            m.submodules.collected_scores = collected = self.collected_scores
+            m.d.comb += [
+                collected.begin.eq(softmax.collect_begin),
+                collected.use.eq(softmax.collect_use),
+                collected.word.eq(softmax.collect_word),
+                collected.probs.eq(softmax.trace_prob.data),
+                collected.scale_valid.eq(softmax.collect_scaled),
+                collected.scale.eq(softmax.collect_scale),
+                softmax.collect_ready.eq(collected.ready),
+                collected.forget.eq(self.forget),
+                collected.enable.eq(self.collect_enable),
+                collected.token.eq(self.collect_token),
+                self.collected.eq(collected.score),
+                self.collecting.eq(~collected.ready),
+            ]
         return m

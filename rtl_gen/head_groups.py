@@ -1,6 +1,6 @@
 """The head groups side by side; to the rest of the machine they look like one."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -8,7 +8,15 @@ from rtl_gen.head_group import ERRORS, HeadGroup
 from rtl_gen.interfaces import GIVE, GIVE_TOKEN
 from rtl_gen.sequencer.array_step import array_signature
 from rtl_gen.sequencer.credit_join import CreditJoin
-from spec.isa import FULLY_CONNECTED, HEAD_SCALE, HEAD_SCALES, PARTIAL_WORDS, Destination
+from spec.formats import SCORE
+from spec.isa import (
+    FULLY_CONNECTED,
+    HEAD_SCALE,
+    HEAD_SCALES,
+    PARTIAL_WORDS,
+    Destination,
+    ScoreUse,
+)
 
 __all__ = ["HeadGroups"]
 
@@ -32,6 +40,7 @@ class HeadGroups(wiring.Component):
     fired : a step is taken in this cycle, see `ArrayController`
     groups, next_groups, group_words, scales : see `ArrayController`
     row_group, column_group : see `Loader`
+    With `cls_scores`, `collected` is the sum of all groups' scores, two cycles after the question.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class HeadGroups(wiring.Component):
         ]
         members = dict(self._groups[0].signature.members)
         members["control"] = In(array_signature(banks, lanes, head_groups))
+        members.pop("forget", None)
         for name in _PER_GROUP:
             members[name] = members[name].array(head_groups)
         for name in _SUMS:
@@ -82,6 +92,8 @@ class HeadGroups(wiring.Component):
         ):
             bits = Cat(getattr(group, name) for group in self._groups)
             m.d.comb += getattr(self, name).eq(bits.all() if all_of else bits.any())
+        if self._groups[0].cls_scores:
+            self._connect_scores(m)
         if self._head_groups == 1:
             self._connect_one(m, self._groups[0])
         else:
@@ -94,6 +106,26 @@ class HeadGroups(wiring.Component):
                     with m.If(group.errors[number].valid):
                         m.d.comb += self.errors[number].eq(group.errors[number])
         return m
+
+    def _connect_scores(self, m: Module) -> None:
+        """Add up what the groups have collected, a cycle later.
+
+        Groups that an instruction leaves out forget their scores when it sets those of the others.
+        """
+        total: Value = Const(0, SCORE.bits)
+        for group in self._groups:
+            total = _saturated(total + group.collected, SCORE.bits)
+            m.d.comb += [
+                group.collect_enable.eq(self.collect_enable),
+                group.collect_token.eq(self.collect_token),
+            ]
+        m.d.sync += self.collected.eq(total)
+        m.d.comb += self.collecting.eq(Cat(group.collecting for group in self._groups).any())
+        if self._head_groups > 1:
+            command = self.softmax_command
+            sets = command.valid & command.ready & (command.p.scores == ScoreUse.SET)
+            for number, group in enumerate(self._groups):
+                m.d.comb += group.forget.eq(sets & ~self.next_groups[number])
 
     def _connect_one(self, m: Module, group: HeadGroup) -> None:
         """One group: straight through."""

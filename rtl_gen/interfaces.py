@@ -8,7 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SEMAPHORE_COUNT, Window
+from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SEMAPHORE_COUNT, ScoreUse, Window
 from spec.registers import Error
 
 __all__ = [
@@ -206,9 +206,10 @@ SOFTMAX_COMMAND = data.StructLayout(
         "score_shift": 6,
         "output_multiplier": 16,
         "output_shift": 6,
+        "scores": ScoreUse,
     }
 )
-"""`rows` score rows will come from the array."""
+"""`rows` score rows will come from the array; what the first one's probabilities are for."""
 
 ROW_SCALE = data.StructLayout({"multiplier": 16, "shift": 6})
 """Requantizer of one attention row's P.V."""

@@ -34,7 +34,10 @@ for _character, _value in zip(b"0123456789abcdef", range(16), strict=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How a tensor differs: `differing` of `elements`, and the first place."""
+    """How a tensor differs: `differing` of `elements`, and the first place.
+
+    With other numbers of rows (or columns), what only one of the two has differs.
+    """
 
     tensor: str
     elements: int
@@ -42,11 +45,15 @@ class Difference:
     index: tuple[int, ...] = ()
     got: int = 0
     expected: int = 0
+    sizes: str = ""
+    """Both shapes, if they are not the same."""
 
     def __str__(self) -> str:
         """One line: tensor, how many, and where first."""
         if not self.differing:
             return f"{self.tensor}: {self.elements} elements agree"
+        if self.sizes:
+            return f"{self.tensor}: {self.differing} elements differ, {self.sizes}"
         return (
             f"{self.tensor}: {self.differing} of {self.elements} elements differ, first at "
             f"{list(self.index)}: got {self.got}, expected {self.expected}"
@@ -74,7 +81,13 @@ def compare_tensors(
 
 def _difference(name: str, got: NDArray[Any], expected: NDArray[Any]) -> Difference:
     if got.shape != expected.shape:
-        raise SimulationError(f"{name}: shape {list(got.shape)}, expected {list(expected.shape)}")
+        sizes = f"shape {list(got.shape)}, expected {list(expected.shape)}"
+        if got.ndim != expected.ndim:
+            raise SimulationError(f"{name}: {sizes}")
+        common = tuple(map(slice, np.minimum(got.shape, expected.shape)))
+        equal = int((got[common] == expected[common]).sum())
+        differing = got.size + expected.size - expected[common].size - equal
+        return Difference(tensor=name, elements=expected.size, differing=differing, sizes=sizes)
     places = np.argwhere(got.astype(np.int64) != expected.astype(np.int64))
     first = tuple(int(i) for i in places[0]) if len(places) else None
     return Difference(

@@ -154,6 +154,6 @@ def pruned(
             array[:, result.config.prefix_tokens :].reshape(-1)
             for array in seen[f"blocks.{block}.selector.score"]
         ]
-        threshold = int(np.quantile(np.concatenate(scores), share))
+        threshold = max(int(np.quantile(np.concatenate(scores), share)), int(share > 0))
         found.append(Stage(block=block, rule=rule, threshold=threshold))
     return with_stages(model, found, seed, **changes)

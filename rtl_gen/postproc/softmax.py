@@ -16,7 +16,9 @@ from rtl_gen.interfaces import (
 from rtl_gen.postproc.exponential import Exponential
 from rtl_gen.postproc.logits import Logits
 from rtl_gen.postproc.row_scale import RowScale
+from rtl_gen.token_selector.collected_scores import SCORE_MULTIPLIER, SCORE_SHIFT
 from spec.formats import LOGIT, PROB, SOFTMAX
+from spec.isa import ScoreUse
 
 __all__ = ["ROWS_IN_FLIGHT", "Softmax"]
 
@@ -38,6 +40,11 @@ ROW = data.StructLayout({"maximum": signed(LOGIT.bits), "words": 16, **_SCALING}
 """A complete row of logits in the ring."""
 CHUNK = data.StructLayout({"word_end": 1, "row_end": 1, **_SCALING})
 """What travels with the `score_lanes` logits in the exponential pipe."""
+
+
+def _with_scores(layout: data.StructLayout, cls_scores: bool) -> data.StructLayout:
+    """The layout, and whether its row becomes scores."""
+    return data.StructLayout({**layout.members, "scores": ScoreUse}) if cls_scores else layout
 
 
 class Softmax(wiring.Component):
@@ -62,6 +69,12 @@ class Softmax(wiring.Component):
     row_scale : requantizer of each row's P.V, in order
     trace_score, trace_prob : every word written to the two rings, masked lanes 0
     logit_saturations : logits clipped in this cycle
+
+    With `cls_scores` only, for an instruction's first row if its `scores` say so:
+    collect_ready : it may begin; until then it waits, with all rows behind it
+    collect_begin, collect_use : it begins
+    collect_word : `trace_prob.data` is a word of it
+    collect_scaled, collect_scale : after all its words, its requantizer to SCORE
     idle : no command, no row anywhere, all words released
     """
 
@@ -73,7 +86,9 @@ class Softmax(wiring.Component):
         score_words: int,
         prob_words: int,
         logic_multipliers: bool = False,
+        cls_scores: bool = False,
     ) -> None:
+        self.cls_scores = cls_scores
         for name, value in (("score_words", score_words), ("prob_words", prob_words)):
             if value < 2 or value & (value - 1):
                 raise ValueError(f"{name} must be a power of two, not {value}")
@@ -86,6 +101,14 @@ class Softmax(wiring.Component):
         self.logic_multipliers = logic_multipliers
         self.LATENCY = Logits.LATENCY + Exponential.LATENCY + 3 + banks // score_lanes
         probs = data.ArrayLayout(PROB.bits, banks)
+        collect = {
+            "collect_ready": In(1),
+            "collect_begin": Out(1),
+            "collect_use": Out(ScoreUse),
+            "collect_word": Out(1),
+            "collect_scaled": Out(1),
+            "collect_scale": Out(ROW_SCALE),
+        }
         super().__init__(
             {
                 "command": In(stream.Signature(SOFTMAX_COMMAND)),
@@ -113,6 +136,7 @@ class Softmax(wiring.Component):
                 ),
                 "logit_saturations": Out(range(score_lanes + 1)),
                 "idle": Out(1),
+                **(collect if cls_scores else {}),
             }
         )
 
@@ -120,6 +144,8 @@ class Softmax(wiring.Component):
         """Logits into their ring; exponentials from there into the other; a requantizer a row."""
         m = Module()
         multipliers = {"logic_multipliers": self.logic_multipliers}
+        row_layout = _with_scores(ROW, self.cls_scores)
+        chunk_layout = _with_scores(CHUNK, self.cls_scores)
         m.submodules.logits = logits = Logits(banks=self.banks, lanes=self.score_lanes)
         m.submodules.exponential = exponential = Exponential(lanes=self.score_lanes, **multipliers)
         m.submodules.row_scaler = row_scaler = RowScale(**multipliers)
@@ -129,7 +155,9 @@ class Softmax(wiring.Component):
         m.submodules.prob_ring = prob_ring = memory.Memory(
             shape=data.ArrayLayout(PROB.bits, self.banks), depth=self.prob_words, init=[]
         )
-        m.submodules.row_queue = row_queue = fifo.SyncFIFO(width=ROW.size, depth=ROWS_IN_FLIGHT)
+        m.submodules.row_queue = row_queue = fifo.SyncFIFO(
+            width=row_layout.size, depth=ROWS_IN_FLIGHT
+        )
         m.submodules.rows_fifo = rows_fifo = fifo.SyncFIFO(
             width=self.rows.payload.shape().size, depth=ROWS_IN_FLIGHT
         )
@@ -161,7 +189,7 @@ class Softmax(wiring.Component):
         with m.If(self.scores.valid & self.scores.ready & self.scores.payload.last):
             m.d.sync += [rows_left.eq(rows_left - 1), active.eq(rows_left != 1)]
 
-        scored = Signal(ROW)
+        scored = Signal(row_layout)
         m.d.comb += [
             logit_write.en.eq(logits.valid),
             logit_write.data.values.eq(logits.values),
@@ -187,14 +215,15 @@ class Softmax(wiring.Component):
 
         # Words of complete rows to the exponentials; what is fetched here is never held up ----
         chunks = self.banks // self.score_lanes
-        row = data.View(ROW, row_queue.r_data)
+        row = data.View(row_layout, row_queue.r_data)
         logit_read = logit_ring.read_port()
         fetch, starts, ends = Signal(), Signal(), Signal()
         fetched = Signal(16)
         prob_free = Signal(range(self.prob_words + 1), init=self.prob_words)
         rows_free = Signal(range(ROWS_IN_FLIGHT + 1), init=ROWS_IN_FLIGHT)
         scales_free = Signal(range(ROWS_IN_FLIGHT + 1), init=ROWS_IN_FLIGHT)
-        word = Signal(ROW)
+        word = Signal(row_layout)
+        may_start = Signal(init=1)
         word_valid, word_last = Signal(), Signal()
         chunk = Signal(range(max(chunks, 2)))
         chunk_last = Signal()
@@ -205,7 +234,7 @@ class Softmax(wiring.Component):
             fetch.eq(
                 row_queue.r_rdy
                 & (prob_free != 0)
-                & (~starts | ((rows_free != 0) & (scales_free != 0)))
+                & (~starts | ((rows_free != 0) & (scales_free != 0) & may_start))
                 & (~word_valid | chunk_last)
             ),
             logit_read.en.eq(fetch),
@@ -225,7 +254,9 @@ class Softmax(wiring.Component):
             m.d.sync += word_valid.eq(0)
 
         # Exponentials to the probability ring ---------------------------------------------------
-        travelling = [Signal(CHUNK, name=f"chunk_{at}") for at in range(exponential.LATENCY + 1)]
+        travelling = [
+            Signal(chunk_layout, name=f"chunk_{at}") for at in range(exponential.LATENCY + 1)
+        ]
         first, done = travelling[0], travelling[-1]
         logit_chunk = Value.cast(logit_read.data.values).word_select(
             chunk, self.score_lanes * LOGIT.bits
@@ -247,9 +278,11 @@ class Softmax(wiring.Component):
         prob_word = Signal(self.banks * PROB.bits)
         prob_words = Signal(16)
         row_start = Signal(range(self.prob_words))
-        finished = Signal(CHUNK)
+        finished = Signal(chunk_layout)
         word_done, row_done, row_starts = Signal(), Signal(), Signal(init=1)
         total = Signal(SOFTMAX.sum_bits)
+        rescale, rescaled = Signal(), Signal()
+        """The row's sum makes a second requantizer, to SCORE; it comes out."""
         m.d.sync += [
             finished.eq(done),
             word_done.eq(exponential.result_valid & done.word_end),
@@ -269,11 +302,13 @@ class Softmax(wiring.Component):
             self.trace_prob.data.eq(prob_word),
             rows_fifo.w_en.eq(row_done),
             rows_fifo.w_data.eq(Cat(row_start, (prob_words + 1)[:16])),
-            row_scaler.valid.eq(row_done),
+            row_scaler.valid.eq(row_done | rescale),
             row_scaler.total.eq(total),
-            row_scaler.output_multiplier.eq(finished.output_multiplier),
-            row_scaler.output_shift.eq(finished.output_shift),
-            scale_fifo.w_en.eq(row_scaler.result_valid),
+            row_scaler.output_multiplier.eq(
+                Mux(rescale, SCORE_MULTIPLIER, finished.output_multiplier)
+            ),
+            row_scaler.output_shift.eq(Mux(rescale, SCORE_SHIFT, finished.output_shift)),
+            scale_fifo.w_en.eq(row_scaler.result_valid & ~rescaled),
             scale_fifo.w_data.eq(row_scaler.scale),
         ]
         with m.If(word_done):
@@ -283,6 +318,33 @@ class Softmax(wiring.Component):
             ]
         with m.If(row_done):
             m.d.sync += row_start.eq(prob_write.addr + 1)
+
+        if self.cls_scores:
+            # A row that becomes scores: when it may start, and its sum once more, in the cycle
+            # after the first time: the next row is fetched a cycle later, so the scaler is free
+            first_row, gap = Signal(init=1), Signal()
+            wanted = row.scores != ScoreUse.NONE
+            delay = Signal(RowScale.LATENCY)
+            with m.If(self.command.valid & self.command.ready):
+                m.d.sync += first_row.eq(1)
+            with m.If(logits.last):
+                m.d.sync += first_row.eq(0)
+            m.d.comb += [
+                scored.scores.eq(Mux(first_row, command.scores, ScoreUse.NONE)),
+                may_start.eq(~gap & (~wanted | self.collect_ready)),
+                self.collect_begin.eq(fetch & starts & wanted),
+                self.collect_use.eq(row.scores),
+                first.scores.eq(word.scores),
+                self.collect_word.eq(word_done & (finished.scores != ScoreUse.NONE)),
+                rescaled.eq(delay[-1]),
+                self.collect_scaled.eq(row_scaler.result_valid & rescaled),
+                self.collect_scale.eq(row_scaler.scale),
+            ]
+            m.d.sync += [
+                gap.eq(fetch & ends & wanted),
+                rescale.eq(row_done & (finished.scores != ScoreUse.NONE)),
+                delay.eq(delay << 1 | rescale),
+            ]
 
         # Outputs, and what is free ----------------------------------------------------------------
         prob_read = prob_ring.read_port()

@@ -18,6 +18,7 @@ from rtl_gen.interfaces import (
     step_layout,
     token_read_port,
 )
+from rtl_gen.sequencer.array_commands import fill_commands
 from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
 from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.query_buffer import QueryBuffer
@@ -178,7 +179,14 @@ class ArrayController(wiring.Component):
             self.error.code.eq(Error.OPERAND),
             self.error.pc.eq(self.issued.p.pc),
         ]
-        self._commands(m, next_header, next_fc, next_attention, next_is_attention, rows)
+        fill_commands(
+            m,
+            self.epilogue_command.p,
+            self.softmax_command.p,
+            issued=self.issued.p,
+            is_attention=next_is_attention,
+            rows=rows,
+        )
         m.d.comb += [
             operands.start.eq(accept),
             operands.command.address.eq(
@@ -367,46 +375,3 @@ class ArrayController(wiring.Component):
             m.d.comb += self.next_groups[group].eq(Mux(is_attention, head, block))
         with m.If(accept):
             m.d.sync += self.groups.eq(self.next_groups)
-
-    def _commands(
-        self,
-        m: Module,
-        header: data.View,
-        fc: data.View,
-        attention: data.View,
-        is_attention: Signal,
-        rows: Signal,
-    ) -> None:
-        """Fill the epilogue's and the softmax's command from the instruction's fields."""
-        epilogue = self.epilogue_command.p
-        softmax = self.softmax_command.p
-        for name in (
-            "destination",
-            "table",
-            "activation",
-            "activation_multiplier",
-            "activation_shift",
-            "activation_zero_point",
-            "accumulate",
-            "partial",
-            *(("broadcast",) if self._token_selector else ()),
-        ):
-            with m.If(~is_attention):
-                m.d.comb += epilogue[name].eq(fc[name])
-        for name in ("head_words", "head_dim", "first_lane"):
-            m.d.comb += epilogue[name].eq(attention[name])
-        m.d.comb += [
-            epilogue.pc.eq(self.issued.p.pc),
-            epilogue.attention.eq(is_attention),
-            epilogue.rows.eq(rows),
-            epilogue.target.eq(Mux(is_attention, attention.target, fc.target)),
-            epilogue.target_stride.eq(Mux(is_attention, attention.target_stride, fc.target_stride)),
-            epilogue.token_signal.eq(header.token_signal),
-            epilogue.signal.eq(header.signal),
-            softmax.pc.eq(self.issued.p.pc),
-            softmax.rows.eq(rows),
-            softmax.score_multiplier.eq(attention.score_multiplier),
-            softmax.score_shift.eq(attention.score_shift),
-            softmax.output_multiplier.eq(attention.output_multiplier),
-            softmax.output_shift.eq(attention.output_shift),
-        ]

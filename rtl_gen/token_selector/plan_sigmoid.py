@@ -38,7 +38,7 @@ class PlanSigmoid(wiring.Component):
         with m.If(size >= SELECTOR.plan_end):
             m.d.comb += y.eq(ONE)
         for start, shift, offset in SELECTOR.plan:
-            with m.Elif(size >= start):
+            with m.Elif(size >= start) if start else m.Else():
                 m.d.comb += y.eq((size >> shift) + offset)
         m.d.sync += self.y.eq(Mux(self.x < 0, ONE - y, y))
         return m

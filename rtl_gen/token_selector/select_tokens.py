@@ -1,7 +1,7 @@
 """Executes SELECT: scores the token rows, moves up those that stay, packs the others."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import (
@@ -47,7 +47,7 @@ class SelectTokens(wiring.Component):
     command : SELECT_COMMAND, taken when idle
     read, write : token memory
     collected_* : the scores that attention collected (with `cls_scores` only): asks for a token's,
-        which comes two cycles later
+        which comes two cycles later; none is asked for while `collecting`
     done : in the last cycle of an instruction; `live` and `packages` are the new numbers
     error : OPERAND when no row is left behind the prefix; then stands still until reset
     pc : of the instruction in work
@@ -72,6 +72,7 @@ class SelectTokens(wiring.Component):
             "collected_enable": Out(1),
             "collected_token": Out(ROWS_BITS),
             "collected_score": In(SCORE.bits),
+            "collecting": In(1),
         }
         super().__init__(
             {
@@ -141,7 +142,7 @@ class SelectTokens(wiring.Component):
         ]
 
         # Scores
-        started, classifies = Signal(), Signal(init=1)
+        started, classifies, waits = Signal(), Signal(init=1), Signal()
         before = multiply(command.score_stride, command.prefix, logic=True)
         m.d.comb += [
             reader.command.eq(command),
@@ -161,7 +162,9 @@ class SelectTokens(wiring.Component):
             rows.score.eq(score.score),
         ]
         if self.cls_scores:
-            self._collected(m, command, started, classifies, rows)
+            collects = command.scores == Scores.CLS_ATTENTION
+            m.d.comb += [classifies.eq(~collects), waits.eq(collects & self.collecting)]
+            self._collected(m, command, started & collects, rows)
 
         # Words of rows: those that stay to their new place, the others to the package
         m.submodules.queue = queue = fifo.SyncFIFO(width=self.lanes * 8, depth=MOVING)
@@ -232,10 +235,11 @@ class SelectTokens(wiring.Component):
                     m.d.sync += command.eq(self.command.payload)
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                m.d.comb += started.eq(~senseless)
-                m.next = "SCORE"
                 with m.If(senseless):
                     m.next = "ERROR"
+                with m.Elif(~waits):
+                    m.d.comb += started.eq(1)
+                    m.next = "SCORE"
             with m.State("SCORE"):
                 m.d.comb += [scoring.eq(1), package.scale.eq(rows.done & appends)]
                 m.d.sync += [word.eq(0), row.eq(rows.gone_row), part.eq(0)]
@@ -284,25 +288,21 @@ class SelectTokens(wiring.Component):
                 ]
         return m
 
-    def _collected(
-        self, m: Module, command: Signal, started: Signal, classifies: Signal, rows: KeptRows
-    ) -> None:
+    def _collected(self, m: Module, command: data.View, started: Value, rows: KeptRows) -> None:
         """Ask for the scores that attention collected, a token a cycle."""
-        collects = command.scores == Scores.CLS_ATTENTION
         token, asking = Signal(ROWS_BITS), Signal()
         coming = Signal(2)
         m.d.comb += [
-            classifies.eq(~collects),
             asking.eq(token != command.rows),
             self.collected_enable.eq(asking),
             self.collected_token.eq(token),
         ]
         m.d.sync += coming.eq(coming << 1 | asking)
-        with m.If(started & collects):
+        with m.If(started):
             m.d.sync += token.eq(command.prefix)
         with m.Elif(asking):
             m.d.sync += token.eq(token + 1)
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += token.eq(self.command.p.rows)
-        with m.If(collects):
+        with m.If(command.scores == Scores.CLS_ATTENTION):
             m.d.comb += [rows.valid.eq(coming[1]), rows.score.eq(self.collected_score)]

@@ -67,11 +67,13 @@ class Case:
         """The sums that a command adds to its own, int64 [rows, lanes]."""
         if command["attention"] or not command["accumulate"]:
             return np.zeros((command["rows"], self.lanes), np.int64)
-        first, count = command["partial"], command["rows"] * PARTIAL_WORDS
+        rows = 1 if command["broadcast"] else command["rows"]
+        first, count = command["partial"], rows * PARTIAL_WORDS
         content = b"".join(self.memory[address] for address in range(first, first + count))
         halves = np.frombuffer(content, "<u2").reshape(-1, 2, self.vector_lanes).astype(np.int64)
         sums = halves[:, 0] + (halves[:, 1] << 16)
-        return wrapped(sums).reshape(command["rows"], self.lanes)
+        sums = wrapped(sums).reshape(rows, self.lanes)
+        return np.broadcast_to(sums, (command["rows"], self.lanes))
 
     def add(self, command: dict[str, Any], results: np.ndarray, scales: list[dict]) -> None:
         """Execute a command: `results` [rows x words, lanes] int32, `scales` one a row."""
@@ -258,6 +260,7 @@ def random_case(
         }
         if not is_attention and destination == Destination.PARTIAL:
             command |= {"target": rng.choice(slots), "target_stride": PARTIAL_WORDS}
+        command["broadcast"] = int(pc % 2 and command["target"] != command["partial"])
         if not is_attention:
             results = wrapped(results - case.sums(command))
         case.add(command, results, scales)

@@ -11,6 +11,7 @@ from golden_model.units.requantize import requantize
 from golden_model.units.softmax import probabilities, row_scale
 from sim.bench import seeded
 from spec.formats import ACC, LOGIT, REQUANTIZE
+from spec.isa import ScoreUse
 
 __all__ = ["Case", "Row", "random_case"]
 
@@ -27,6 +28,8 @@ class Row:
     probs: list[int]
     """Words of the probability ring."""
     scale: dict[str, int]
+    collected: tuple[ScoreUse, dict[str, int]] | None = None
+    """What it is for besides, and its requantizer to SCORE."""
 
 
 @dataclass
@@ -48,12 +51,17 @@ class Case:
         rng = np.random.default_rng(seeded(seed))
         self.commands.append(command)
         multiplier, shift = command["score_multiplier"], command["score_shift"]
-        for row in scores:
+        for number, row in enumerate(scores):
             logits = requantize(row, 0, multiplier, shift, LOGIT.low, LOGIT.high)
             wide = requantize(row, 0, multiplier, shift, -(1 << 62), 1 << 62)
             self.saturations += int((logits != wide).sum())
             probs = probabilities(logits)
             scale = row_scale(probs.sum(), command["output_multiplier"], command["output_shift"])
+            collected = None
+            if number == 0 and command["scores"] != ScoreUse.NONE:
+                share = row_scale(probs.sum(), 1 << 15, 1)
+                requantizer = {"multiplier": int(share[0]), "shift": int(share[1])}
+                collected = (command["scores"], requantizer)
             masks = self._words(np.ones_like(row))
             junk = rng.integers(ACC.low, ACC.high + 1, masks.shape)
             raw = np.where(masks == 1, self._words(row), junk)
@@ -67,6 +75,7 @@ class Case:
                     ],
                     prob_words,
                     {"multiplier": int(scale[0]), "shift": int(scale[1])},
+                    collected,
                 )
             )
             self.logit_words += [
@@ -97,6 +106,7 @@ def random_case(
             "score_shift": shift,
             "output_multiplier": rng.randrange(1 << 15, 1 << 16),
             "output_shift": rng.randint(1, 30),
+            "scores": list(ScoreUse)[(index + seed) % 3],
         }
         rows = []
         for at in range(count):

@@ -16,6 +16,7 @@ from rtl_gen.interfaces import (
     ADDRESS_BITS,
     EPILOGUE_COMMAND,
     ERROR,
+    GIVE,
     ISSUED,
     PC_BITS,
     WALK,
@@ -24,20 +25,27 @@ from rtl_gen.interfaces import (
 from rtl_gen.sequencer.array_controller import ArrayController
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read
-from spec.isa import FULLY_CONNECTED, HEADER, Activation, Destination, Opcode
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER, Activation, Destination, Opcode
 from spec.registers import Error
 
-PARAMETERS = [{"banks": 4, "lanes": 8}, {"banks": 2, "lanes": 2}]
+PARAMETERS = [
+    {"banks": 4, "lanes": 8, "token_selector": True},
+    {"banks": 2, "lanes": 2},
+]
 
 _EPILOGUE = "epilogue_command"
 _FIELDS = ("destination", "target", "target_stride", "table", "activation")
 _FIELDS += ("activation_multiplier", "activation_shift", "activation_zero_point")
-_FIELDS += ("accumulate", "partial")
+_FIELDS += ("accumulate", "partial", "broadcast")
 
 
-def component(*, banks: int, lanes: int) -> wiring.Component:
+def component(**parameters: Any) -> wiring.Component:
     """The component under test."""
-    return ArrayController(banks=banks, lanes=lanes, prob_words=16, max_head_words=2)
+    return ArrayController(prob_words=16, max_head_words=2, **parameters)
+
+
+def _selects() -> bool:
+    return parameters().get("token_selector", False)
 
 
 def _instruction(rng: random.Random, live: int) -> dict[str, Any]:
@@ -45,6 +53,8 @@ def _instruction(rng: random.Random, live: int) -> dict[str, Any]:
     lanes = parameters()["lanes"]
     rows = rng.choice((1, 2, rng.randint(1, 5)))
     by_live = int(rows <= live and rng.random() < 0.5)
+    limited = _selects() and rng.random() < 0.5
+    limit = rng.choice((rows, rows + 1, 4095, max(1, rows - 1))) if limited else 0
     body = {
         "source": rng.choice((0, 0xFFFF, rng.randrange(1 << 16))),
         "source_stride": rng.choice((0, 1, 255, rng.randrange(256))),
@@ -63,10 +73,12 @@ def _instruction(rng: random.Random, live: int) -> dict[str, Any]:
         "activation_zero_point": rng.randint(-128, 127),
         "accumulate": rng.getrandbits(1),
         "partial": rng.randrange(1 << 16),
+        "broadcast": rng.randrange(1 + _selects()),
     }
     return {
         "pc": rng.randrange(1 << PC_BITS),
-        "count": rows,
+        "count": min(rows, limit) if limit and by_live else rows,
+        "row_limit": limit,
         "body": body,
         "token_wait": {"index": rng.randrange(16), "valid": rng.getrandbits(1)},
         "token_signal": {"index": rng.randrange(16), "valid": rng.getrandbits(1)},
@@ -75,7 +87,8 @@ def _instruction(rng: random.Random, live: int) -> dict[str, Any]:
 
 
 def _issued(item: dict[str, Any], opcode: Opcode = Opcode.FULLY_CONNECTED) -> dict[str, int]:
-    header = {name: item[name] for name in ("token_wait", "token_signal", "signal")}
+    names = ("token_wait", "token_signal", "signal", "row_limit")
+    header = {name: item[name] for name in names}
     word = pack(HEADER, {**header, "opcode": opcode})
     return {"pc": item["pc"], "word": word | pack(FULLY_CONNECTED, item["body"]) << HEADER.size}
 
@@ -317,6 +330,7 @@ async def no_rows(dut: Any) -> None:
     for count, live in ((0, 0), (3, 1), (4, 1), (4095, 1)):
         item = _instruction(rng, 0)
         item["body"]["rows"] = {"count": count, "live": live}
+        item["row_limit"] = 0
         dut.issued__payload.value = pack(ISSUED, _issued(item))
         dut.issued__valid.value = 1
         await ReadOnly()
@@ -326,3 +340,43 @@ async def no_rows(dut: Any) -> None:
             check(f"array_controller.{name}", read(dut, name, 1), 0, seed=5)
         await cycles(dut)
     dut.issued__valid.value = 0
+
+
+@cocotb.test()
+async def limit_leaves_no_row(dut: Any) -> None:
+    """With a limit it is no error: the credits come when all is at rest, and nothing starts."""
+    if not _selects():
+        return
+    await start(dut)
+    rng = random.Random(f"array_controller/{seeded(6)}")
+    dut.live.value = 3
+    dut.epilogue_command__ready.value = 1
+    for count, limit in ((3, 1), (4, 4095), (4095, 2)):
+        for opcode in (Opcode.FULLY_CONNECTED, Opcode.ATTENTION):
+            item = _instruction(rng, 0)
+            item["body"]["rows"] = {"count": count, "live": 1}
+            item["row_limit"] = limit
+            word = _issued(item)
+            if opcode is Opcode.ATTENTION:
+                body = {"queries": {"count": count, "live": 1}, "keys": {"count": 0, "live": 1}}
+                header = {name: item[name] for name in ("signal", "row_limit")}
+                bits = pack(HEADER, header | {"opcode": opcode}) | pack(ATTENTION, body) << 64
+                word = {"pc": item["pc"], "word": bits}
+            dut.issued__payload.value = pack(ISSUED, word)
+            dut.issued__valid.value = 1
+            for rests in (0, 0, 1):
+                dut.at_rest.value = rests
+                await ReadOnly()
+                give = read(dut, "give", GIVE)
+                check("array_controller.give", give["valid"], rests, seed=6)
+                if rests:
+                    check("array_controller.give", give["mask"], item["signal"], seed=6)
+                check("array_controller.ready", read(dut, "issued__ready", 1), rests, seed=6)
+                check("array_controller.wait", read(dut, "wait_epilogue", 1), 1 - rests, seed=6)
+                for name in ("epilogue_command__valid", "softmax_command__valid", "active"):
+                    check(f"array_controller.{name}", read(dut, name, 1), 0, seed=6)
+                check("array_controller.error", read(dut, "error", ERROR)["valid"], 0, seed=6)
+                await cycles(dut)
+    dut.issued__valid.value = 0
+    await cycles(dut, 3)
+    check("array_controller.active", read(dut, "active", 1), 0, seed=6)

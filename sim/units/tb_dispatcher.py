@@ -11,7 +11,7 @@ from rtl_gen.interfaces import ERROR, ISSUED
 from rtl_gen.sequencer.dispatcher import Dispatcher
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read, write
-from spec.formats import NORM
+from spec.formats import NORM, SELECTOR
 from spec.isa import (
     BODIES,
     CONSUMER_OF,
@@ -22,6 +22,7 @@ from spec.isa import (
     Activation,
     Destination,
     Opcode,
+    Package,
     Queue,
     Semaphore,
 )
@@ -29,30 +30,40 @@ from spec.registers import Error
 
 PARAMETERS = [
     {"lanes": 8, "max_tokens": 20, "max_head_words": 2},
-    {"lanes": 64, "max_tokens": 197, "max_head_words": 4, "head_groups": 3},
+    {
+        "lanes": 64,
+        "max_tokens": 197,
+        "max_head_words": 4,
+        "head_groups": 3,
+        "token_selector": True,
+        "cls_scores": True,
+    },
+    {"lanes": 8, "max_tokens": 20, "max_head_words": 2, "token_selector": True},
 ]
 _NONE = {"index": 0, "valid": 0}
+_ROWLESS = (Opcode.LIVE, Opcode.SELECT)
+"""Instructions without a credit a row."""
 
 
-def component(
-    *, lanes: int, max_tokens: int, max_head_words: int, head_groups: int = 1
-) -> wiring.Component:
+def component(**parameters: Any) -> wiring.Component:
     """The component under test."""
-    return Dispatcher(
-        lanes=lanes,
-        max_tokens=max_tokens,
-        max_head_words=max_head_words,
-        head_groups=head_groups,
-    )
+    return Dispatcher(**parameters)
 
 
 def _head_groups() -> int:
     return parameters().get("head_groups", 1)
 
 
+def _has(option: str) -> bool:
+    return parameters().get(option, False)
+
+
 def _opcodes() -> list[Opcode]:
     """Those that belong to a queue of this machine."""
-    return [each for each in QUEUE_OF if each is not Opcode.HEAD_SCALES or _head_groups() > 1]
+    missing = {Opcode.HEAD_SCALES} if _head_groups() == 1 else set()
+    if not _has("token_selector"):
+        missing.add(Opcode.SELECT)
+    return [each for each in QUEUE_OF if each not in missing]
 
 
 def _owned(of: dict[Semaphore, Queue], queue: Queue) -> list[int]:
@@ -86,6 +97,7 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             "columns": rng.choice((1, columns, rng.randrange(1, columns + 1))),
             "activation": rng.randrange(len(Activation)),
             "destination": rng.randrange(len(Destination)),
+            "broadcast": rng.randrange(1 + _has("token_selector")),
         }
     elif opcode is Opcode.ATTENTION:
         longest = min(p["max_head_words"] * lanes, 255)
@@ -95,11 +107,23 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             "head_dim": head_dim,
             "head_words": -(-head_dim // lanes),
             "first_lane": rng.choice((0, spare, rng.randrange(spare + 1))),
+            "scores": rng.randrange(1 + 2 * _has("cls_scores")),
         }
     elif opcode is Opcode.NORMALIZE:
         body["channels"] = rng.choice((1, NORM.max_channels, rng.randint(1, NORM.max_channels)))
     elif opcode is Opcode.LIVE:
         body["tokens"] = rng.choice((1, p["max_tokens"]))
+    elif opcode is Opcode.LOAD_WEIGHTS and not _has("token_selector"):
+        body["live_above"] = 0
+    elif opcode is Opcode.SELECT:
+        heads = min(lanes, SELECTOR.max_heads)
+        collects = rng.randrange(1 + _has("cls_scores"))
+        body |= {
+            "words": rng.choice((1, 255, body["words"] | 1)),
+            "scores": collects,
+            "heads": body["heads"] if collects else rng.choice((1, heads)),
+            "package": rng.randrange(len(Package)),
+        }
     if "further_groups" in body:
         body["further_groups"] = rng.randrange(_head_groups())
     return body
@@ -108,6 +132,8 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
 def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
     """Credits of the opcode's own semaphores only; an invalid token index may be anything."""
     header: dict[str, Any] = {"opcode": opcode}
+    if _has("token_selector"):
+        header["row_limit"] = rng.choice((0, 4095, rng.getrandbits(12)))
     for name, token, of in (
         ("wait", "token_wait", CONSUMER_OF),
         ("signal", "token_signal", PRODUCER_OF),
@@ -121,7 +147,7 @@ def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             header |= {name: waits if name == "wait" else 0, token: _NONE}
             continue
         header[name] = sum(1 << i for i in own if rng.random() < 0.5)
-        if opcode is Opcode.LIVE:
+        if opcode in _ROWLESS:
             header[token] = _NONE
             continue
         header[token] = rng.choice(
@@ -151,6 +177,7 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
         yield from ({"rows": rows} for rows in wrong)
         yield from ({"columns": columns} for columns in (0, lanes * _head_groups() + 1, 255))
         yield from ({"depth": 0}, {"activation": 3})
+        yield from () if _has("token_selector") else ({"broadcast": 1},)
         yield from ({"destination": code} for code in range(len(Destination), 8))
     elif opcode is Opcode.ATTENTION:
         yield from ({"queries": rows} for rows in wrong)
@@ -172,11 +199,19 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
             *([(words * lanes + 1, words + 1, 0)] if words * lanes < 255 else []),
         ):
             yield {"head_dim": head_dim, "head_words": head_words, "first_lane": first_lane}
+        yield from ({"scores": use} for use in range(1 + 2 * _has("cls_scores"), 4))
     elif opcode is Opcode.NORMALIZE:
         yield from ({"rows": rows} for rows in wrong)
         yield from ({"channels": channels} for channels in (0, NORM.max_channels + 1, 4095))
     elif opcode is Opcode.LIVE:
         yield from ({"tokens": tokens} for tokens in (0, most + 1, 4095))
+    elif opcode is Opcode.LOAD_WEIGHTS and not _has("token_selector"):
+        yield from ({"live_above": tokens} for tokens in (1, 4095))
+    elif opcode is Opcode.SELECT:
+        yield from ({"words": 0}, {"package": 3})
+        for heads in (0, min(lanes, SELECTOR.max_heads) + 1, 31):
+            yield {"heads": heads, "scores": 0}
+        yield from () if _has("cls_scores") else ({"scores": 1},)
 
 
 def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
@@ -188,10 +223,15 @@ def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
             opcode = rng.choice(opcodes)
             yield _good(rng, opcode) & ~0xFF | value, Error.OPCODE, f"opcode {value}"
     for opcode in opcodes:
-        for bit in range(14):
+        for bit in range(HEADER["reserved"].width):
             header = _good_header(rng, opcode) | {"reserved": 1 << bit}
             word = _word(opcode, header, _good_body(rng, opcode))
             yield word, Error.OPCODE, f"{opcode.name} reserved bit {bit}"
+        if not _has("token_selector"):
+            for limit in (1, 1 << 11):
+                header = _good_header(rng, opcode) | {"row_limit": limit}
+                word = _word(opcode, header, _good_body(rng, opcode))
+                yield word, Error.OPERAND, f"{opcode.name} row_limit {limit}"
         for wrong in _bad_bodies(opcode):
             body = _good_body(rng, opcode) | wrong
             header = _good_header(rng, opcode)
@@ -215,7 +255,7 @@ def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
                     if name in wrong:
                         wrong = {name: header[name] | wrong[name]}
                     word = _word(opcode, header | wrong, _good_body(rng, opcode))
-                    rowless = opcode is Opcode.LIVE and name not in wrong
+                    rowless = opcode in _ROWLESS and name not in wrong
                     code = Error.OPERAND if rowless else Error.SEMAPHORE
                     yield word, code, f"{opcode.name} {wrong}"
 

@@ -251,6 +251,7 @@ async def chained_sums(dut: Any) -> None:
             "rows": 2,
             "accumulate": int(pc > 0),
             "partial": 30,
+            "broadcast": 0,
             "destination": Destination.WIDE if last else Destination.PARTIAL,
         }
         case.add(command, numbers.integers(-(1 << 28), 1 << 28, (2, case.lanes)), [])

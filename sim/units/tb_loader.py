@@ -31,6 +31,7 @@ PARAMETERS = [
         "vector_lanes": 4,
         "norm_lanes": 2,
         "head_groups": 3,
+        "token_selector": True,
     },
     {"banks": 8, "lanes": 64, "bus_bits": 128, "vector_lanes": 16, "norm_lanes": 16},
     {"banks": 8, "lanes": 16, "bus_bits": 128, "vector_lanes": 4, "norm_lanes": 16},
@@ -38,6 +39,8 @@ PARAMETERS = [
 
 _SIZES = {"row_words": 512, "token_words": 4096, "column_tables": 8, "norm_tables": 16}
 _MEMORY_BYTES = 1 << 17
+_LIVE = 7
+"""The live-token register, on a machine with a token selector."""
 _STREAMS = ("row_write", "token_write", "column_write", "norm_write")
 _WINDOWS = [
     (0, 1 << 12),
@@ -94,7 +97,9 @@ class _Model:
         p = parameters()
         banks, lanes = p["banks"], p["lanes"]
         at = _WINDOWS[body.get("window", Window.WEIGHTS).value][0] + body["offset"]
-        if opcode is Opcode.LOAD_WEIGHTS:
+        if opcode is Opcode.LOAD_WEIGHTS and body["live_above"] >= _LIVE:
+            pass
+        elif opcode is Opcode.LOAD_WEIGHTS:
             words = lanes // p["vector_lanes"]
             for group in range(1 + body["further_groups"]):
                 address = body["table"] * words
@@ -151,6 +156,8 @@ class _Bench:
         self.bytes = dict.fromkeys(("program", "weights", "input", "scratch", "result"), 0)
         self.error = 0
         set_windows(dut, _WINDOWS)
+        if p.get("token_selector"):
+            dut.live.value = _LIVE
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
@@ -189,7 +196,10 @@ class _Bench:
                 "row": rng.choice((rng.randrange(400), 512 - -(-depth // p["banks"]))),
                 "table": rng.randrange(8),
                 "further_groups": rng.randrange(p.get("head_groups", 1)),
+                "live_above": 0,
             }
+            if p.get("token_selector"):
+                body["live_above"] = rng.choice((0, 0, 1, _LIVE - 1, _LIVE, 4095))
             size, limit = (depth + 8) * lanes * (1 + body["further_groups"]), 1 << 15
         elif opcode is Opcode.LOAD_NORM:
             blocks = rng.randint(1, 4)

@@ -209,7 +209,14 @@ async def collected(dut: Any, stall: float) -> None:
         each = index > 2
         case.add(None, None, scores=scores, threshold=threshold, each=each)
     await start(dut)
-    await TB(dut, case, seed=seed, stall=stall).run()
+    if stall:
+        dut.collecting.value = 1
+    bench = TB(dut, case, seed=seed, stall=stall)
+    run = cocotb.start_soon(bench.run())
+    await cycles(dut, 500)
+    check("select_tokens (waits)", len(bench.results) > 0, not stall)
+    dut.collecting.value = 0
+    await run
 
 
 @cocotb.test()

@@ -13,11 +13,12 @@ from rtl_gen.interfaces import ROW_SCALE, SOFTMAX_COMMAND, prob_row_layout, scor
 from rtl_gen.postproc.row_scale import RowScale
 from rtl_gen.postproc.softmax import Softmax
 from sim.bench import cycles, parameters, seeded, start
-from sim.streams import Sink, Source, check, check_all
+from sim.streams import Sink, Source, check, check_all, read
 from sim.units.softmax_cases import Case, random_case
+from spec.isa import ScoreUse
 
 PARAMETERS = [
-    {"banks": 4, "score_lanes": 4, "score_words": 32, "prob_words": 32},
+    {"banks": 4, "score_lanes": 4, "score_words": 32, "prob_words": 32, "cls_scores": True},
     {
         "banks": 8,
         "score_lanes": 4,
@@ -57,8 +58,11 @@ class TB:
         self.saturations = 0
         self.cycle = 0
         self.released = 0
+        self.collected: list[tuple[Any, list[int], dict[str, int]]] = []
         cocotb.start_soon(self._monitor())
         cocotb.start_soon(self._grant())
+        if parameters().get("cls_scores"):
+            cocotb.start_soon(self._collect())
         self.reader = cocotb.start_soon(self._read_rows())
 
     def _happened(self, name: str) -> bool:
@@ -86,6 +90,25 @@ class TB:
             self.saturations += int(dut.logit_saturations.value)
             await FallingEdge(dut.clk)
             self.cycle += 1
+
+    async def _collect(self) -> None:
+        """Takes rows that become scores, one at a time, sometimes slowly."""
+        dut, busy, wait = self.dut, False, 0
+        words: list[int] = []
+        while True:
+            dut.collect_ready.value = int(not busy and wait == 0)
+            await ReadOnly()
+            if int(dut.collect_begin.value):
+                check("softmax (collects)", (busy, wait), (False, 0), seed=self.seed)
+                busy, words, use = True, [], read(dut, "collect_use", ScoreUse)
+            if int(dut.collect_word.value):
+                check("softmax (word)", int(dut.trace_prob.value) & 1, 1, seed=self.seed)
+                words.append(int(dut.trace_prob.value) >> 17)
+            if int(dut.collect_scaled.value):
+                self.collected.append((use, words, read(dut, "collect_scale", ROW_SCALE)))
+                busy, wait = False, 1 + self.random.randrange(1 + int(100 * self.stall))
+            await FallingEdge(dut.clk)
+            wait -= wait > 0
 
     async def _grant(self) -> None:
         """A row's scores are offered when the row has ring space."""
@@ -131,6 +154,10 @@ class TB:
         check_all("softmax (row scale)", scales, [row.scale for row in case.rows], seed=seed)
         check("softmax (saturations)", self.saturations, case.saturations, seed=seed)
         check("softmax (idle)", int(self.dut.idle.value), 1, seed=seed)
+        if parameters().get("cls_scores"):
+            rows = ((row.collected, row.probs) for row in case.rows)
+            expected = [(of[0], probs, of[1]) for of, probs in rows if of is not None]
+            check_all("softmax (scores)", self.collected, expected, seed=seed)
 
 
 @cocotb.test()

@@ -4,22 +4,23 @@ import random
 from typing import Any
 
 import cocotb
+from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
-from rtl_gen.interfaces import ERROR, GIVE, ISSUED, NORM_COMMAND, ROWS_BITS
+from rtl_gen.interfaces import ERROR, GIVE, ISSUED, NORM_COMMAND, ROWS_BITS, SELECT_COMMAND
 from rtl_gen.sequencer.vector_issue import VectorIssue
-from sim.bench import cycles, seeded, start
+from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read, write
-from spec.isa import HEADER, LIVE, NORMALIZE, Opcode
+from spec.isa import HEADER, LIVE, NORMALIZE, SELECT, Opcode, Package, Scores
 from spec.registers import Error
 
-PARAMETERS = [{}]
+PARAMETERS = [{}, {"token_selector": True}]
 _LARGEST = (1 << ROWS_BITS) - 1
 
 
-def component() -> wiring.Component:
+def component(**parameters: Any) -> wiring.Component:
     """The component under test."""
-    return VectorIssue()
+    return VectorIssue(**parameters)
 
 
 def _random(rng: random.Random, shape: Any) -> Any:
@@ -31,7 +32,7 @@ def _random(rng: random.Random, shape: Any) -> Any:
 
 def _bits(shape: Any) -> int:
     """Bits of a plain unsigned shape."""
-    return shape if isinstance(shape, int) else shape.width
+    return Shape.cast(shape).width
 
 
 def _issued(rng: random.Random, opcode: Opcode, layout: Any, body: dict[str, Any]) -> Any:
@@ -81,6 +82,8 @@ async def _monitor(dut: Any, gives: list[int], lives: list[int]) -> None:
 async def _run(dut: Any, seed: int, stall_in: float, stall_out: float) -> int:
     """Return the cycles that 200 instructions took beyond one each."""
     await start(dut)
+    if parameters():
+        dut.norm_idle.value = 1
     source = Source(dut, "issued", ISSUED, seed=seed, stall=stall_in)
     sink = Sink(dut, "command", NORM_COMMAND, seed=seed, stall=stall_out)
     rng = random.Random(seeded(seed))
@@ -161,3 +164,77 @@ async def no_row_left(dut: Any) -> None:
             check("vector_issue.give", read(dut, "give", GIVE)["valid"], 0)
             check("vector_issue.command", int(dut.command__valid.value), 0)
             check("vector_issue.taken", int(dut.issued__ready.value), 0)
+
+
+@cocotb.test()
+async def selections(dut: Any) -> None:
+    """SELECT waits for LayerNorm, what follows waits for it; then live and package rows are new."""
+    if not parameters():
+        return
+    from cocotb.triggers import ReadOnly
+
+    rng = random.Random(seeded(5))
+    await start(dut)
+    dut.command__ready.value = 1
+    packages = 0
+
+    async def expect(of: str, *layouts: Any, **ports: int) -> None:
+        await ReadOnly()
+        for name, layout, expected in layouts:
+            got = read(dut, name, layout)
+            check(f"vector_issue.{name}", {key: got[key] for key in expected}, expected, of=of)
+        for name, value in ports.items():
+            check(f"vector_issue.{name}", int(getattr(dut, name).value), value, of=of)
+        await cycles(dut)
+
+    for number in range(20):
+        if number % 5 == 0:
+            issued, header = _issued(rng, Opcode.LIVE, LIVE, {"tokens": 300})
+            write(dut, "issued__payload", ISSUED, issued)
+            dut.issued__valid.value = 1
+            await expect("LIVE", issued__ready=1)
+            packages, live = 0, 300
+        body = _random(rng, SELECT) | {
+            "package": rng.choice(list(Package)),
+            "scores": rng.choice(list(Scores)),
+        }
+        issued, header = _issued(rng, Opcode.SELECT, SELECT, body)
+        write(dut, "issued__payload", ISSUED, issued)
+        dut.issued__valid.value = 1
+        dut.norm_idle.value = 0
+        dut.select__ready.value = 1
+        await expect("busy norm", select__valid=0, issued__ready=0)
+        dut.norm_idle.value = 1
+        expected = {**body, "pc": issued["pc"], "rows": live, "packages": packages}
+        payload = ("select__payload", SELECT_COMMAND, expected)
+        await expect("starts", payload, select__valid=1, issued__ready=1, command__valid=0)
+        following, next_header, _ = _normalize(rng, 1, live=True)
+        write(dut, "issued__payload", ISSUED, following)
+        for _ in range(3):
+            await expect("selecting", issued__ready=0, command__valid=0, select__valid=0)
+            check("vector_issue.live", int(dut.live.value), live)
+        live, packages = rng.randint(2, live), rng.randrange(1 << ROWS_BITS)
+        dut.selected.value = 1
+        dut.new_live.value = live
+        dut.new_packages.value = packages
+        await expect(
+            "over", ("give", GIVE, {"valid": 1, "mask": header["signal"]}), issued__ready=0
+        )
+        dut.selected.value = 0
+        check("vector_issue.live", int(dut.live.value), live)
+        payload = ("command__payload", NORM_COMMAND, {"rows": live - 1})
+        await expect("NORMALIZE", payload, issued__ready=1, command__valid=1)
+        for count, limit, left in ((live, 7, 0), (live - 1, 7, 1), (0, live - 1, live - 1)):
+            body = _random(rng, NORMALIZE) | {"rows": {"count": count, "live": 1}}
+            limited, next_header = _issued(rng, Opcode.NORMALIZE, NORMALIZE, body)
+            limited["word"] |= pack(HEADER, {"row_limit": limit})
+            write(dut, "issued__payload", ISSUED, limited)
+            if not left:
+                dut.norm_idle.value = 0
+                await expect("limit", issued__ready=0, command__valid=0)
+                dut.norm_idle.value = 1
+            expected = {"valid": 0} if left else {"valid": 1, "mask": next_header["signal"]}
+            layouts = [("give", GIVE, expected), ("error", ERROR, {"valid": 0})]
+            if left:
+                layouts.append(("command__payload", NORM_COMMAND, {"rows": left}))
+            await expect("limit", *layouts, issued__ready=1, command__valid=int(left > 0))

@@ -9,9 +9,9 @@ are read before its results are written, and results are written in order. Sums 
 adds to need not even that: they are read after all earlier instructions' writes.
 
 A selection changes the number of live tokens: the proof holds for the number that it is given. The
-live-token register is memory like any other: instructions whose rows depend on it read it, LIVE and
-SELECT write it. The vector queue begins a SELECT when all before it is over, and what is behind it
-when it is over. Instructions without rows take and give their credits in their order.
+live-token register is memory like any other: instructions whose rows depend on it read it when they
+start, LIVE and SELECT write it. The vector queue begins a SELECT when all before it is over, and
+what is behind it when it is over. Instructions without rows take and give credits in their turn.
 
 Several head groups read and write each in that order, but not among each other: between two of them
 every pair needs the credits. An instruction that needs other groups than the one before it starts
@@ -70,6 +70,10 @@ def check_ordering(instructions, config, left=None):
             if groups_of(op, config.lanes) != at_work:
                 known[queue][queue] = started[queue]
             at_work = groups_of(op, config.lanes)
+        if depends_on_live(op):
+            # the number of rows is looked up when the instruction starts, before any row's credit
+            check(pc, queue, None, ("live", 0), writer["live", 0], True)
+            readers["live", 0][queue, None] = (queue, None, started[queue] + bool(rows), pc)
         for row in range(rows):
             if op.token_wait is not None:
                 take(queue, op.token_wait)
@@ -149,16 +153,14 @@ def rows_of(op, live):
     return op.fields.get("rows", 1)
 
 
+def depends_on_live(op):
+    """Whether the live-token register decides on an instruction's rows."""
+    counts = [value for value in op.fields.values() if isinstance(value, dict)]
+    return op.fields.get("live_above") or any(value["live"] for value in counts)
+
+
 def accesses(op, row, rows, config, live):
     """Words that a row of an instruction reads and writes; whole matrices with its first row."""
-    reads, writes = memory_accesses(op, row, rows, config, live)
-    counts = [value for value in op.fields.values() if isinstance(value, dict)]
-    if op.fields.get("live_above") or any(value["live"] for value in counts):
-        reads = [*reads, ("live", 0)]
-    return reads, writes
-
-
-def memory_accesses(op, row, rows, config, live):
     f, first, final = op.fields, row == 0, row == rows - 1
 
     def span(kind, base, count):

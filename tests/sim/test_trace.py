@@ -98,3 +98,14 @@ def test_tensors_are_compared_by_name():
         compare_tensors(one, {"a": one["a"]})
     with pytest.raises(SimulationError, match=r"a: shape \[1\], expected \[2, 3\]"):
         compare_tensors({"a": np.zeros(1)}, {"a": one["a"]})
+
+
+def test_other_numbers_of_rows_are_differences():
+    two, three = (np.ones((rows, 4), np.int8) for rows in (2, 3))
+    two[1, 2] = 7
+    for got, expected in ((two, three), (three, two)):
+        (found,) = compare_tensors({"a": got}, {"a": expected})
+        assert found.differing == 4 + 1
+        assert str(found) == (
+            f"a: 5 elements differ, shape {list(got.shape)}, expected {list(expected.shape)}"
+        )

@@ -1,0 +1,74 @@
+"""What counts, why the array stands still, and what is a sign of life."""
+
+from typing import TYPE_CHECKING
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+
+from spec.isa import Queue
+from spec.registers import STALLS
+
+if TYPE_CHECKING:
+    from rtl_gen.core import Core
+
+__all__ = ["connect_events"]
+
+
+def connect_events(m: Module, core: "Core") -> None:
+    """Counters, stall causes and the sign of life that the watchdog wants."""
+    controller, head = core.controller, core.queues[Queue.ARRAY]
+    monitor, events = core.stall_monitor, core.events
+    state = monitor.state
+    m.d.comb += [
+        monitor.running.eq(core.running),
+        state.fired.eq(controller.fired),
+        state.blocked_scores.eq(core.head_groups.blocked_scores),
+        state.blocked_accumulators.eq(core.head_groups.blocked_accumulators),
+        state.wait_credits.eq(Mux(controller.active, 0, head.wait & ~core.semaphores.nonzero)),
+        state.queue_empty.eq(head.empty),
+        state.queue_head.eq(head.head),
+        state.queue_ready.eq(head.issued.valid),
+        state.halted.eq(core.dispatcher.halted),
+    ]
+    for name in (
+        "active",
+        "wait_epilogue",
+        "wait_softmax",
+        "wait_token",
+        "wait_token_index",
+        "wait_port",
+        "wait_operand",
+        "wait_rows",
+    ):
+        m.d.comb += state[name].eq(getattr(controller, name))
+
+    loader, storer = core.loader, core.storer
+    written = Signal()
+    m.d.comb += [
+        events.cycles.eq(core.running),
+        events.array_busy_cycles.eq(core.running & controller.fired),
+        events.macs_done.eq(controller.macs),
+        events.row_words_read.eq(core.head_groups.rows_read),
+        events.dram_program_bytes.eq(core.fetcher.program_bytes),
+        events.dram_weights_bytes.eq(loader.weights_bytes),
+        events.dram_input_bytes.eq(loader.input_bytes),
+        events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
+        events.dram_result_bytes.eq(storer.result_bytes),
+        events.residual_saturations.eq(core.head_groups.residual_saturations),
+        events.logit_saturations.eq(core.head_groups.logit_saturations),
+        events.instructions.eq(
+            core.dispatcher.instruction.valid & core.dispatcher.instruction.ready
+        ),
+        written.eq(Cat(core.trace_token.valid, core.trace_row.valid, core.trace_prob.valid).any()),
+        core.progress.eq(
+            controller.fired
+            | written
+            | (core.select_tokens.moved if core.selects else 0)
+            | (events.dram_program_bytes != 0)
+            | (events.dram_weights_bytes != 0)
+            | (events.dram_input_bytes != 0)
+            | (events.dram_scratch_bytes != 0)
+            | (events.dram_result_bytes != 0)
+        ),
+    ]
+    for index, cause in enumerate(STALLS):
+        m.d.comb += events[f"stall_{cause}_cycles"].eq(monitor.stalls[index])

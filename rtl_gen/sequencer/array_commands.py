@@ -1,0 +1,61 @@
+"""The commands that an instruction of the array becomes."""
+
+from amaranth.hdl import Module, Mux, Value
+from amaranth.lib import data
+from amaranth.lib.data import View
+
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER
+
+__all__ = ["fill_commands"]
+
+
+def fill_commands(
+    m: Module,
+    epilogue: data.View,
+    softmax: data.View,
+    *,
+    issued: data.View,
+    is_attention: Value,
+    rows: Value,
+) -> None:
+    """Fill the epilogue's and the softmax's command from the instruction's fields.
+
+    epilogue, softmax : EPILOGUE_COMMAND and SOFTMAX_COMMAND
+    issued : ISSUED, a FULLY_CONNECTED or an ATTENTION
+    rows : its rows (queries), resolved
+    """
+    header = View(HEADER, issued.word[: HEADER.size])
+    body = issued.word[HEADER.size :]
+    fc = View(FULLY_CONNECTED, body[: FULLY_CONNECTED.size])
+    attention = View(ATTENTION, body[: ATTENTION.size])
+    for name in (
+        "destination",
+        "table",
+        "activation",
+        "activation_multiplier",
+        "activation_shift",
+        "activation_zero_point",
+        "accumulate",
+        "partial",
+        "broadcast",
+    ):
+        with m.If(~is_attention):
+            m.d.comb += epilogue[name].eq(fc[name])
+    for name in ("head_words", "head_dim", "first_lane"):
+        m.d.comb += epilogue[name].eq(attention[name])
+    m.d.comb += [
+        epilogue.pc.eq(issued.pc),
+        epilogue.attention.eq(is_attention),
+        epilogue.rows.eq(rows),
+        epilogue.target.eq(Mux(is_attention, attention.target, fc.target)),
+        epilogue.target_stride.eq(Mux(is_attention, attention.target_stride, fc.target_stride)),
+        epilogue.token_signal.eq(header.token_signal),
+        epilogue.signal.eq(header.signal),
+        softmax.pc.eq(issued.pc),
+        softmax.rows.eq(rows),
+        softmax.score_multiplier.eq(attention.score_multiplier),
+        softmax.score_shift.eq(attention.score_shift),
+        softmax.output_multiplier.eq(attention.output_multiplier),
+        softmax.output_shift.eq(attention.output_shift),
+        softmax.scores.eq(attention.scores),
+    ]
