@@ -136,7 +136,7 @@ RECIPES = {
         Recipe(
             name="demo-tokens",
             model=replace(DEEP, stages=_stages(2, 4, 6)),
-            epochs=10,
+            epochs=7,
             warmup_epochs=1,
             learning_rate=6e-4,
             shift_pixels=1,
@@ -153,7 +153,7 @@ RECIPES = {
         Recipe(
             name="micro-deep",
             model=MICRO_DEEP,
-            epochs=25,
+            epochs=3,
             warmup_epochs=2,
             learning_rate=4e-3,
             label_smoothing=0.05,
@@ -161,7 +161,7 @@ RECIPES = {
         Recipe(
             name="micro-tokens",
             model=replace(MICRO_DEEP, stages=_stages(1, 2, 3)),
-            epochs=15,
+            epochs=3,
             warmup_epochs=1,
             learning_rate=2e-3,
             sieve=Sieve(dense="micro-deep", keep=(0.75, 0.5, 0.3)),

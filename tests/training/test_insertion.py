@@ -12,8 +12,9 @@ from training.errors import TrainingError
 from training.insertion import Goal, insert_selectors, merge_selectors, stages_of
 from training.latency import LatencyTable, ratio_loss
 
+CYCLES = (1000.0, 760.0, 520.0, 300.0)
 TABLE = LatencyTable(
-    keep=(1.0, 0.75, 0.5, 0.25), block_cycles=(1000.0, 760.0, 520.0, 300.0), fixed_cycles=50.0
+    keep=(1.0, 0.75, 0.5, 0.25), block_cycles=CYCLES, plain_cycles=CYCLES, fixed_cycles=50.0
 )
 
 
@@ -38,6 +39,24 @@ def test_table_interpolates_both_ways():
     assert TABLE.model_cycles([1, 0.5]) == 1570
     with pytest.raises(TrainingError, match=r"keep must be in 0\.25\.\.1 of the table, not 0\.2"):
         TABLE.cycles(0.2)
+
+
+def test_a_block_with_a_selector_of_its_own_takes_longer():
+    table = LatencyTable(
+        keep=(1.0, 0.5), block_cycles=(110.0, 60.0), plain_cycles=(100.0, 50.0), fixed_cycles=1.0
+    )
+    assert table.model_cycles([1, 1, 0.5, 0.5]) == 1 + 100 + 100 + 60 + 50
+
+
+def test_a_plateau_keeps_as_much_as_it_may():
+    table = LatencyTable(
+        keep=(1.0, 0.9, 0.8, 0.5),
+        block_cycles=(90.0, 80.0, 80.0, 50.0),
+        plain_cycles=(90.0, 80.0, 80.0, 50.0),
+        fixed_cycles=0.0,
+    )
+    assert table.keep_for(80) == 0.9
+    assert table.keep_for(65) == pytest.approx(0.7)
 
 
 def test_lossless_dropping_ends_at_the_target_from_the_last_block_on():
@@ -117,11 +136,13 @@ def test_load(tmp_path):
     entries = {"preset": "edge", "model": "m", "keep": [1, 0.5], "block_cycles": [9, 5]}
     path.write_text(json.dumps(entries | {"fixed_cycles": 3}))
     assert LatencyTable.load(path).model_cycles([1, 0.5]) == 17
+    path.write_text(json.dumps(entries | {"fixed_cycles": 3, "block_cycles_dense": [8, 4]}))
+    assert LatencyTable.load(path).model_cycles([1, 0.5, 0.5]) == 3 + 8 + 5 + 4
     for changed, text in (
         ({}, "not a latency table: 'fixed_cycles' is missing"),
         ({"fixed_cycles": 3, "keep": [1, "x"]}, "not a latency table"),
-        ({"fixed_cycles": 3, "keep": [1, 1]}, "keep must fall and stay above 0"),
-        ({"fixed_cycles": 3, "block_cycles": [5, 9]}, "block_cycles must fall"),
+        ({"fixed_cycles": 3, "keep": [1, 1]}, "keep must fall, not"),
+        ({"fixed_cycles": 3, "block_cycles": [5, 9]}, "block_cycles must not rise"),
         ({"fixed_cycles": 3, "keep": [0.9, 0.5]}, "keep must fall from 1"),
         ({"fixed_cycles": 3, "keep": [1]}, "keep and block_cycles must be as long as each other"),
     ):
