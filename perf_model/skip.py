@@ -112,6 +112,10 @@ class RowSkipper:
 
     def checkpoint(self) -> None:
         """A row has ended, or an instruction has begun, in the cycle before `array.time`."""
+        if self.array.next_skips():
+            # what stalls are called depends on the instruction behind this one
+            self.mark = None
+            return
         if self.mark is not None:
             self._keep(self.mark)
         while self.array.active:
