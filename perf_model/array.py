@@ -361,7 +361,7 @@ class Array(Executor[ArrayOperation]):
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         self.epilogue.enter(head.command)
         if head.attention:
-            self.softmax.start(head.rows, head.key_words)
+            self.softmax.start(head.rows, head.key_words, head.collects)
         self.active, self.operation, self.attention = True, head, head.attention
         self.rows_left = head.rows
         self.values_left = head.rows if head.attention else 0

@@ -9,7 +9,16 @@ from perf_model.timeline import Credits, Unit
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import CONSUMER_OF, PRODUCER_OF, Destination, Opcode, Queue, Semaphore, Window
+from spec.isa import (
+    CONSUMER_OF,
+    PRODUCER_OF,
+    Destination,
+    Opcode,
+    Queue,
+    ScoreUse,
+    Semaphore,
+    Window,
+)
 
 __all__ = [
     "ArrayOperation",
@@ -51,6 +60,8 @@ class ArrayOperation(Operation):
     head_words: int = 1
     key_words: int = 0
     """Words of a row of scores in the rings."""
+    collects: bool = False
+    """The first row's probabilities become scores of the keys."""
     macs: int
     command: ResultCommand
     kind: int = -1
@@ -181,6 +192,7 @@ def _operation(
                 score_steps=groups * f["head_words"],
                 head_words=f["head_words"],
                 key_words=groups,
+                collects=f["scores"] != ScoreUse.NONE,
                 macs=2 * rows * keys * f["head_dim"],
                 command=_command(common, rows, f["head_words"], None),
             )
