@@ -46,6 +46,14 @@ def command(
         ),
     ] = None,
     dram: DramOption = DEFAULT_DRAM,
+    predicted: Annotated[
+        int,
+        typer.Option(
+            "--predict",
+            min=0,
+            help="Of how many images, evenly spread, to predict the cycles (0: all).",
+        ),
+    ] = 64,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -128,9 +136,11 @@ def command(
     table.add_row("integer images per second", f"{len(data) / wall_s:,.0f}")
     console = Console()
     if found is not None:
-        report |= stage_report(loaded.config, found, cycles)
+        with steps() as tell:
+            tell("predicting cycles" if cycles else "counting tokens")
+            report |= stage_report(loaded.config, found, cycles, predicted=predicted)
     elif cycles is not None:
-        report["cycles"] = dict.fromkeys(("mean", "min", "max"), cycles.exact(()))
+        report["cycles"] = dict.fromkeys(("mean", "min", "max"), cycles.one(()))
     if "cycles" in report:
         report |= {"preset": cycles.config.name, "dram": dram}
         table.add_row(f"cycles an image, {cycles.config.name}", f"{report['cycles']['mean']:,.0f}")
@@ -145,7 +155,7 @@ def command(
         if not data.labelled:
             raise UsageError(f"--curve needs labelled images, which --dataset {dataset} has not")
         with steps() as tell:
-            points = accuracy_curve(loaded, data.images, data.labels, cycles, tell)
+            points = accuracy_curve(loaded, data.images, data.labels, cycles, predicted, tell)
         report["curve"] = points
         console.print(curve_table(report))
         title = f"{Path(model).name} on {cycles.config.name}, {dram} DRAM, {len(data):,} images"

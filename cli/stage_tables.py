@@ -34,16 +34,10 @@ def stage_table(report: dict[str, Any]) -> Table:
     )
     if "cycles" in report:
         table.add_section()
-        kind = "predicted" if "cycles_check" in report else "measured"
-        row(f"cycles on {report['preset']}, {report['dram']} DRAM, {kind}", report["cycles"])
-    if "cycles_check" in report:
-        check = report["cycles_check"]
-        table.add_row(
-            f"  largest difference, {check['images']} whole predictions",
-            "",
-            "",
-            f"{check['largest_difference']:,}",
-        )
+        where = f"cycles on {report['preset']}, {report['dram']} DRAM"
+        images = report.get("cycles_images")
+        kind = "measured" if images is None else f"predicted for {images:,} images"
+        row(f"{where}, {kind}", report["cycles"])
     return table
 
 

@@ -1,14 +1,8 @@
-"""Cycles of many images of one model with stages, from a few predictions.
+"""Cycles of many images of one model with stages: a prediction for each that differs."""
 
-Between two selections the machine does the same for all images with equally many tokens, and in a
-selection all but the loader waits. So a run is cut there: a prediction in which every stage leaves
-the same number of tokens gives the time of each part for this number, and a selection's own time
-is a formula. What is lost is what the loader can do during a selection, and the DRAM's pace.
-"""
-
-from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,69 +10,64 @@ from numpy.typing import NDArray
 from perf_model.dram import Dram
 from perf_model.estimate import program_of
 from perf_model.machine import predict
-from perf_model.selection import select_cycles, selections_of
 from spec.config import Config
 from spec.dram import DramTiming
-from spec.isa import Opcode
 from spec.model_config import ModelConfig
 
-__all__ = ["StageCycles"]
+__all__ = ["StageCycles", "spread_out"]
+
+FEW = 32
+"""Predictions that are not worth other processes."""
 
 
 class StageCycles:
-    """Compiles a model's shape once; predicts each number of tokens once.
-
-    `exact` runs the whole program in time.
-    """
+    """Compiles a model's shape once, and keeps what has been predicted."""
 
     def __init__(self, model: ModelConfig, config: Config, timing: DramTiming) -> None:
         self.model, self.config, self.dram = model, config, Dram(timing)
         self.instructions, _ = program_of(model, config)
-        self.selects = [pc for pc, op in enumerate(self.instructions) if op.opcode == Opcode.SELECT]
-        self.parts = lru_cache(maxsize=None)(self._parts)
+        self.known: dict[tuple[int, ...], int] = {}
 
-    def exact(self, left: Sequence[int], first: Sequence[int | None] = ()) -> int:
+    def one(self, left: Sequence[int], first: Sequence[int | None] = ()) -> int:
         """Cycles of an image that keeps so many tokens, see `selections_of`."""
         return predict(
             self.instructions, self.config, self.dram, live=left, first_dropped=first
         ).cycles
 
-    def each(self, left: NDArray[np.int64], first: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Cycles of images.
+    def each(
+        self,
+        left: NDArray[np.int64],
+        first: NDArray[np.int64],
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.int64]:
+        """Cycles of images, on all cores if there are many.
 
         left, first : [n, stages], as `golden_model.sieve` has them (-1: none is dropped)
+        progress : called with 1 for each prediction
         result : [n]
         """
-        both = np.concatenate([left, first], axis=1)
-        kinds, where = np.unique(both, axis=0, return_inverse=True)
+        kinds = [tuple(row) for row in np.concatenate([left, first], axis=1).tolist()]
+        new = sorted(set(kinds) - self.known.keys())
+        tell = progress or (lambda count: None)
+        if len(new) <= FEW:
+            for kind in new:
+                self.known[kind] = self._kind(kind)
+                tell(1)
+        else:
+            with ProcessPoolExecutor(os.cpu_count()) as pool:
+                results = pool.map(self._kind, new, chunksize=8)
+                for kind, cycles in zip(new, results, strict=True):
+                    self.known[kind] = cycles
+                    tell(1)
+        return np.array([self.known[kind] for kind in kinds], np.int64)
+
+    def _kind(self, kind: tuple[int, ...]) -> int:
         stages = len(self.model.stages)
-        cycles = [self._cycles(kind[:stages].tolist(), kind[stages:].tolist()) for kind in kinds]
-        return np.array(cycles, np.int64)[where.reshape(-1)]
+        return self.one(kind[:stages], [None if row < 0 else row for row in kind[stages:]])
 
-    def _cycles(self, left: list[int], first: list[int]) -> int:
-        if not left:
-            return self.parts(0)[0]
-        rows = [None if row < 0 else row for row in first]
-        selections = selections_of(self.instructions, left, rows)
-        own = sum(
-            select_cycles(self.config, self.instructions[pc].fields, selections[pc])
-            for pc in self.selects
-        )
-        counts = [self.model.tokens, *left]
-        return own + sum(self.parts(count)[number] for number, count in enumerate(counts))
 
-    def _parts(self, count: int) -> list[int]:
-        """Cycles before, between and behind the stages, if all leave `count` tokens."""
-        live = [count] * len(self.model.stages)
-        found = predict(self.instructions, self.config, self.dram, live=live)
-        selections = selections_of(self.instructions, live)
-        marks, own, number = [0], [0], 0
-        for pc in self.selects:
-            fields = self.instructions[pc].fields
-            own[-1] += select_cycles(self.config, fields, selections[pc])
-            if not fields["more"]:
-                marks.append(found.ends[pc])
-                own.append(0)
-                number += 1
-        marks.append(found.cycles)
-        return [end - start - less for (start, end), less in zip(pairwise(marks), own, strict=True)]
+def spread_out(count: int, wanted: int) -> NDArray[np.int64]:
+    """`wanted` numbers of 0 .. count - 1, evenly spread; all of them if `wanted` is 0."""
+    if not wanted or wanted >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, wanted).round().astype(np.int64)

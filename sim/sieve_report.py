@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from golden_model.sieve import Sieved, sieve
 from perf_model import roofline
-from perf_model.stage_cycles import StageCycles
+from perf_model.stage_cycles import StageCycles, spread_out
 from spec.config import Config
 from spec.formats import SCORE
 from spec.model_config import ModelConfig
@@ -18,11 +18,8 @@ from spec.presets import PRESETS
 
 __all__ = ["CURVE", "accuracy_curve", "spread", "stage_report"]
 
-CURVE = (0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+CURVE = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35)
 """Factors of all thresholds."""
-CHECKS = 3
-"""Images whose cycles are predicted as a whole too."""
-
 Tell = Callable[[str], None]
 
 
@@ -36,10 +33,14 @@ def stage_report(
     found: Sieved,
     cycles: StageCycles | None = None,
     measured: Sequence[int] | None = None,
+    predicted: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Keys of `spec.reports.RUN` for a model with stages.
 
-    cycles : predicts those of each image; measured : or those that a simulation counted
+    cycles : predicts those of `predicted` images, evenly spread (0: of all)
+    measured : or what a simulation counted for each image
+    progress : called with the number of new predictions
     """
     report: dict[str, Any] = {
         "stages": [
@@ -58,14 +59,9 @@ def stage_report(
     if measured is not None:
         report["cycles"] = spread(np.array(measured))
     elif cycles is not None:
-        each = cycles.each(found.left, found.first)
-        report["cycles"] = spread(each)
-        worst = 0
-        for number in np.linspace(0, len(each) - 1, CHECKS).astype(int):
-            first = [None if row < 0 else int(row) for row in found.first[number]]
-            whole = cycles.exact(found.left[number].tolist(), first)
-            worst = max(worst, abs(whole - int(each[number])))
-        report["cycles_check"] = {"images": CHECKS, "largest_difference": worst}
+        some = spread_out(len(found.left), predicted)
+        each = cycles.each(found.left[some], found.first[some], progress)
+        report |= {"cycles": spread(each), "cycles_images": len(some)}
     return report
 
 
@@ -74,9 +70,13 @@ def accuracy_curve(
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],
     cycles: StageCycles,
+    predicted: int,
     tell: Tell,
 ) -> list[dict[str, Any]]:
-    """Accuracy and cycles with all thresholds times each factor of `CURVE`."""
+    """Accuracy and cycles with all thresholds times each factor of `CURVE`.
+
+    predicted : images of which the mean of the cycles is taken, evenly spread (0: of all)
+    """
     points = []
     for factor in CURVE:
         tell(f"thresholds x {factor:g}")
@@ -86,6 +86,7 @@ def accuracy_curve(
         )
         config = replace(model.config, stages=stages)
         found = sieve(replace(model, config=config), images)
+        some = spread_out(len(images), predicted)
         points.append(
             {
                 "factor": factor,
@@ -94,7 +95,7 @@ def accuracy_curve(
                 "tokens": [float(count) for count in found.left.mean(axis=0)],
                 "patches": [float(count) for count in _patches(config, found).mean(axis=0)],
                 "macs": float(_macs_of(config, found).mean()),
-                "cycles": float(cycles.each(found.left, found.first).mean()),
+                "cycles": float(cycles.each(found.left[some], found.first[some]).mean()),
             }
         )
     return points

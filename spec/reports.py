@@ -173,15 +173,14 @@ RUN["properties"] |= {
     "preset": _TEXT,
     "dram": _TEXT,
     "cycles": _SPREAD,
-    "cycles_check": _object({"images": _COUNT, "largest_difference": _COUNT}),
+    "cycles_images": _COUNT,
     "curve": {"type": "array", "items": _POINT},
 }
 """`sievit run`: shares of 1; `agreement` is that of integer with float predictions.
 
 For a model with stages also `stages` (`tokens` alive behind each, `patches` of these) and `macs`
-beside those of the same model without stages. With `--preset` the predicted `cycles`;
-`cycles_check` compares some images with predictions of the whole program. `curve`: with all
-thresholds times `factor`.
+beside those of the same model without stages. With `--preset` the `cycles`, predicted for
+`cycles_images` of the images. `curve`: with all thresholds times `factor`.
 """
 
 _USED = {

@@ -14,7 +14,7 @@ from perf_model.latency import latency_table
 from perf_model.machine import PredictionError, predict
 from perf_model.selection import selections_of
 from perf_model.skip import RowSkipper
-from perf_model.stage_cycles import StageCycles
+from perf_model.stage_cycles import StageCycles, spread_out
 from quantize.named import named_counts, named_shape
 from spec.dram import DRAM_PRESETS
 from spec.isa import Opcode
@@ -110,25 +110,30 @@ def test_what_a_selection_does():
     assert [one.moving for one in found] == [43, 0, 11]
 
 
-def test_cycles_of_many_images():
-    rng = np.random.default_rng(1)
-    left = np.sort(rng.integers(2, 51, (30, 3)), axis=1)[:, ::-1]
-    before = np.concatenate([np.full((30, 1), 50), left[:, :-1]], axis=1)
-    first = np.where(left < before, 1 + rng.integers(0, 100, left.shape) % (left - 1), -1)
-    cycles = StageCycles(THREE, preset("tiny"), DRAM_PRESETS["ideal"])
-    each = cycles.each(left, first)
-    for number in range(0, 30, 6):
-        rows = [None if row < 0 else int(row) for row in first[number]]
-        whole = cycles.exact(left[number].tolist(), rows)
-        assert each[number] == pytest.approx(whole, rel=2e-3)
-    assert cycles.parts.cache_info().misses <= len(np.unique(left)) + 1
+def test_cycles_of_many_images(monkeypatch):
+    shape = staged(SHAPES["micro"], 1)
+    left, first = np.array([[6], [10], [4], [6], [6]]), np.array([[2], [-1], [1], [2], [3]])
+    told = []
+    cycles = StageCycles(shape, preset("tiny"), DDR)
+    alone = cycles.each(left, first, told.append)
+    wanted = [((6,), (2,)), ((10,), ()), ((4,), (1,)), ((6,), (2,)), ((6,), (3,))]
+    assert alone.tolist() == [cycles.one(*each) for each in wanted]
+    assert told == [1] * 4
+    monkeypatch.setattr("perf_model.stage_cycles.FEW", 1)
+    others = StageCycles(shape, preset("tiny"), DDR)
+    assert (others.each(left, first) == alone).all()
+
+
+def test_images_that_are_spread_out():
+    assert spread_out(5, 0).tolist() == spread_out(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert spread_out(10, 4).tolist() == [0, 3, 6, 9]
 
 
 def test_cycles_of_a_dense_model():
     dense = StageCycles(SHAPES["micro"], preset("tiny"), DDR)
     none = np.zeros((4, 0), np.int64)
-    assert dense.each(none, none).tolist() == [dense.exact(())] * 4
-    assert dense.exact(()) == estimate(SHAPES["micro"], "", preset("tiny"), "ddr", DDR)["cycles"]
+    assert dense.each(none, none).tolist() == [dense.one(())] * 4
+    assert dense.one(()) == estimate(SHAPES["micro"], "", preset("tiny"), "ddr", DDR)["cycles"]
 
 
 def test_what_pruning_saves_of_deit():
