@@ -44,7 +44,8 @@ def quantized_named(name: str, seed: int = 0) -> Model:
     """Make the model; the same one on every machine.
 
     `NAME:N` is its first N encoder blocks. `NAME+BLOCK:SHARE...` has random stages, whose
-    thresholds leave these shares of the patches of the first random picture of that seed.
+    thresholds leave these shares of the patches of one picture: with seed 0 the first one of the
+    command line's `--dataset random`.
     """
     parts, shape = _parse(name), named_shape(name)
     model = random_weights(parts.base, seed)
@@ -55,7 +56,8 @@ def quantized_named(name: str, seed: int = 0) -> Model:
     if not parts.stages:
         return quantized
     staged = with_stages(quantized, parts.stages, pictures[:1], seed)
-    return force_keep(staged, pictures[0], parts.ratios)
+    (unseen,) = random_pictures(model.config, 1, seed + 1)
+    return force_keep(staged, unseen, parts.ratios)
 
 
 def named_shape(name: str) -> ModelConfig:

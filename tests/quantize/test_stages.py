@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cli.options import load_model
+from cli.options import load_dataset, load_model
 from golden_model import vit
 from quantize.datasets import sample
 from quantize.errors import QuantizeError
 from quantize.named import named_counts, named_shape, quantized_named
-from quantize.pictures import random_pictures
 from quantize.stages import force_keep, kept_counts, with_stages
 from spec.model_file import Stage, load, save
 
@@ -38,7 +37,7 @@ def test_a_named_model_keeps_the_shares_of_its_name():
     model = quantized_named(NAME)
     rules = [(stage.block, stage.rule) for stage in model.config.stages]
     assert rules == [(1, "cls_attention"), (2, "selector"), (3, "selector")]
-    left, scores = counts(model, random_pictures(model.config, 1, 0)[0])
+    left, scores = counts(model, load_dataset("random", "test", model.config, 3).images[0])
     # one CLS, round(share * 196) patches, one package
     assert named_counts(NAME) == (139, 78, 43)
     assert np.abs(np.array(left) - named_counts(NAME)).max() <= 4
