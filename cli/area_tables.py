@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["gate_table", "memory_table", "resource_table", "unit_table"]
+__all__ = ["comparison_table", "gate_table", "memory_table", "resource_table", "unit_table"]
 
 
 def _named(unit: str) -> str:
@@ -80,4 +80,34 @@ def unit_table(report: dict[str, Any]) -> Table:
         table.add_column(name, justify="right")
     for unit, entry in report["units"].items():
         table.add_row(_named(unit), *(f"{entry[name]:,}" for name in report["resources"]))
+    return table
+
+
+def comparison_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
+    """What one machine takes more than another, in total and by unit (reports of one target)."""
+    table = Table(title=f"{after['preset']} beside {before['preset']}, {after['target']}")
+    table.add_column("")
+    for title in ("before", "after", "more", "share"):
+        table.add_column(title, justify="right")
+
+    def row(name: str, old: float, new: float) -> None:
+        share = f"{new / old - 1:+.2%}" if old else ""
+        table.add_row(name, f"{old:,g}", f"{new:,g}", f"{new - old:+,g}", share)
+
+    if after["target"] == "gates":
+        for key, name in (
+            ("nand2", "NAND2"),
+            ("flip_flops", "flip-flops"),
+            ("sram_bits", "SRAM bits"),
+        ):
+            row(name, round(before[key]), round(after[key]))
+    else:
+        for name, entry in after["resources"].items():
+            row(name, before["resources"][name]["used"], entry["used"])
+    main = "nand2" if after["target"] == "gates" else next(iter(after["resources"]))
+    if "units" in after:
+        table.add_section()
+        for unit, entry in after["units"].items():
+            old = before["units"].get(unit, {}).get(main, 0)
+            row(f"{_named(unit)}, {main}", round(old), round(entry[main]))
     return table

@@ -39,6 +39,7 @@ __all__ = [
     "load_model",
     "load_shape",
     "require",
+    "saved_report",
     "writable",
     "write_json",
 ]
@@ -230,6 +231,21 @@ def require(extra: str, *modules: str) -> None:
         raise UsageError(
             f"{', '.join(missing)} not installed; in the clone of sievit: {install_command(extra)}"
         )
+
+
+def saved_report(path: Path, target: str) -> dict[str, Any]:
+    """A report that `synth --json` wrote, of the same target."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON: {error}") from None
+    if not isinstance(found, dict) or not {"preset", "target", "wall_s"} <= found.keys():
+        raise UsageError(f"{path}: not a report of `synth --json`")
+    if found["target"] != target:
+        raise UsageError(f"{path}: a report for --target {found['target']}, not {target}")
+    return found
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -1,13 +1,20 @@
 """`sievit synth`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.area_tables import gate_table, memory_table, resource_table, unit_table
+from cli.area_tables import (
+    comparison_table,
+    gate_table,
+    memory_table,
+    resource_table,
+    unit_table,
+)
 from cli.errors import UsageError
-from cli.options import JsonOption, PresetOption, require, write_json
+from cli.options import JsonOption, PresetOption, require, saved_report, write_json
 from cli.progress import steps
 
 __all__ = ["command"]
@@ -31,6 +38,10 @@ def command(
     quick: Annotated[
         bool, typer.Option("--quick", help="ECP5: count resources only; the machine need not fit.")
     ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Also print what is more than in this report of --json."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Synthesise a machine: resources and clock of an FPGA, or gates (extra: fpga).
@@ -53,6 +64,7 @@ def command(
         raise UsageError(f"--route and --quick are for --target ecp5, not {target}")
     if route and quick:
         raise UsageError("--route and --quick exclude each other")
+    before = None if compare is None else saved_report(compare, target)
     require("fpga")
     console = Console()
     with steps() as tell:
@@ -87,5 +99,7 @@ def command(
         )
         for line in result["critical_path"]:
             console.print(f"  {line}", highlight=False)
+    if before is not None:
+        console.print(comparison_table(before, result))
     console.print(f"took {result['wall_s']:.0f} s")
     write_json(json, result)

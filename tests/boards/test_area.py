@@ -16,7 +16,7 @@ from boards.report import against, excess
 from boards.resources import used
 from boards.stat import cells_by_module
 from boards.units import GLUE, UNITS, kept, unit_of
-from cli.area_tables import gate_table, memory_table, resource_table, unit_table
+from cli.area_tables import comparison_table, gate_table, memory_table, resource_table, unit_table
 from rtl_gen.emit import TOP
 from rtl_gen.pe_array.pe_array import PEArray
 from rtl_gen.top import Top
@@ -271,3 +271,37 @@ def test_yosys_counts_an_array(synthesised: dict[int, dict]) -> None:
     grown = double["units"]["mac_array"]["flip_flops"] - single["units"]["mac_array"]["flip_flops"]
     assert grown >= 8 * 17 + 8 + 2 * 32
     assert double["units"]["mac_array"]["nand2"] > 1.4 * single["units"]["mac_array"]["nand2"]
+
+
+def test_a_machine_beside_another() -> None:
+    """What is more, in total and by unit; units that only one of them has."""
+    before = {
+        "preset": "small",
+        "target": "xcup",
+        "resources": {"LUT": {"used": 1000}, "DSP48E2": {"used": 8}, "URAM": {"used": 0}},
+        "units": {"softmax": {"LUT": 400, "DSP48E2": 4}},
+    }
+    after = {
+        **before,
+        "preset": "large",
+        "resources": {"LUT": {"used": 1080}, "DSP48E2": {"used": 8}, "URAM": {"used": 0}},
+        "units": {"softmax": {"LUT": 410}, "token_selector": {"LUT": 70}},
+    }
+    text = _printed(comparison_table(before, after))
+    lines = {
+        line.split("│")[1].strip(): line.split("│")[2:-1]
+        for line in text.splitlines()
+        if "│" in line
+    }
+    rows = {name: [cell.strip() for cell in cells] for name, cells in lines.items()}
+    assert "large beside small, xcup" in text
+    assert rows["LUT"] == ["1,000", "1,080", "+80", "+8.00%"]
+    assert rows["DSP48E2"] == ["8", "8", "+0", "+0.00%"]
+    assert rows["URAM"] == ["0", "0", "+0", ""]
+    assert rows["token selector, LUT"] == ["0", "70", "+70", ""]
+    gates_before = {"preset": "a", "target": "gates", "nand2": 100.4, "flip_flops": 10}
+    gates_before |= {"sram_bits": 64, "units": {}}
+    gates_after = {**gates_before, "preset": "b", "nand2": 110.2, "units": {"dma": {"nand2": 7}}}
+    text = _printed(comparison_table(gates_before, gates_after))
+    assert "+10.00%" in text
+    assert "dma, nand2" in text

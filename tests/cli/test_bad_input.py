@@ -281,3 +281,20 @@ def test_damaged_image(sievit, tmp_path):
     path.write_bytes(content[: len(content) // 2])
     line = sievit("simulate", "--model", "micro", "--image", path).refused()
     assert "not a readable safetensors" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("{", "not JSON"),
+        ("[]", "not a report of `synth --json`"),
+        ('{"preset": "tiny", "target": "gates", "wall_s": 1}', "for --target gates, not xcup"),
+    ],
+)
+def test_a_report_to_compare_with(sievit, tmp_path, content, message):
+    path = tmp_path / "before.json"
+    if content is not None:
+        path.write_text(content)
+    refused = sievit("synth", "-p", "tiny", "--target", "xcup", "--compare", path).refused()
+    assert message in refused
