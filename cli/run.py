@@ -100,6 +100,8 @@ def command(
     cycles = None if config is None else StageCycles(loaded.config, config, timing)
     data = load_dataset(dataset, split, loaded.config, images or 16)
     data = data if images is None else data.first(images)
+    if curve and not data.labelled:
+        raise UsageError(f"--curve needs labelled images, which --dataset {dataset} has not")
     reference_model = float_model_of(loaded)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
@@ -141,19 +143,17 @@ def command(
             report |= stage_report(loaded.config, found, cycles, predicted=predicted)
     elif cycles is not None:
         report["cycles"] = dict.fromkeys(("mean", "min", "max"), cycles.one(()))
-    if "cycles" in report:
+    if cycles is not None:
         report |= {"preset": cycles.config.name, "dram": dram}
         table.add_row(f"cycles an image, {cycles.config.name}", f"{report['cycles']['mean']:,.0f}")
     console.print(table)
     if found is not None:
         console.print(stage_table(report))
-    if pictures:
+    if pictures and found is not None:
         few = slice(0, images or PICTURES_DRAWN)
         titles = [f"{number}: class {label}" for number, label in enumerate(predictions[few])]
         draw_stages(data.images[few], found.alive[few], titles, loaded.config, pictures)
-    if curve:
-        if not data.labelled:
-            raise UsageError(f"--curve needs labelled images, which --dataset {dataset} has not")
+    if curve and cycles is not None:
         with steps() as tell:
             points = accuracy_curve(loaded, data.images, data.labels, cycles, predicted, tell)
         report["curve"] = points
