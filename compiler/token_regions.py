@@ -80,22 +80,9 @@ def place_tokens(
 
     What need not be spilled is not.
     """
-    shape, available = lowered.model.config, config.token_words
     found = _place_on_chip(lowered, config, proj_whole)
-    if found is None and shape.stages:
-        raise CompileError(
-            f"blocks.{shape.stages[0].block}.selector: tokens can be dropped only if the residual "
-            f"stream stays on chip, preset '{config.name}' has {config.token_words:,} words of "
-            "token memory (token_words)"
-        )
     if found is None:
-        # The first tile has a patch, beside the tokens before the patches.
-        for count in range(1, max(shape.tokens // (shape.prefix_tokens + 1), 1) + 1):
-            tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
-            placed = _place(_spilled_regions(lowered, tiling))
-            if _end(placed) <= available:
-                found = tiling, placed
-                break
+        found = _place_spilled(lowered, config)
     if found is None:
         raise _refusal(lowered, config)
     _check_disjoint(found[1])
@@ -120,6 +107,24 @@ def _place_on_chip(
         placed = _place(kind(lowered, tiling, config))
         if _end(placed) <= available:
             return tiling, placed
+    return None
+
+
+def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]] | None:
+    """The smallest number of tiles with the residual stream in DRAM; None if none fits.
+
+    With selections the smallest number of slices, too.
+    """
+    shape = lowered.model.config
+    pairs = words(shape.embed_dim, config.lanes)
+    # The first tile has a patch, beside the tokens before the patches.
+    for count in range(1, max(shape.tokens // (shape.prefix_tokens + 1), 1) + 1):
+        tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
+        for slices in range(1, pairs + 1) if shape.stages else (0,):
+            tiling = replace(tiling, slices=balanced(pairs, slices) if slices else ())
+            placed = _place(_spilled_regions(lowered, tiling))
+            if _end(placed) <= config.token_words:
+                return tiling, placed
     return None
 
 
@@ -260,6 +265,8 @@ def _head_regions(lowered: Lowered) -> list[Region]:
 
 SELECTION = ("attend", "local", "score1", "score2", "keep")
 """Phases of a token selector; SELECT belongs to the last."""
+SCORED = ("selector.attend", "selector.keep")
+"""What SELECT reads of it."""
 
 
 def _selector_regions(lowered: Lowered) -> Iterator[Region]:
@@ -286,6 +293,7 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
     """Attention's, and those of a tile.
 
     The first tile's residual is loaded beside queries and context; the normalised tokens are dead.
+    In a selection a slice of the residual stream of all tokens, and the logits that make scores.
     """
     shape, packing, lanes = lowered.model.config, lowered.packing, lowered.lanes
     n, tile, dim_words = shape.tokens, tiling.tokens[0].count, words(shape.embed_dim, lanes)
@@ -295,14 +303,22 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
 
     rows = max(dim_words, packing.context_words)
     buffers = n * min(CONTEXT_BUFFERS, len(packing.rounds))
+    scored = ["attend", "local"] * bool(shape.stages)
+    behind = ["select norm"] * bool(shape.stages)
+    mean = ["head"] * (shape.pooling == "mean")
     return [
-        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
-        region("tokens", n, dim_words, "attention", *["head"] * (shape.pooling == "mean")),
+        *(region("slice", n, 2 * tile.count, "select") for tile in tiling.slices[:1]),
+        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp", *behind),
+        region("tokens", n, dim_words, "attention", *mean, *scored),
         region("query", n, packing.query_words, "attention", "last head"),
         region("context", buffers, packing.query_words, "attention", "last head"),
-        region("rows", tile, rows, "embed", "mlp", "head"),
+        region("rows", tile, rows, "embed", "mlp", "head", *behind),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
         region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
+        *(
+            replace(own, phases=own.phases | ({"select"} if own.name in SCORED else set()))
+            for own in _selector_regions(lowered)
+        ),
         *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
