@@ -69,7 +69,7 @@ def estimate(
     """
     _check_device(device)
     tell = progress or (lambda _: None)
-    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-ecp5", tell)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-ecp5", tell)
     begin = time.monotonic()
     _map(config, ESTIMATE, folder, tell)
     modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
@@ -112,7 +112,7 @@ def synthesize(
         raise SynthesisError(f"frequency_mhz must be positive, not {frequency_mhz:g}")
     tell = progress or (lambda _: None)
     begin = time.monotonic()
-    folder = yowasp.prepare((yowasp.YOSYS, PLACEMENT), f"{config.name}-{device}", tell)
+    folder = yowasp.prepare((yowasp.YOSYS, PLACEMENT), f"{config.file_name}-{device}", tell)
     _map(config, SCRIPT, folder, tell)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))

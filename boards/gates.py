@@ -159,7 +159,7 @@ def synthesize(config: Config, *, progress: yowasp.Tell | None = None) -> dict[s
     Returns the report `spec.reports.GATES`. `SynthesisError`: missing or failing tool.
     """
     tell = progress or (lambda _: None)
-    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-gates", tell)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-gates", tell)
     begin = time.monotonic()
     found = count(Top(config), TOP, folder, tell)
     nand2 = cells.area_thirds(found["cells"]) / 3

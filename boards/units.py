@@ -13,6 +13,7 @@ UNITS = {
     "epilogue": ("epilogue",),
     "softmax": ("softmax",),
     "layer_norm": ("layer_norm",),
+    "token_selector": ("select_tokens", "collected_scores"),
     "sequencer": (
         "dispatcher",
         "load_queue",

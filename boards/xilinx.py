@@ -88,7 +88,7 @@ def synthesize(config: Config, *, progress: yowasp.Tell | None = None) -> dict[s
     tool.
     """
     tell = progress or (lambda _: None)
-    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.name}-xcup", tell)
+    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-xcup", tell)
     begin = time.monotonic()
     tell("emitting the netlist")
     modules = netlist.emit(Top(config), TOP, folder)

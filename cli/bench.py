@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.errors import CheckFailedError
-from cli.options import JsonOption, load_dataset, load_model, require, write_json
+from cli.options import PRESET_HELP, JsonOption, load_dataset, load_model, require, write_json
 from cli.progress import steps
 
 __all__ = ["command"]
@@ -17,7 +17,11 @@ __all__ = ["command"]
 def command(
     presets: Annotated[
         list[str] | None,
-        typer.Option("--preset", "-p", help="A machine; may be given again. All, if none is."),
+        typer.Option(
+            "--preset",
+            "-p",
+            help=f"A machine: {PRESET_HELP}. May be given again. All presets, if none is.",
+        ),
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Simulated images a preset.")] = 2,
     json: JsonOption = None,

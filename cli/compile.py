@@ -74,7 +74,7 @@ def command(
         )
     report = {
         "model": model,
-        "preset": preset,
+        "preset": config.name,
         "instructions": len(made.program),
         "program_bytes": made.program.size,
         "weights_bytes": made.weights.size,

@@ -34,10 +34,10 @@ def command(
     from spec.presets import preset as preset_of
 
     config = preset_of(preset)
-    path = out or Path(f"{preset}.v")
+    path = out or Path(f"{config.file_name}.v")
     began = time.perf_counter()
     with steps() as tell:
-        tell(f"emitting {preset}")
+        tell(f"emitting {config.name}")
         text = verilog(config)
     partial = path.with_name(path.name + ".part")
     try:
@@ -46,7 +46,7 @@ def command(
     except OSError as error:
         raise UsageError(f"{path}: cannot write: {error.strerror}") from None
     report = {
-        "preset": preset,
+        "preset": config.name,
         "top": TOP,
         "file": str(path),
         "macs": config.macs,

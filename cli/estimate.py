@@ -11,6 +11,7 @@ from cli.options import (
     JsonOption,
     ModelOption,
     PresetOption,
+    live_counts,
     load_shape,
     require,
     writable,
@@ -35,6 +36,13 @@ def command(
             "--all-blocks", help="Run every encoder block, also where they repeat; takes longer."
         ),
     ] = False,
+    live: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a model with stages: the tokens behind each of them, as 139,78,43. If not "
+            "given, those of the model's name (NAME+3:0.70), or all.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +67,9 @@ def command(
     from spec.presets import preset as preset_of
 
     config, timing = preset_of(preset), dram_preset(dram)
-    report = estimate(load_shape(model), model, config, dram, timing, all_blocks)
+    shape = load_shape(model)
+    counts = live_counts(model, shape, live)
+    report = estimate(shape, model, config, dram, timing, all_blocks, counts)
     console = Console()
     console.print(estimate_table(report))
     console.print(cycle_table(report))

@@ -24,6 +24,7 @@ __all__ = [
     "DATASETS",
     "EXTRAS",
     "PICTURES",
+    "PRESET_HELP",
     "DatasetOption",
     "DramOption",
     "JsonOption",
@@ -33,6 +34,7 @@ __all__ = [
     "SplitOption",
     "check_simulator",
     "install_command",
+    "live_counts",
     "load_dataset",
     "load_model",
     "load_shape",
@@ -78,12 +80,16 @@ ModelOption = Annotated[
         "--model",
         "-m",
         help="A model file, a bundled model (demo or micro), or a timm name such as "
-        "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks).",
+        "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks; "
+        "NAME+3:0.70+6:0.39 has token selectors before blocks 3 and 6 that leave 70 % and 39 % of "
+        "the patches of --dataset random's first picture; +cls3:0.70 takes CLS's attention).",
     ),
 ]
-PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", help=f"The machine: {', '.join(PRESETS)}.")
-]
+PRESET_HELP = (
+    f"{', '.join(PRESETS)}, or one of them with other parameters of spec/config.py: "
+    "asic512,bus_bits=256,token_selector=off"
+)
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help=f"The machine: {PRESET_HELP}.")]
 DramOption = Annotated[
     str,
     typer.Option(
@@ -144,6 +150,25 @@ def load_shape(name: str) -> "ModelConfig":
         if is_named(name):
             return named_shape(name)
     return load_model(name).config
+
+
+def live_counts(name: str, shape: "ModelConfig", text: str | None) -> list[int] | None:
+    """The tokens behind each stage, from `--live` or from the model's name; None: all."""
+    if text is None:
+        if Path(name).exists() or not shape.stages:
+            return None
+        from quantize.named import is_named, named_counts
+
+        return list(named_counts(name)) if is_named(name) else None
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"--live must be numbers of tokens, as 139,78,43, not '{text}'")
+    counts = [int(word) for word in words]
+    if len(counts) != len(shape.stages):
+        raise UsageError(
+            f"--live: {name} has {len(shape.stages)} stages, not {len(counts)} numbers of tokens"
+        )
+    return counts
 
 
 def load_dataset(name: str, split: str, config: "ModelConfig", pictures: int = 16) -> "Labelled":

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["print_quality"]
 
 
+STAGE_TENSORS = ("score", "kept", "tokens")
+
+
 def print_quality(console: Console, found: "Quality") -> None:
     """Print SQNR by block and tensor, and where the losses are."""
     from quantize.report import BLOCK_TENSORS
@@ -29,11 +32,12 @@ def print_quality(console: Console, found: "Quality") -> None:
     ends = ", ".join(f"{name} {ratios[name]:.1f} dB" for name in names)
     name, loss = found.largest_loss
     first = found.loses_first()
-    cosines = found.token_cosines
+    summary = found.as_json()
     console.print(
         f"{ends}\n"
-        f"token cosine: mean {cosines.mean():.5f}, least {cosines.min():.5f}"
-        + f", CLS {cosines[:, 0].mean():.5f}"
+        f"token cosine: mean {summary['token_cosine_mean']:.5f}, "
+        f"least {summary['token_cosine_min']:.5f}"
+        + f", CLS {found.token_cosines[:, 0].mean():.5f}"
         * found.class_token
         + "\n"
         f"the residual stream loses most at {name}: {loss:.1f} dB; "
@@ -41,6 +45,13 @@ def print_quality(console: Console, found: "Quality") -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for n in range(blocks):
+        stage = f"blocks.{n}.selector"
+        if f"{stage}.score" in ratios:
+            parts = ", ".join(
+                f"{part} {ratios[f'{stage}.{part}']:.1f} dB" for part in STAGE_TENSORS
+            )
+            console.print(f"stage before block {n}: {parts}", highlight=False, soft_wrap=True)
     for tensor in found.tensors:
         if tensor.saturated:
             text = f"note: {tensor.name}: {tensor.saturated:,} elements at the end of their format"

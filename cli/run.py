@@ -9,17 +9,27 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from cli.errors import UsageError
 from cli.options import (
+    PRESET_HELP,
     DatasetOption,
+    DramOption,
     JsonOption,
     ModelOption,
     SplitOption,
     load_dataset,
     load_model,
+    require,
+    writable,
     write_json,
 )
+from cli.progress import steps
+from cli.stage_tables import curve_table, stage_table
+from spec.dram import DEFAULT_DRAM
 
 __all__ = ["command"]
+
+PICTURES_DRAWN = 8
 
 
 def command(
@@ -29,19 +39,57 @@ def command(
     images: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many (default: all).")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", "-p", help=f"Predict the cycles of each image on a machine: {PRESET_HELP}."
+        ),
+    ] = None,
+    dram: DramOption = DEFAULT_DRAM,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            callback=writable,
+            help="Draw the first images (eight, or --images) with the patches that each stage "
+            "drops darkened (extra plot).",
+        ),
+    ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            callback=writable,
+            help="Draw accuracy against cycles on --preset while the thresholds of all stages "
+            "vary, and print the table (extra plot).",
+        ),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Classify labelled images with the integer golden model and with the float reference.
 
     Prints the accuracy of both and how often they agree. The float weights are those in the model
-    file; no torch is needed.
+    file; no torch is needed. For a model with stages also how many tokens each of them leaves,
+    the MACs that this takes, and with --preset the cycles.
 
     Example: sievit run --model demo --dataset fashion-mnist --json accuracy.json
     """
     from golden_model import evaluate
+    from golden_model.sieve import sieve
+    from perf_model.stage_cycles import StageCycles
     from quantize import float_logits, float_model_of
+    from sim.sieve_report import accuracy_curve, stage_report
+    from sim.stage_pictures import draw_curve, draw_stages
+    from spec.dram import dram_preset
+    from spec.presets import preset as preset_of
 
+    timing, config = dram_preset(dram), None if preset is None else preset_of(preset)
+    if curve and config is None:
+        raise UsageError("--curve needs --preset: cycles are those of a machine")
+    if pictures or curve:
+        require("plot")
     loaded = load_model(model)
+    if (pictures or curve) and not loaded.config.stages:
+        raise UsageError(f"{model}: --pictures and --curve need a model with stages")
+    cycles = None if config is None else StageCycles(loaded.config, config, timing)
     data = load_dataset(dataset, split, loaded.config, images or 16)
     data = data if images is None else data.first(images)
     reference_model = float_model_of(loaded)
@@ -49,9 +97,14 @@ def command(
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("integer golden model", total=len(data))
         began = time.perf_counter()
-        integer = evaluate(
-            loaded, data.images, data.labels, lambda done: progress.advance(task, done)
-        )
+        if loaded.config.stages:
+            found = sieve(loaded, data.images, lambda done: progress.advance(task, done))
+            predictions = found.predictions
+        else:
+            found = None
+            predictions = evaluate(
+                loaded, data.images, progress=lambda done: progress.advance(task, done)
+            ).predictions
         wall_s = time.perf_counter() - began
         progress.add_task("float reference", total=None)
         reference = float_logits(reference_model, data.images).argmax(axis=1)
@@ -59,8 +112,8 @@ def command(
         "model": model,
         "images": len(data),
         "top1_float": float((reference == data.labels).mean()),
-        "top1_integer": float((integer.predictions == data.labels).mean()),
-        "agreement": float((reference == integer.predictions).mean()),
+        "top1_integer": float((predictions == data.labels).mean()),
+        "agreement": float((reference == predictions).mean()),
         "wall_s": wall_s,
     }
     table = Table(title=f"{Path(model).name}: {len(data):,} images of {Path(dataset).name}")
@@ -73,5 +126,28 @@ def command(
         report["top1_float"] = report["top1_integer"] = None
     table.add_row("same prediction", f"{report['agreement']:.2%}")
     table.add_row("integer images per second", f"{len(data) / wall_s:,.0f}")
-    Console().print(table)
+    console = Console()
+    if found is not None:
+        report |= stage_report(loaded.config, found, cycles)
+    elif cycles is not None:
+        report["cycles"] = dict.fromkeys(("mean", "min", "max"), cycles.exact(()))
+    if "cycles" in report:
+        report |= {"preset": cycles.config.name, "dram": dram}
+        table.add_row(f"cycles an image, {cycles.config.name}", f"{report['cycles']['mean']:,.0f}")
+    console.print(table)
+    if found is not None:
+        console.print(stage_table(report))
+    if pictures:
+        few = slice(0, images or PICTURES_DRAWN)
+        titles = [f"{number}: class {label}" for number, label in enumerate(predictions[few])]
+        draw_stages(data.images[few], found.alive[few], titles, loaded.config, pictures)
+    if curve:
+        if not data.labelled:
+            raise UsageError(f"--curve needs labelled images, which --dataset {dataset} has not")
+        with steps() as tell:
+            points = accuracy_curve(loaded, data.images, data.labels, cycles, tell)
+        report["curve"] = points
+        console.print(curve_table(report))
+        title = f"{Path(model).name} on {cycles.config.name}, {dram} DRAM, {len(data):,} images"
+        draw_curve(points, title, curve)
     write_json(json, report)

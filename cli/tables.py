@@ -84,12 +84,14 @@ def summary_table(report: dict[str, Any]) -> Table:
 def estimate_table(report: dict[str, Any]) -> Table:
     """The figures of an estimate."""
     where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
+    live = ", ".join(map(str, report["live"]))
     rows = {
         "cycles an image": f"{report['cycles']:,}",
         "roofline cycles an image": f"{report['roofline_cycles']:,}",
         "cycles / roofline": f"{report['roofline_ratio']:.3f}",
         "array utilisation": f"{report['utilization']:.1%}",
         "instructions": f"{report['instructions']:,}",
+        **({"tokens behind the stages": live} if report["live"] else {}),
         "encoder blocks inferred": f"{report['blocks_inferred']:,}",
         "seconds taken": f"{report['wall_s']:.2f}",
     }

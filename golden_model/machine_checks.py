@@ -18,7 +18,7 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
         raise MachineError("HEAD_SCALES on a machine of one head group", Error.OPCODE)
     if instruction.opcode == Opcode.SELECT and not config.token_selector:
         raise MachineError("SELECT on a machine without token_selector", Error.OPCODE)
-    live = instruction.row_limit or instruction.fields.get("live_above")
+    live = instruction.row_limit or any(instruction.fields.get(n) for n in ("live_above", "live"))
     if live and not config.token_selector:
         _refuse("rows that depend on live tokens, on a machine without token_selector")
     check = {

@@ -67,6 +67,8 @@ class Array(Executor[ArrayOperation]):
         self.slices = config.lanes // config.banks
         self.still: tuple[tuple, str, list[Credits]] | None = None
         """What was seen, the cause and what is lacking, if nothing moved in the cycle before."""
+        self.program: list[ArrayOperation] = []
+        """All there will be."""
         self.waits = 0
         """Cycles in which a row's credit was not there."""
         self.skipper = RowSkipper(self)
@@ -104,6 +106,11 @@ class Array(Executor[ArrayOperation]):
         """The bank of the row-memory write of cycle t."""
         return self.epilogue.bank(t)
 
+    def next_skips(self) -> bool:
+        """Whether the next instruction has no rows: it waits until all before it is written."""
+        number = len(self.queue.takes)
+        return number < len(self.program) and not self.program[number].rows
+
     def _cycle(self) -> bool:
         """One cycle, or several in which nothing changes; False if it is not known how it goes."""
         t = self.time
@@ -122,9 +129,19 @@ class Array(Executor[ArrayOperation]):
             token_ready = self.operation.token_wait.ready(t)
             if token_ready is None:
                 return False
-            self.waits += not token_ready
+        wants_to_skip = False
+        if self.active and self.next_skips():
+            found = self.head(t)
+            if found is None:
+                return False
+            wants_to_skip = found[0] is not None and not found[1]
+        self.waits += bool(
+            self.active and self.operand_rows and not self.credited and not token_ready
+        )
 
-        seen = (self.active, id(head), tuple(map(id, lacking)), token_ready)
+        if self.active and self.operand_rows and not self.credited:
+            self.waits += not token_ready
+        seen = (self.active, wants_to_skip, id(head), tuple(map(id, lacking)), token_ready)
         if self.still is not None:
             # nothing moved in the cycle before: if nothing new is seen, nothing moves now
             was, cause, lacked = self.still
@@ -140,6 +157,9 @@ class Array(Executor[ArrayOperation]):
 
         epilogue, softmax = self.epilogue, self.softmax
         slot = epilogue.used < epilogue.slots
+        skips = issued and not head.rows
+        rests = not self.active and not epilogue.used and t > epilogue.give_time
+        late = wants_to_skip or (skips and not rests)
         accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
         scores_ready = softmax.scores_ready()
         # Array: does it advance?
@@ -226,9 +246,9 @@ class Array(Executor[ArrayOperation]):
             lacking_row = [operation.token_wait] if waiting_row else []
             if blocked_scores:
                 cause = "softmax"
-            elif blocked_accumulators or (issued and can_start and not slot):
+            elif blocked_accumulators or late or (can_start and issued and not slot):
                 cause = "vector"
-            elif issued and can_start and not softmax_ready:
+            elif issued and can_start and not skips and not softmax_ready:
                 cause = "softmax"
             elif lacking or lacking_row:
                 producers = {PRODUCER_OF[c.semaphore] for c in lacking or lacking_row}
@@ -317,12 +337,15 @@ class Array(Executor[ArrayOperation]):
                 self.rows_left -= 1
         if finished:
             self.active = False
-        accepted = issued and not self.operand_rows and slot
+        accepted = issued and not self.operand_rows and slot and not skips
         accepted = accepted and (not head.attention or softmax_accepts)
         if accepted:
             self._accept(t, head)
+        elif skips and rests:
+            self._skip(t, head)
         self.time = t + 1
-        if before is not None and not fired and before == self.state():
+        stands = before is not None and not fired and before == self.state()
+        if stands and not skips and not (self.active and self.next_skips()):
             self.still = (seen, cause, lacking or lacking_row)
             self._jump(t, cause, lacking or lacking_row)
         else:
@@ -338,13 +361,21 @@ class Array(Executor[ArrayOperation]):
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         self.epilogue.enter(head.command)
         if head.attention:
-            self.softmax.start(head.rows, head.key_words)
+            self.softmax.start(head.rows, head.key_words, head.collects)
         self.active, self.operation, self.attention = True, head, head.attention
         self.rows_left = head.rows
         self.values_left = head.rows if head.attention else 0
         self.value_word = 0
         self.operand_rows, self.operand_left = head.rows, head.operand_words
         self.credited = head.token_wait is None
+
+    def _skip(self, t: int, head: ArrayOperation) -> None:
+        """An instruction without rows: only its credits."""
+        self.take(t, head)
+        if head.pc in self.marks:
+            self.marks[head.pc] = (self.busy, dict(self.stalls))
+        for credits in head.signal:
+            credits.gives.append(t)
 
     def _jump(self, t: int, cause: str, lacking: list[Credits]) -> None:
         """Nothing has changed in cycle t: go to the cycle in which something may."""

@@ -152,6 +152,8 @@ class Bus(Executor[LoadOperation]):
         held = self.data.held
         if written:
             self.data.write(t)
+        if self.data.nothing:
+            self.data.skip(t, held)
         self._beats(t, held, written)
         # Addresses
         free = (self.address is None or address_ready) and order_room
@@ -184,16 +186,19 @@ class Bus(Executor[LoadOperation]):
         if operation is not None:
             self._dispatch(t, operation, target)
         if self.request is not None:
-            if t >= self.request_at and load_free and self.data.room(t):
+            nothing = not self.request.beats
+            if t >= self.request_at and (load_free or nothing) and self.data.room(t):
                 beat_address = self.request.offset // self.config.bus_bytes
-                load_splitter.take(beat_address, self.request.beats)
+                if not nothing:
+                    load_splitter.take(beat_address, self.request.beats)
                 self.data.push(t, self.request)
                 self.request = None
                 self.request_free = t + 1
         elif load is not None:
             self.take(t, load)
             self.request = load
-            self.request_at = t + EXTENT_CYCLES - 1 + max(load.size_words.bit_length(), 1)
+            extent_cycles = EXTENT_CYCLES - 1 + max(load.size_words.bit_length(), 1)
+            self.request_at = t + (extent_cycles if load.beats else 1)
         self.time = self._next(t)
         return True
 
@@ -221,11 +226,17 @@ class Bus(Executor[LoadOperation]):
         """What the data channel does in cycle t."""
         if self.to_load or self.beat_there:
             self._slow_beat(t, held, written)
-        elif self.burst is None and self.accepted and t >= self.accepted[0].due:
+        elif self.burst is None and self._burst_comes(t):
             self._start_burst(t)
         if self.burst is not None and not self.to_load and t == self.burst_end:
             self.burst = None
             self.pop_at = t + 1
+
+    def _burst_comes(self, t: int) -> bool:
+        """Whether the next burst begins; no beat is taken for a load that only gives credits."""
+        if not self.accepted or t < self.accepted[0].due:
+            return False
+        return self.accepted[0].client == FETCH or not self.data.nothing
 
     def _start_burst(self, t: int) -> None:
         """The next burst's beats begin; all at once if nothing holds them up."""
@@ -279,7 +290,7 @@ class Bus(Executor[LoadOperation]):
         if not self.beat_there:
             if self.to_load:
                 self._slow_load(t)
-            elif self.burst is None and self.accepted and t >= self.accepted[0].due:
+            elif self.burst is None and self._burst_comes(t):
                 self._start_burst(t)
 
     def _next(self, t: int) -> int:
@@ -304,6 +315,8 @@ class Bus(Executor[LoadOperation]):
             self._stream(at)
         if self.data.held:
             at = min(at, self.data.held_from)
+        elif self.data.nothing:
+            at = min(at, self.data.nothing_time())
         at = min(at, self.load_at)
         if self.burst is not None:
             at = min(at, self.burst_end)
@@ -330,7 +343,7 @@ class Bus(Executor[LoadOperation]):
                 room = self.data.room_time()
                 if room is not None:
                     at = min(at, room)
-            elif not self.splitters[LOAD].beats:
+            elif not self.splitters[LOAD].beats or not self.request.beats:
                 at = min(at, self.request_at)
         else:
             due = self.queue.head()
@@ -349,7 +362,7 @@ class Bus(Executor[LoadOperation]):
         """
         splitter, accepted, data = self.splitters[LOAD], self.accepted, self.data
         latency, nth = self.dram.latency, self.dram.nth
-        if self.address.client != LOAD or data.held or not data.countable():
+        if self.address.client != LOAD or data.held or data.nothing or not data.countable():
             return
         left = data.operation.beats - data.position
         while splitter.beats > BURST_BEATS and len(accepted) == DRAM_BURSTS - 1:

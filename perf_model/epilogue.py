@@ -206,7 +206,8 @@ class Epilogue:
         self.received, self.claimed = received, claimed
         self.denies = wanted
         if back < entered and commands[back].accumulates:
-            self.denies = self._read_sums(t, commands[back], wanted, moves)
+            used = moves and front == back
+            self.denies = self._read_sums(t, commands[back], wanted, used)
         # the words
         if left:
             self._write(t, commands[back])
@@ -240,7 +241,7 @@ class Epilogue:
             self.front += 1
         return True, now.attention
 
-    def _read_sums(self, t: int, command: ResultCommand, denied: bool, moves: bool) -> bool:
+    def _read_sums(self, t: int, command: ResultCommand, denied: bool, used: bool) -> bool:
         """A cycle of the reader of kept sums; whether the read port is taken."""
         self.sums_received += self.sums_asked
         wanted = self.sums_row != command.rows and self.sums_claimed != 2 * self.unit_words
@@ -253,7 +254,7 @@ class Epilogue:
                 self.sums_word = 0
                 self.sums_row += 1
         self.sums_asked = int(asked)
-        if moves and self.half == command.halves - 1:
+        if used and self.half == command.halves - 1:
             self.sums_group += 1
             if self.sums_group == self.unit_groups:
                 self.sums_group = 0

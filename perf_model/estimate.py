@@ -62,22 +62,26 @@ def estimate(
     dram: str,
     timing: DramTiming,
     all_blocks: bool = False,
+    live: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Predict one image's run.
 
-    Of a deep model the first `BLOCKS` - 1 encoder blocks and the last are run; the one before the
-    last stands for those in between, if it takes as long as the one before it.
+    Of a deep model without stages the first `BLOCKS` - 1 encoder blocks and the last are run; the
+    one before the last stands for those in between, if it takes as long as the one before it.
 
     name, dram : of the model and of the memory, for the report
     all_blocks : run every block
+    live : tokens behind each stage, the package among them; if not given, no stage drops any
     Returns a report, see `spec.reports.PREDICTION`.
     """
     began = time.perf_counter()
     run = None
-    if model.depth > BLOCKS and not all_blocks:
+    if live is None:
+        live = [model.tokens] * len(model.stages)
+    if model.depth > BLOCKS and not all_blocks and not model.stages:
         run = _run_few(model, config, Dram(timing))
-    run = run or _run(model, config, Dram(timing))
-    bound = roofline(model, config)
+    run = run or _run(model, config, Dram(timing), live)
+    bound = roofline(model, config, live)
     return {
         "model": name,
         "preset": config.name,
@@ -94,6 +98,7 @@ def estimate(
         "roofline_ratio": run.cycles / bound.cycles,
         "utilization": run.macs / (config.macs * run.cycles),
         "blocks_inferred": run.inferred,
+        "live": list(live),
         "layers": [
             {
                 "name": layer.name,
@@ -122,9 +127,9 @@ class _Run:
     layers: list[Layer]
 
 
-def _run(model: ModelConfig, config: Config, dram: Dram) -> _Run:
+def _run(model: ModelConfig, config: Config, dram: Dram, live: Sequence[int]) -> _Run:
     instructions, names = program_of(model, config)
-    found = predict(instructions, config, dram)
+    found = predict(instructions, config, dram, live=live)
     return _Run(
         instructions=len(instructions),
         cycles=found.cycles,

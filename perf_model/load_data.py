@@ -82,6 +82,25 @@ class LoadData:
             for credits in operation.signal:
                 credits.gives.append(t)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the load in hand, if there is one, only gives credits."""
+        return len(self.loads) > len(self.pops) and not self.operation.beats
+
+    def nothing_time(self) -> int:
+        """The cycle in which such a load is done, if no word waits then."""
+        number = len(self.pops)
+        return max(self.pushes[number], self.pops[-1] if number else 0) + 1
+
+    def skip(self, t: int, held: bool) -> None:
+        """A cycle of a load that only gives credits."""
+        if held or t < self.nothing_time():
+            return
+        for credits in self.operation.signal:
+            credits.gives.append(t)
+        self.pops.append(t)
+        self.idle_from = t + 1
+
     def countable(self) -> bool:
         """Whether nothing can hold up the beats of the load in hand."""
         operation = self.operation

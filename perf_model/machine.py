@@ -15,20 +15,16 @@ from perf_model.operations import (
     StoreOperation,
     operations_of,
 )
+from perf_model.selection import PredictionError, selections_of
 from perf_model.storer import Storer
 from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.errors import SievitError
 from spec.isa import INSTRUCTION_BYTES, Queue
 from spec.reports import DRAM_KINDS
 
 __all__ = ["Prediction", "PredictionError", "predict"]
-
-
-class PredictionError(SievitError, ValueError):
-    """A machine whose timing is not known: says which parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +46,18 @@ class Prediction:
 
 
 def predict(
-    instructions: Sequence[Instruction], config: Config, dram: Dram, marks: Sequence[int] = ()
+    instructions: Sequence[Instruction],
+    config: Config,
+    dram: Dram,
+    marks: Sequence[int] = (),
+    live: Sequence[int] = (),
+    first_dropped: Sequence[int | None] = (),
 ) -> Prediction:
     """Run a program in time.
 
     marks : array instructions at whose start to note busy cycles and stalls
+    live, first_dropped : tokens alive behind each selection, and the row that each drops first, see
+        `selections_of`
     """
     if config.head_groups > 1:
         raise PredictionError(
@@ -72,10 +75,12 @@ def predict(
         Queue.VECTOR: vector,
         Queue.STORE: storer,
     }
-    program = operations_of(instructions, config, executors)
+    selections = selections_of(instructions, live, first_dropped)
+    program = operations_of(instructions, config, executors, selections)
     for unit in executors.values():
         unit.queue, unit.fetch = InstructionQueue(config.queue_depth, bus, unit), bus
     bus.start(program, executors)
+    array.program = [op for op in program if isinstance(op, ArrayOperation)]
     vector.program = [op for op in program if isinstance(op, NormOperation)]
     units = (array, vector, storer, bus)
     while any(unit.time < NEVER for unit in units):

@@ -4,11 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from perf_model.epilogue import ResultCommand
+from perf_model.selection import Selection, select_cycles
 from perf_model.timeline import Credits, Unit
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import CONSUMER_OF, PRODUCER_OF, Destination, Opcode, Queue, Semaphore, Window
+from spec.isa import (
+    CONSUMER_OF,
+    PRODUCER_OF,
+    Destination,
+    Opcode,
+    Queue,
+    ScoreUse,
+    Semaphore,
+    Window,
+)
 
 __all__ = [
     "ArrayOperation",
@@ -50,6 +60,8 @@ class ArrayOperation(Operation):
     head_words: int = 1
     key_words: int = 0
     """Words of a row of scores in the rings."""
+    collects: bool = False
+    """The first row's probabilities become scores of the keys."""
     macs: int
     command: ResultCommand
     kind: int = -1
@@ -58,10 +70,17 @@ class ArrayOperation(Operation):
 
 @dataclass(kw_only=True)
 class NormOperation(Operation):
-    """NORMALIZE, or LIVE with no rows."""
+    """NORMALIZE; LIVE with neither blocks nor cycles; SELECT with cycles."""
 
-    blocks: int
+    blocks: int = 0
     """Words of a row of results; the residual has twice as many."""
+    cycles: int = 0
+    """That a SELECT takes."""
+
+    @property
+    def immediate(self) -> bool:
+        """It is done when it leaves the queue, whatever is in work."""
+        return not self.blocks and not self.cycles
 
 
 @dataclass(kw_only=True)
@@ -96,9 +115,16 @@ class StoreOperation(Operation):
 
 
 def operations_of(
-    instructions: Sequence[Instruction], config: Config, units: Mapping[Queue, Unit]
+    instructions: Sequence[Instruction],
+    config: Config,
+    units: Mapping[Queue, Unit],
+    selections: Mapping[int, Selection] | None = None,
 ) -> list[Operation]:
-    """The operations of a program; `units` are those that execute the queues."""
+    """The operations of a program; `units` are those that execute the queues.
+
+    selections : by program counter, see `selections_of`. Credits see to it that an instruction
+        starts behind the LIVE or SELECT before it in the program, and before the next one.
+    """
     credits = {
         each: Credits(each, units[producer], units[CONSUMER_OF[each]])
         for each, producer in PRODUCER_OF.items()
@@ -108,7 +134,13 @@ def operations_of(
     for pc, instruction in enumerate(instructions):
         if instruction.opcode == Opcode.LIVE:
             live = instruction.fields["tokens"]
-        operations.append(_operation(pc, instruction, config, credits, live))
+        operation = _operation(pc, instruction, config, credits, live)
+        if instruction.opcode == Opcode.SELECT:
+            selection = (selections or {})[pc]
+            operation.cycles = select_cycles(config, instruction.fields, selection)
+            if not instruction.fields["more"]:
+                live = selection.left
+        operations.append(operation)
     return operations
 
 
@@ -133,11 +165,11 @@ def _operation(
         "token_wait": one(instruction.token_wait),
         "token_signal": one(instruction.token_signal),
     }
-    lanes, beat = config.lanes, config.bus_bytes
+    lanes, beat, limit = config.lanes, config.bus_bytes, instruction.row_limit
     entry = REQUANTIZE.entry_bytes
     match instruction.opcode:
         case Opcode.FULLY_CONNECTED:
-            rows = resolve_rows(f["rows"], live)
+            rows = resolve_rows(f["rows"], live, limit)
             return ArrayOperation(
                 **common,
                 rows=rows,
@@ -148,7 +180,8 @@ def _operation(
                 command=_command(common, rows, 1, f["destination"], bool(f["accumulate"])),
             )
         case Opcode.ATTENTION:
-            rows, keys = resolve_rows(f["queries"], live), resolve_rows(f["keys"], live)
+            rows = resolve_rows(f["queries"], live, limit)
+            keys = resolve_rows(f["keys"], live)
             groups = -(-keys // config.banks)
             return ArrayOperation(
                 **common,
@@ -159,23 +192,25 @@ def _operation(
                 score_steps=groups * f["head_words"],
                 head_words=f["head_words"],
                 key_words=groups,
+                collects=f["scores"] != ScoreUse.NONE,
                 macs=2 * rows * keys * f["head_dim"],
                 command=_command(common, rows, f["head_words"], None),
             )
         case Opcode.NORMALIZE:
-            rows = resolve_rows(f["rows"], live)
+            rows = resolve_rows(f["rows"], live, limit)
             return NormOperation(**common, rows=rows, blocks=-(-f["channels"] // lanes))
-        case Opcode.LIVE:
-            return NormOperation(**common, blocks=0)
+        case Opcode.LIVE | Opcode.SELECT:
+            return NormOperation(**common)
         case Opcode.LOAD_WEIGHTS:
+            loads = not f["live_above"] or live > f["live_above"]
             return LoadOperation(
                 **common,
                 window=Window.WEIGHTS,
                 offset=f["offset"],
                 size_words=1,
-                tables=lanes // config.vector_lanes,
+                tables=lanes // config.vector_lanes if loads else 0,
                 table_beats=config.vector_lanes * entry // beat,
-                rows=f["depth"],
+                rows=f["depth"] if loads else 0,
                 words=1,
                 word_beats=lanes // beat,
             )
@@ -192,7 +227,7 @@ def _operation(
             moved = {
                 "window": f["window"],
                 "offset": f["offset"],
-                "rows": f["rows"],
+                "rows": min(max(live - f["first"], 0), f["rows"]) if f["live"] else f["rows"],
                 "words": f["words"],
                 "word_beats": lanes // beat,
             }

@@ -1,5 +1,6 @@
 """The roofline of a model on a machine: its multiplications, or its compulsory bytes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spec.config import Config
@@ -14,7 +15,7 @@ class Roofline:
     """What one image takes at least."""
 
     macs: int
-    """Multiplications of the dense network."""
+    """Multiplications of the network, those of token selectors among them."""
     bytes: int
     """Every weight and table entry once, the position embedding, the patches, the logits."""
     mac_cycles: int
@@ -26,29 +27,37 @@ class Roofline:
         return max(self.mac_cycles, self.bus_cycles)
 
 
-def roofline(model: ModelConfig, config: Config) -> Roofline:
+def roofline(model: ModelConfig, config: Config, live: Sequence[int] = ()) -> Roofline:
     """max(MACs / MACs in the array, compulsory DRAM bytes / bus bytes a cycle), for one image.
 
     Counts what the network needs, not what a program moves: padding and repeated loads are not in
-    it. Attention is counted over all tokens in every block. A mean of patches is additions, not
+    it. Attention is counted over all tokens in every block. A mean of rows is additions, not
     multiplications: it is not counted.
+    live : tokens behind each of the first stages; behind the others as many as before
     """
     tokens, width, inner = model.tokens, model.embed_dim, model.attention_dim
+    stages = {stage.block: number for number, stage in enumerate(model.stages)}
     layers = [(model.patch_dim, width, model.patches)]
-    for _ in range(model.depth):
+    macs = 0
+    for block in range(model.depth):
+        if block in stages:
+            if model.stages[stages[block]].rule == "selector":
+                layers += _selector(model, tokens)
+            if stages[block] < len(live):
+                tokens = live[stages[block]]
         layers += [
             (width, 3 * inner, tokens),
             (inner, width, tokens),
             (width, model.mlp_dim, tokens),
             (model.mlp_dim, width, tokens),
         ]
+        macs += 2 * tokens * tokens * inner
     layers.append((model.head_depth, model.classes, 1))
-    attention = 2 * tokens * tokens * inner * model.depth
-    macs = sum(rows * inputs * outputs for inputs, outputs, rows in layers) + attention
+    macs += sum(rows * inputs * outputs for inputs, outputs, rows in layers)
     weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)
     norms = (2 * model.depth + 1) * width * REQUANTIZE.entry_bytes
     residual_bytes = RESIDUAL.bits // 8
-    position = tokens * width * residual_bytes
+    position = model.tokens * width * residual_bytes
     patches = model.patches * model.patch_dim
     total = weights + norms + position + patches + model.classes * residual_bytes
     return Roofline(
@@ -57,3 +66,19 @@ def roofline(model: ModelConfig, config: Config) -> Roofline:
         mac_cycles=-(-macs // config.macs),
         bus_cycles=-(-total // config.bus_bytes),
     )
+
+
+def _selector(model: ModelConfig, tokens: int) -> list[tuple[int, int, int]]:
+    """Inputs, outputs and rows of a token selector's layers; the heads' own as often as they are.
+
+    Of the second layer's inputs those of the mean are the same for all rows: one row of them.
+    """
+    full, half, quarter = model.selector_dims
+    behind = tokens - model.prefix_tokens
+    heads = [(full, half, tokens), (full, half, behind), (half, half, tokens), (half, half, 1)]
+    heads += [(half, quarter, tokens), (quarter, 1, tokens)]
+    hidden = model.selector_hidden
+    return heads * model.heads + [
+        (model.embed_dim, hidden, tokens),
+        (hidden, model.heads, tokens),
+    ]

@@ -33,7 +33,8 @@ _NAMES = {
     "softmax": (
         *("active", "chunk", "taken", "logit_rows", "row_queue", "fetched", "word_valid"),
         *("word_last", "fetch_chunk", "exp_rows", "scaling", "rows", "scales", "prob_free"),
-        *("rows_free", "scales_free", "logit_free", "slots_free", "words"),
+        *("rows_free", "scales_free", "logit_free", "slots_free", "words", "before", "wanted"),
+        *("gap", "exp_wanted", "collects", "collect_cycles"),
     ),
 }
 """Attributes that are the same after each going of a way."""
@@ -112,6 +113,10 @@ class RowSkipper:
 
     def checkpoint(self) -> None:
         """A row has ended, or an instruction has begun, in the cycle before `array.time`."""
+        if self.array.next_skips():
+            # what stalls are called depends on the instruction behind this one
+            self.mark = None
+            return
         if self.mark is not None:
             self._keep(self.mark)
         while self.array.active:
@@ -215,6 +220,7 @@ class RowSkipper:
                 operation.score_steps,
                 operation.head_words,
                 operation.key_words,
+                operation.collects,
                 operation.token_wait is not None,
             )
         )

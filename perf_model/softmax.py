@@ -4,10 +4,13 @@ from rtl_gen.postproc.exponential import Exponential
 from rtl_gen.postproc.logits import Logits
 from rtl_gen.postproc.row_scale import RowScale
 from rtl_gen.postproc.softmax import ROWS_IN_FLIGHT
+from rtl_gen.token_selector.collected_scores import CollectedScores
 from spec.config import Config
 
 __all__ = ["GROUP", "ROW_END", "Softmax"]
 
+COLLECT_CYCLES = 1 + RowScale.LATENCY + CollectedScores.LATENCY
+"""From a row's sum to the end of its way into the scores, without a cycle for each key."""
 GROUP, ROW_END = 3, 4
 """Scores that wait: a group of a row, or its last one. (Below these: see `perf_model.array`.)"""
 
@@ -17,6 +20,7 @@ class Softmax:
 
     def __init__(self, config: Config) -> None:
         self.chunks = config.banks // config.score_lanes
+        self.banks = config.banks
         self.score_words, self.prob_words = config.score_words, config.prob_words
         self.active = False
         self.rows_left = 0
@@ -43,14 +47,29 @@ class Softmax:
         self.rows_free = self.scales_free = ROWS_IN_FLIGHT
         self.logit_free = self.score_words
         self.slots_free = ROWS_IN_FLIGHT
+        # the row that becomes scores
+        self.before = -1
+        """Rows to be fetched before it; -1: none is to come."""
+        self.wanted = self.gap = False
+        """It is being fetched; it has just been."""
+        self.exp_wanted = 0
+        self.collects = False
+        """One is in work."""
+        self.collect_cycles = 0
+        """Until it is in the scores, once that is known."""
 
     def command_ready(self) -> bool:
         """Whether the next instruction can be taken."""
         return not self.active and not self.taken
 
-    def start(self, rows: int, words: int) -> None:
-        """Take an instruction, at the end of a cycle in which `command_ready`."""
+    def start(self, rows: int, words: int, collects: bool = False) -> None:
+        """Take an instruction, at the end of a cycle in which `command_ready`.
+
+        collects : its first row becomes scores
+        """
         self.active, self.rows_left, self.words = True, rows, words
+        if collects:
+            self.before = self.row_queue - (self.fetched != 0)
 
     def can_reserve(self, words: int) -> bool:
         """Whether there is room for the scores of another row."""
@@ -91,6 +110,12 @@ class Softmax:
             self.scales_free,
             self.logit_free,
             self.slots_free,
+            self.before,
+            self.wanted,
+            self.gap,
+            self.exp_wanted,
+            self.collects,
+            self.collect_cycles,
         )
 
     def step(
@@ -117,16 +142,24 @@ class Softmax:
         mask = self.taken_mask
         self.taken = (self.taken << 1 | taken) & mask
         self.logit_rows = (self.logit_rows << 1 | (word_end and scores == ROW_END)) & mask
+        if self.collect_cycles:
+            self.collect_cycles -= 1
+            self.collects = self.collect_cycles != 0
         # a word for the exponentials
+        may_start = not self.gap and not (self.before == 0 and self.collects)
+        self.gap = False
+        wanted_out = False
         chunk_last = self.fetch_chunk == self.chunks - 1
         fetch = (
             self.row_queue
             and self.prob_free
-            and (self.fetched or (self.rows_free and self.scales_free))
+            and (self.fetched or (self.rows_free and self.scales_free and may_start))
             and (not self.word_valid or chunk_last)
         )
         word_out = self.word_valid and chunk_last
         row_out = word_out and self.word_last
+        if row_out and self.wanted:
+            wanted_out, self.wanted = True, False
         if self.word_valid:
             self.fetch_chunk = 0 if chunk_last else self.fetch_chunk + 1
         if fetch:
@@ -139,9 +172,13 @@ class Softmax:
             if starts:
                 self.rows_free -= 1
                 self.scales_free -= 1
+                self.wanted = self.before == 0
+                self.before -= self.before >= 0
+                self.collects |= self.wanted
             if ends:
                 self.row_queue -= 1
                 self.slots_free += 1
+                self.gap = self.wanted
         elif chunk_last:
             self.word_valid = False
         if logit_row:
@@ -150,6 +187,9 @@ class Softmax:
         mask = self.exp_mask
         row_done = self.exp_rows & self.exp_done
         self.exp_rows = (self.exp_rows << 1 | row_out) & mask
+        if row_done and self.exp_wanted & self.exp_done:
+            self.collect_cycles = COLLECT_CYCLES + self.words * self.banks
+        self.exp_wanted = (self.exp_wanted << 1 | wanted_out) & mask
         scale_done = self.scaling & self.scale_done
         self.scaling = (self.scaling << 1 | (row_done != 0)) & self.scale_mask
         self.rows += (row_done != 0) - row_taken

@@ -1,4 +1,4 @@
-"""The vector queue's executor in time: LIVE, and LayerNorm as `rtl_gen.postproc.layer_norm`."""
+"""The vector queue's executor in time: LIVE, SELECT, and LayerNorm as in `rtl_gen.postproc`."""
 
 from collections import deque
 
@@ -18,7 +18,7 @@ __all__ = ["Vector"]
 
 OFFER = RowStatistics.LATENCY - Isqrt.latency() - Reciprocal.latency()
 """Cycles from a row's sums to the square root."""
-IDLE, CHECK, RUN = range(3)
+IDLE, CHECK, RUN, SELECT = range(4)
 
 
 class _Reader:
@@ -95,10 +95,13 @@ class Vector(Executor[NormOperation]):
         if self.mode == IDLE:
             return True
         number = len(self.queue.takes)
-        return number < len(self.program) and not self.program[number].blocks
+        return number < len(self.program) and self.program[number].immediate
 
     def _cycle(self) -> bool:
         t = self.time
+        if self.mode == SELECT:
+            self._select(t)
+            return True
         granted = writes = True
         if self.requested:
             busy = port_busy(self.array, self.array.reads, t, self)
@@ -151,15 +154,29 @@ class Vector(Executor[NormOperation]):
             return True
         if head is None or any(credits in lacking for credits in head.wait):
             return False
-        if not head.blocks:
+        if head.immediate:
             for credits in head.signal:
                 credits.gives.append(t)
-        elif mode != IDLE:
+        elif mode != IDLE or (t <= self.give_time and not (head.blocks and head.rows)):
             return False
+        elif head.cycles:
+            self.operation, self.mode = head, SELECT
+        elif not head.rows:
+            for credits in head.signal:
+                credits.gives.append(t)
         else:
             self.operation, self.mode = head, CHECK
         self.take(t, head)
         return True
+
+    def _select(self, t: int) -> None:
+        """All of a SELECT, from the cycle after it was taken: nobody else uses token memory."""
+        operation = self.operation
+        end = t + operation.cycles - 2
+        self.ends[operation.pc] = self.give_time = end
+        for credits in operation.signal:
+            credits.gives.append(end)
+        self.mode, self.time = IDLE, end + 1
 
     def _move(self, t: int, granted: bool, writes: bool, wanted: bool) -> None:
         """A cycle of the datapath."""
@@ -268,8 +285,8 @@ class Vector(Executor[NormOperation]):
             pass
         elif due is None:
             times.append(self.fetch.time + 1)
-        elif due > t:
-            times.append(due)
+        elif due > t or not lacking:
+            times.append(max(due, t + 1))
         if not times:
             raise RuntimeError(f"cycle {t}: LayerNorm stands still and waits for nothing")
         until = min(times)

@@ -8,18 +8,19 @@ the same model and images give the same file on every machine.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantize.errors import QuantizeError
-from quantize.float_forward import float_block, float_embed, float_head
+from quantize.float_forward import float_embed, float_encode_block, float_head
 from quantize.float_model import FloatModel
+from quantize.float_selector import FloatSequences, float_select
 from spec.pixels import batch_of
 
-__all__ = ["BlockRanges", "Ranges", "calibrate"]
+__all__ = ["BlockRanges", "Ranges", "SelectorRanges", "calibrate"]
 
 MAX_OCTAVES = 200
 """LOGIT holds 256 octaves; what calibration has not seen needs room."""
@@ -27,7 +28,31 @@ MAX_OCTAVES = 200
 CHUNK_ELEMENTS = 1 << 21
 """Elements of a chunk's largest tensor."""
 
+SCORED = tuple(
+    f"selector.{part}" for part in ("local", "score1", "score2", "keep", "attn1", "attend")
+)
+"""Beginnings of the names of a selector's tensors that have rows of the prefix tokens too."""
+SHARED = {
+    "selector.norm": "norm1",
+    "selector.global": "selector.local",
+    "selector.global.linear": "selector.local.linear",
+}
+"""Tensors that have the scales of others."""
+
 Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectorRanges:
+    """Ranges of one token selector, over the rows behind the prefix."""
+
+    low: Mapping[str, float]
+    """Of the outputs of `local` (and `global`), `score1`, `score2`, `attn1`."""
+    high: Mapping[str, float]
+    gelu_input: float
+    """Largest input of an activation function."""
+    octaves: float
+    """max|keep logit|"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +76,7 @@ class BlockRanges:
     activation_high: float
     octaves: float
     """max|attention logit| after centring K"""
+    selector: SelectorRanges | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +112,28 @@ def calibrate(
     images = batch_of(images, config)
     widest = max(3 * config.attention_dim, config.mlp_dim, config.heads * config.tokens)
     size = max(CHUNK_ELEMENTS // (config.tokens * widest), 1)
-    found = _Found()
-    streams = [
-        float_embed(model, images[start : start + size], np.float64, found)
-        for start in range(0, len(images), size)
-    ]
+    found = _Found(config.prefix_tokens)
+    streams = []
+    for start in range(0, len(images), size):
+        x = float_embed(model, images[start : start + size], np.float64, found)
+        streams.append(FloatSequences(x=x, images=np.arange(start, start + len(x))))
+    stages = {stage.block: stage for stage in config.stages}
     blocks = []
     # Block by block over all images: only the residual streams of all are held at once.
     for number in range(config.depth):
         found.start_block(f"blocks.{number}.")
-        streams = [float_block(model, number, x, found) for x in streams]
+        if number in stages:
+            stage = stages[number]
+            streams = [
+                group for tokens in streams for group in float_select(model, stage, tokens, found)
+            ]
+        streams = [float_encode_block(model, number, tokens, found) for tokens in streams]
         blocks.append(_block_ranges(model, f"blocks.{number}", found))
         if progress:
             progress(number + 1)
     found.start_block("")
-    for x in streams:
-        float_head(model, x, found)
+    for tokens in streams:
+        float_head(model, tokens.x, found)
     return Ranges(
         residual=_rounded(found.residual),
         blocks=tuple(blocks),
@@ -115,8 +147,9 @@ def calibrate(
 class _Found:
     """Ranges of the tensors of one block, and Q and K themselves; called as a `Collect`."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix_tokens: int) -> None:
         self.residual = 0.0
+        self.prefix_tokens = prefix_tokens
         self.start_block("")
 
     def start_block(self, prefix: str) -> None:
@@ -130,11 +163,14 @@ class _Found:
     def __call__(self, name: str, array: NDArray[np.floating]) -> None:
         """Take a tensor of some images."""
         kind = name.removeprefix(self.prefix)
-        if kind in ("attn.logits", "attn.probs"):
+        if kind in ("attn.logits", "attn.probs", "selector.score", "selector.kept"):
             return
         if not np.isfinite(array).all():
             raise QuantizeError(f"{name}: the float model overflows on a calibration image")
-        if kind in ("patch_embed", "attn.proj", "mlp.fc2"):
+        if kind.startswith(SCORED):
+            array = array[:, self.prefix_tokens :]  # the others' scores mean nothing
+        kind = SHARED.get(kind, kind)
+        if kind in ("patch_embed", "attn.proj", "mlp.fc2", "selector.tokens"):
             self.residual = max(self.residual, float(np.abs(array).max()))
             return
         if kind in self.kept:
@@ -147,8 +183,8 @@ class _Found:
 
 def _block_ranges(model: FloatModel, name: str, found: _Found) -> BlockRanges:
     heads, head_dim = model.config.heads, model.config.head_dim
-    keys = np.concatenate(found.kept["attn.k"])
-    k_mean = keys.mean(axis=(0, 1)).astype(np.float32).astype(np.float64)
+    keys = np.concatenate([k.reshape(-1, k.shape[-1]) for k in found.kept["attn.k"]])
+    k_mean = keys.mean(axis=0).astype(np.float32).astype(np.float64)
     largest = 0.0
     for q, k in zip(*found.kept.values(), strict=True):
         split_q, split_k = (
@@ -176,6 +212,25 @@ def _block_ranges(model: FloatModel, name: str, found: _Found) -> BlockRanges:
         gelu_input=found.high["mlp.fc1.linear"],
         activation_low=found.low["mlp.fc1"],
         activation_high=found.high["mlp.fc1"],
+        octaves=octaves,
+        selector=_selector_ranges(f"{name}.selector", found),
+    )
+
+
+def _selector_ranges(name: str, found: _Found) -> SelectorRanges | None:
+    if "selector.keep" not in found.largest:
+        return None
+    octaves = float(found.largest["selector.keep"].max()) * math.log2(math.e)
+    if octaves > MAX_OCTAVES:
+        raise QuantizeError(
+            f"{name}: keep logits reach {octaves:.0f} octaves on the calibration images, "
+            f"at most {MAX_OCTAVES} fit"
+        )
+    parts = ("local", "score1", "score2", "attn1")
+    return SelectorRanges(
+        low={part: found.low[f"selector.{part}"] for part in parts},
+        high={part: found.high[f"selector.{part}"] for part in parts},
+        gelu_input=max(found.high[f"selector.{part}.linear"] for part in parts),
         octaves=octaves,
     )
 

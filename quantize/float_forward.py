@@ -1,21 +1,22 @@
 """The float forward pass in numpy: the reference of accuracy, and the source of ranges."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from quantize.float_layers import float_gelu, float_norm, linear
 from quantize.float_model import FloatModel
+from quantize.float_selector import Decisions, FloatSequences, float_select
 from spec.pixels import PIXEL_OFFSET, patches_of
 
 __all__ = [
     "float_block",
     "float_embed",
+    "float_encode_block",
     "float_forward",
-    "float_gelu",
     "float_head",
-    "float_norm",
     "head_parameters",
     "prefix_rows",
 ]
@@ -23,50 +24,64 @@ __all__ = [
 Array = NDArray[np.floating]
 Collect = Callable[[str, Array], None]
 
-STEP = 1024
-LIMIT = 8
-
-
-def _normal_tables() -> tuple[Array, Array]:
-    grid = np.arange(-LIMIT * STEP, LIMIT * STEP + 1) / STEP
-    phi = [0.5 * math.erfc(-x / math.sqrt(2)) for x in grid]
-    phi[0] = 0.0  # so that nothing comes of a large negative x
-    density = np.exp(-grid * grid / 2) / math.sqrt(2 * math.pi)
-    return np.array(phi, np.float32), density.astype(np.float32)
-
-
-PHI, DENSITY = _normal_tables()
-
-
-def float_gelu(x: Array) -> Array:
-    """Compute x Phi(x), by the tangent of Phi at the nearest of 1,024 points a unit.
-
-    Error of Phi: at most 2**-25 from the tangent, beside float32's own rounding.
-    """
-    near = np.clip(x, -LIMIT, LIMIT)
-    index = np.rint(near * STEP)
-    offset = near - index / STEP
-    index = index.astype(np.int32) + LIMIT * STEP
-    return np.multiply(x, PHI[index] + offset * DENSITY[index], dtype=x.dtype)
-
 
 def float_forward(
     model: FloatModel,
     images: NDArray[np.uint8],
     collect: Collect | None = None,
+    decisions: Decisions | None = None,
 ) -> Array:
     """Class logits of a batch, in the precision of the model's parameters.
 
     images : uint8 [n, height, width] or [n, channels, height, width]
     collect : called with (name, array [n, ...]) for every tensor that the integer model exposes,
-        under the same names; `blocks.N.mlp.fc1` is the output of the activation
+        under the same names; `blocks.N.mlp.fc1` is the output of the activation. Images that
+        keep different numbers of tokens part at a stage, as in `golden_model.vit`
+    decisions : which tokens stay at the stages, instead of those whose scores reach the threshold
     result : float [n, classes]
     """
     give = collect or (lambda name, array: None)
     x = float_embed(model, images, model["pos_embed"].dtype, give)
-    for block in range(model.config.depth):
-        x = float_block(model, block, x, give)
-    return float_head(model, x, give)
+    logits = np.zeros((len(x), model.config.classes), x.dtype)
+    for tokens in _encode(model, 0, FloatSequences(x=x, images=np.arange(len(x))), give, decisions):
+        logits[tokens.images] = float_head(model, tokens.x, give)
+    return logits
+
+
+def _encode(
+    model: FloatModel,
+    first: int,
+    tokens: FloatSequences,
+    give: Collect,
+    decisions: Decisions | None,
+) -> Iterator[FloatSequences]:
+    """The residual streams behind the last block, from those before block `first`."""
+    stages = {stage.block: stage for stage in model.config.stages}
+    for number in range(first, model.config.depth):
+        tokens = float_encode_block(model, number, tokens, give)
+        if number + 1 in stages:
+            for group in float_select(model, stages[number + 1], tokens, give, decisions):
+                yield from _encode(model, number + 1, group, give, decisions)
+            return
+    yield tokens
+
+
+def float_encode_block(
+    model: FloatModel, number: int, tokens: FloatSequences, give: Collect
+) -> FloatSequences:
+    """One encoder block; keeps what CLS attends to, if the next stage is to decide by it."""
+    wanted = any(
+        stage.block == number + 1 and stage.rule == "cls_attention" for stage in model.config.stages
+    )
+    seen: list[Array] = []
+
+    def watch(name: str, array: Array) -> None:
+        if wanted and name.endswith("attn.probs"):
+            seen.append(array[:, :, 0].sum(axis=1))
+        give(name, array)
+
+    x = float_block(model, number, tokens.x, watch)
+    return replace(tokens, x=x, attended=seen[0] if seen else None)
 
 
 def float_embed(
@@ -79,7 +94,7 @@ def float_embed(
     kernel = model["patch_embed.proj.weight"].reshape(config.embed_dim, -1)
     mean, std = (np.repeat(np.array(v, dtype), area) for v in (model.mean, model.std))
     pixels = (rows.astype(dtype) + PIXEL_OFFSET) / 255
-    embedded = _linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])
+    embedded = linear((pixels - mean) / std, kernel, model["patch_embed.proj.bias"])
     prefix = prefix_rows(model)
     prefix = np.broadcast_to(prefix, (n, *prefix.shape))
     x = np.concatenate([prefix, embedded], axis=1) + model["pos_embed"]
@@ -96,7 +111,7 @@ def float_head(model: FloatModel, x: Array, give: Collect) -> Array:
         final = final.mean(axis=1, keepdims=True)
         give("pool", final)
     weight, bias = head_parameters(model)
-    logits = _linear(final.reshape(len(x), config.head_depth), weight, bias)
+    logits = linear(final.reshape(len(x), config.head_depth), weight, bias)
     give("head", logits)
     return logits
 
@@ -128,12 +143,12 @@ def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Arra
     normal = float_norm(model, f"{name}.norm2", x)
     give(f"{name}.norm2", normal)
     mlp = f"{name}.mlp"
-    hidden = _linear(normal, model[f"{mlp}.fc1.weight"], model[f"{mlp}.fc1.bias"])
+    hidden = linear(normal, model[f"{mlp}.fc1.weight"], model[f"{mlp}.fc1.bias"])
     give(f"{mlp}.fc1.linear", hidden)
     gelu = model.config.activation == "gelu"
     hidden = float_gelu(hidden) if gelu else np.maximum(hidden, 0)
     give(f"{mlp}.fc1", hidden)
-    x = x + _linear(hidden, model[f"{mlp}.fc2.weight"], model[f"{mlp}.fc2.bias"])
+    x = x + linear(hidden, model[f"{mlp}.fc2.weight"], model[f"{mlp}.fc2.bias"])
     give(f"{mlp}.fc2", x)
     return x
 
@@ -141,7 +156,7 @@ def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Arra
 def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
     config = model.config
     n, tokens, _ = x.shape
-    qkv = _linear(x, model[f"{name}.qkv.weight"], model[f"{name}.qkv.bias"])
+    qkv = linear(x, model[f"{name}.qkv.weight"], model[f"{name}.qkv.bias"])
     for index, part in enumerate("qkv"):
         width = config.attention_dim
         give(f"{name}.{part}", qkv[..., index * width : (index + 1) * width])
@@ -154,18 +169,4 @@ def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
     give(f"{name}.probs", probs)
     context = (probs @ v).transpose(0, 2, 1, 3).reshape(n, tokens, config.attention_dim)
     give(f"{name}.context", context)
-    return _linear(context, model[f"{name}.proj.weight"], model[f"{name}.proj.bias"])
-
-
-def float_norm(model: FloatModel, name: str, x: Array) -> Array:
-    """LayerNorm of rows [..., embed_dim]."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
-    scale = 1 / np.sqrt(variance + model.norm_epsilon)
-    return centred * scale * model[f"{name}.weight"] + model[f"{name}.bias"]
-
-
-def _linear(x: Array, weight: Array, bias: Array) -> Array:
-    """X [..., inputs] times weight [outputs, inputs], as one matrix product."""
-    flat = x.reshape(-1, x.shape[-1]) @ weight.T.astype(x.dtype, copy=False)
-    return (flat + bias).reshape(*x.shape[:-1], len(bias))
+    return linear(context, model[f"{name}.proj.weight"], model[f"{name}.proj.bias"])

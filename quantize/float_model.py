@@ -84,6 +84,12 @@ def load_float(path: str | os.PathLike[str]) -> FloatModel:
         if metadata.get("format") is not None and "config" not in metadata:
             raise ModelFileError(f"{path}: metadata 'config' is missing")
         config = ModelConfig.from_json(metadata.get("config"), where=str(path))
+        delta1 = _numbers(metadata, "delta1", 1, "1")[0]
+        if delta1 != 1:
+            raise QuantizeError(
+                f"trained with delta1 = {delta1:g} in its GELU, and the machine computes GELU with "
+                "delta1 = 1; train with delta1 = 1"
+            )
         for name, tensor in tensors.items():
             if tensor.dtype.kind != "f":
                 raise ModelFileError(f"{path}: {name}: must be floats, not {tensor.dtype}")

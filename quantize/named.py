@@ -1,45 +1,83 @@
 """Quantised models by name alone: random weights, calibrated on random pictures."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from quantize.architectures import ARCHITECTURES, random_weights
 from quantize.errors import QuantizeError
 from quantize.float_model import FloatModel
 from quantize.pictures import random_pictures
 from quantize.quantize_model import quantize_model
-from spec.model_config import ModelConfig, float_shapes
+from quantize.stages import force_keep, kept_counts, with_stages
+from spec.model_config import ModelConfig, Stage, float_shapes
 from spec.model_file import Model
 
-__all__ = ["first_blocks", "is_named", "named_shape", "quantized_named"]
+__all__ = ["first_blocks", "is_named", "named_counts", "named_shape", "quantized_named"]
 
 CALIBRATION_PICTURES = 8
 BLOCKS = ":"
 """Between a name and a number of encoder blocks: `deit_base_patch16_224:2` has the first two."""
+STAGE = "+"
+"""Before each stage: `deit_tiny_patch16_224+3:0.70+6:0.39` keeps 70 % of the patches before block 3
+and 39 % before block 6."""
+CLS = "cls"
+"""Before a block in whose stage the attention of CLS is the score: `+cls3:0.70`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Name:
+    """The parts of a name."""
+
+    base: str
+    depth: str | None
+    """Encoder blocks, if not all."""
+    stages: tuple[Stage, ...]
+    ratios: tuple[float, ...]
+    """Of each stage: the share of the patches that is left."""
 
 
 def is_named(name: str) -> bool:
-    """Whether `quantized_named` knows the name, perhaps with a number of blocks."""
-    return name.partition(BLOCKS)[0] in ARCHITECTURES
+    """Whether `quantized_named` knows the name, perhaps with a number of blocks and with stages."""
+    return name.partition(STAGE)[0].partition(BLOCKS)[0] in ARCHITECTURES
 
 
 def quantized_named(name: str, seed: int = 0) -> Model:
-    """Make the model; the same one on every machine. `NAME:N` is its first N encoder blocks."""
-    depth = named_shape(name).depth
-    model = random_weights(name.partition(BLOCKS)[0], seed)
-    if depth < model.config.depth:
-        model = first_blocks(model, depth)
-    return quantize_model(model, random_pictures(model.config, CALIBRATION_PICTURES, seed))
+    """Make the model; the same one on every machine.
+
+    `NAME:N` is its first N encoder blocks. `NAME+BLOCK:SHARE...` has random stages, whose
+    thresholds leave these shares of the patches of the first random picture of that seed.
+    """
+    parts, shape = _parse(name), named_shape(name)
+    model = random_weights(parts.base, seed)
+    if shape.depth < model.config.depth:
+        model = first_blocks(model, shape.depth)
+    pictures = random_pictures(model.config, CALIBRATION_PICTURES, seed)
+    quantized = quantize_model(model, pictures)
+    if not parts.stages:
+        return quantized
+    staged = with_stages(quantized, parts.stages, pictures[:1], seed)
+    return force_keep(staged, pictures[0], parts.ratios)
 
 
 def named_shape(name: str) -> ModelConfig:
-    """The shape of the model of that name."""
-    base, cut, blocks = name.partition(BLOCKS)
-    shape = ARCHITECTURES[base].config
-    if not cut:
-        return shape
-    if not blocks.isdecimal() or not 1 <= int(blocks) <= shape.depth:
-        raise QuantizeError(f"{name}: {base} has 1..{shape.depth} blocks, not '{blocks}'")
-    return replace(shape, depth=int(blocks))
+    """The shape of the model of that name; its stages have thresholds that mean nothing."""
+    parts = _parse(name)
+    shape = ARCHITECTURES[parts.base].config
+    depth = shape.depth
+    if parts.depth is not None:
+        if not parts.depth.isdecimal() or not 1 <= int(parts.depth) <= depth:
+            raise QuantizeError(f"{name}: {parts.base} has 1..{depth} blocks, not '{parts.depth}'")
+        depth = int(parts.depth)
+    for stage in parts.stages:
+        if not 1 <= stage.block < depth:
+            raise QuantizeError(
+                f"{name}: a stage's block must lie in 1..{depth - 1}, not {stage.block}"
+            )
+    return replace(shape, depth=depth, stages=parts.stages)
+
+
+def named_counts(name: str) -> tuple[int, ...]:
+    """Tokens behind each stage of the model of that name."""
+    return kept_counts(named_shape(name), _parse(name).ratios)
 
 
 def first_blocks(model: FloatModel, depth: int) -> FloatModel:
@@ -47,3 +85,28 @@ def first_blocks(model: FloatModel, depth: int) -> FloatModel:
     config = replace(model.config, depth=depth)
     kept = {name: model.parameters[name] for name in float_shapes(config)}
     return replace(model, config=config, parameters=kept)
+
+
+def _parse(name: str) -> _Name:
+    """Take a name apart; `QuantizeError` for stages that are not written as `BLOCK:SHARE`."""
+    whole, *texts = name.split(STAGE)
+    base, cut, depth = whole.partition(BLOCKS)
+    stages, ratios = [], []
+    for text in texts:
+        block, _, ratio = text.removeprefix(CLS).partition(BLOCKS)
+        try:
+            share = float(ratio)
+        except ValueError:
+            share = -1.0
+        if not block.isdecimal() or not 0 <= share <= (ratios[-1] if ratios else 1):
+            raise QuantizeError(
+                f"{name}: a stage is +BLOCK:SHARE or +{CLS}BLOCK:SHARE, with shares of 0..1 that "
+                f"do not grow, not '{STAGE}{text}'"
+            )
+        if stages and int(block) <= stages[-1].block:
+            raise QuantizeError(f"{name}: blocks of stages must grow, not '{STAGE}{text}'")
+        rule = "cls_attention" if text.startswith(CLS) else "selector"
+        stages.append(Stage(block=int(block), rule=rule))
+        ratios.append(share)
+    depth = depth if cut else None
+    return _Name(base=base, depth=depth, stages=tuple(stages), ratios=tuple(ratios))

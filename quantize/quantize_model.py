@@ -12,7 +12,15 @@ from quantize.calibrate import BlockRanges, Ranges, calibrate
 from quantize.errors import QuantizeError
 from quantize.float_forward import head_parameters, prefix_rows
 from quantize.float_model import FloatModel, load_float, rounded_to_half
-from quantize.tables import Tensors, linear_tensors, multiplier_shift, norm_tensors, scale_of
+from quantize.quantize_selector import input_rows, selector_tensors
+from quantize.tables import (
+    Tensors,
+    gelu_tensors,
+    linear_tensors,
+    multiplier_shift,
+    norm_tensors,
+    scale_of,
+)
 from spec.formats import GELU, NORM, RESIDUAL, SOFTMAX
 from spec.model_file import FLOAT_PREFIX, Model, ModelFileError, save
 from spec.pixels import PIXEL_OFFSET, PixelError
@@ -63,6 +71,11 @@ def quantize_model(model: FloatModel, images: NDArray[np.uint8], tell: Tell = _s
             tell(
                 f"blocks.{n}.mlp.fc1: GELU inputs reach {block.gelu_input:.1f} on the calibration "
                 f"images, the format ends at {GELU_LIMIT:.1f}; what is above is clipped"
+            )
+        if block.selector and block.selector.gelu_input > GELU_LIMIT:
+            tell(
+                f"blocks.{n}.selector: GELU inputs reach {block.selector.gelu_input:.1f} on the "
+                f"calibration images, the format ends at {GELU_LIMIT:.1f}; what is above is clipped"
             )
     residual = _residual_scale(model, ranges)
     tensors: Tensors = {}
@@ -142,7 +155,12 @@ def _attention(
 ) -> None:
     config, name = model.config, f"{block}.attn"
     weight = model[f"{name}.qkv.weight"]
-    fold = _folded_norm(model, f"{block}.norm1", ranges.norm1, weight, residual, tensors)
+    readers = weight
+    if ranges.selector:
+        readers = np.concatenate([weight, input_rows(model, f"{block}.selector")])
+    fold = _folded_norm(model, f"{block}.norm1", ranges.norm1, readers, residual, tensors)
+    if ranges.selector:
+        tensors |= selector_tensors(model, f"{block}.selector", ranges.selector, fold, scales)
     q, k, v, context = (scale_of(x) for x in (ranges.q, ranges.k, ranges.v, ranges.context))
     # A constant added to every key adds the same to all logits of a row: softmax is unchanged.
     bias = model[f"{name}.qkv.bias"].astype(np.float64)
@@ -177,21 +195,16 @@ def _mlp(
     weight, bias = model[f"{name}.fc1.weight"], model[f"{name}.fc1.bias"]
     fold = _folded_norm(model, f"{block}.norm2", ranges.norm2, weight, residual, tensors)
     if model.config.activation == "gelu":
-        span = ranges.activation_high - ranges.activation_low
-        output = float(scale_of(span, 255))
-        zero_point = round(-ranges.activation_low / output) - 128
+        output, act = gelu_tensors(f"{name}.act", ranges.activation_low, ranges.activation_high)
         linear_scale = GELU.input_unit
-        gelu_unit = GELU.input_unit / (1 << GELU.fourth_bits - GELU.output_shift)
-        multiplier, shift = multiplier_shift(gelu_unit / output, f"{name}.act")
     else:
         output = linear_scale = float(scale_of(ranges.activation_high))
-        zero_point, multiplier, shift = 0, np.zeros(1, np.uint16), np.zeros(1, np.uint8)
-    tensors |= linear_tensors(f"{name}.fc1", weight, bias, fold, linear_scale)
-    tensors |= {
-        f"{name}.act.mult": multiplier,
-        f"{name}.act.shift": shift,
-        f"{name}.act.zero_point": np.array([zero_point], np.int8),
-    }
+        act: Tensors = {
+            f"{name}.act.mult": np.zeros(1, np.uint16),
+            f"{name}.act.shift": np.zeros(1, np.uint8),
+            f"{name}.act.zero_point": np.zeros(1, np.int8),
+        }
+    tensors |= linear_tensors(f"{name}.fc1", weight, bias, fold, linear_scale) | act
     tensors |= linear_tensors(
         f"{name}.fc2", model[f"{name}.fc2.weight"], model[f"{name}.fc2.bias"], output, residual
     )

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model import vit
-from quantize.float_forward import float_forward, float_norm
+from quantize.float_forward import float_forward
+from quantize.float_layers import float_norm
 from quantize.float_model import FloatModel, float_model_of
-from spec.formats import LOGIT, RESIDUAL, SOFTMAX
+from quantize.float_selector import Decisions
+from quantize.quantize_selector import ATTEND_UNIT, KEEP_UNIT
+from spec.formats import LOGIT, RESIDUAL, SELECTOR, SOFTMAX
 from spec.model_file import Model
 from spec.pixels import batch_of
 
@@ -36,6 +39,13 @@ BLOCK_TENSORS = (
     "mlp.fc2",
 )
 """In the order of computation; `attn.proj` and `mlp.fc2` are the residual stream after the add."""
+SELECTOR_UNITS = {
+    "keep": KEEP_UNIT,
+    "attend": ATTEND_UNIT,
+    "score": 1 / (1 << SELECTOR.score_bits),
+    "kept": 1.0,
+}
+"""Units of a stage's tensors that do not depend on the model."""
 LARGEST_DB = 150.0
 """Stands for equality."""
 
@@ -60,7 +70,8 @@ class Quality:
     tensors: tuple[TensorQuality, ...]
     """In the order of computation."""
     token_cosines: NDArray[np.float64] = field(repr=False)
-    """[images, tokens], of the final LayerNorm of each token, float against integer."""
+    """[images, tokens], of the final LayerNorm of each token, float against integer; NaN beyond the
+    tokens that an image has left."""
     class_token: bool = True
     """Whether the first token is CLS."""
 
@@ -89,8 +100,8 @@ class Quality:
         first = self.loses_first()
         return {
             "images": len(self.token_cosines),
-            "token_cosine_mean": float(self.token_cosines.mean()),
-            "token_cosine_min": float(self.token_cosines.min()),
+            "token_cosine_mean": float(np.nanmean(self.token_cosines)),
+            "token_cosine_min": float(np.nanmin(self.token_cosines)),
             "cls_cosine_mean": float(self.token_cosines[:, 0].mean()) if self.class_token else None,
             "largest_loss": dict(zip(("tensor", "db"), self.largest_loss, strict=True)),
             "first_below_20_db": first.name if first else None,
@@ -106,6 +117,8 @@ def quality(
     reference: FloatModel | None = None,
 ) -> Quality:
     """Compare integer and float model over images, one image at a time.
+
+    At a stage the float model keeps the tokens that the integer model keeps.
 
     images : uint8 [n, height, width] or [n, channels, height, width]; not those of calibration
     reference : the float model that the file carries, if not given
@@ -133,7 +146,7 @@ def quality(
             if name == last:
                 ends.extend((got, true))
 
-        float_forward(reference, image[None], keep)
+        float_forward(reference, image[None], keep, _decisions(model, image))
         vit(model, image[None], compare)
         cosines.append(_cosines(*(float_norm(reference, "norm", end[0]) for end in ends)))
         if progress:
@@ -144,9 +157,31 @@ def quality(
     )
     return Quality(
         tensors=tensors,
-        token_cosines=np.array(cosines),
+        token_cosines=_padded(cosines),
         class_token=model.config.class_token,
     )
+
+
+def _decisions(model: Model, image: NDArray[np.uint8]) -> Decisions | None:
+    """What the integer model keeps of one image."""
+    if not model.config.stages:
+        return None
+    kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
+
+    def keep(name: str, array: NDArray[np.integer]) -> None:
+        if name.endswith("selector.kept"):
+            kept[int(name.split(".")[1]), 0] = array[0].astype(np.bool_)
+
+    vit(model, image[None], keep)
+    return kept
+
+
+def _padded(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Rows of different lengths as one array, with NaN behind their ends."""
+    padded = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded
 
 
 def _comparable(
@@ -155,6 +190,8 @@ def _comparable(
     """Integer and float tensor in the same real unit."""
     config, scales = model.config, model.scales
     true = true.astype(np.float64)
+    if ".selector." in name:
+        return _comparable_selector(model, name, codes, true)
     if name.endswith("attn.logits"):
         got = codes / (1 << SOFTMAX.fraction_bits)
         true = true * math.log2(math.e)
@@ -172,6 +209,27 @@ def _comparable(
     if name.endswith(("patch_embed", "attn.proj", "mlp.fc2")):
         return codes * scales["residual"], true
     return codes * np.array(scales[name]), true
+
+
+def _comparable_selector(
+    model: Model, name: str, codes: NDArray[Any], true: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A tensor of a stage in real units, without rows that have no meaning."""
+    stage, _, part = name.rpartition(".")
+    if part == "norm":
+        return codes * np.array(model.scales[stage.replace("selector", "norm1")]), true
+    if part == "tokens":
+        return codes * model.scales["residual"], true
+    if part == "mean":
+        rows = slice(None)
+    else:
+        rows = slice(0 if part == "global" else model.config.prefix_tokens, None)
+    codes, true = codes[:, rows].astype(np.float64), true[:, rows]
+    if part in SELECTOR_UNITS:
+        return codes * SELECTOR_UNITS[part], true
+    source = "local" if part in ("global", "mean") else part
+    zero_point = int(model[f"{stage}.{source}.act.zero_point"][0])
+    return (codes - zero_point) * model.scales[name], true
 
 
 def _saturated(name: str, codes: NDArray[np.integer]) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantize.errors import QuantizeError
-from spec.formats import ACT, NORM, REQUANTIZE, WEIGHT
+from spec.formats import ACT, GELU, NORM, REQUANTIZE, WEIGHT
 
-__all__ = ["linear_tensors", "multiplier_shift", "norm_tensors", "scale_of"]
+__all__ = ["gelu_tensors", "linear_tensors", "multiplier_shift", "norm_tensors", "scale_of"]
 
 Tensors = dict[str, NDArray[np.generic]]
 Vector = NDArray[np.float64]
@@ -75,6 +75,19 @@ def linear_tensors(
         f"{name}.bias": np.rint(bias / scale).astype(np.int32),
         f"{name}.mult": multiplier,
         f"{name}.shift": shift,
+    }
+
+
+def gelu_tensors(name: str, low: float, high: float) -> tuple[float, Tensors]:
+    """Scale, multiplier, shift and zero point of codes for GELU outputs in low .. high."""
+    output = float(scale_of(high - low, 255))
+    gelu_unit = GELU.input_unit / (1 << GELU.fourth_bits - GELU.output_shift)
+    multiplier, shift = multiplier_shift(gelu_unit / output, name)
+    zero_point = np.array([round(-low / output) - 128], np.int8)
+    return output, {
+        f"{name}.mult": multiplier,
+        f"{name}.shift": shift,
+        f"{name}.zero_point": zero_point,
     }
 
 

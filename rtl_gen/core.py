@@ -184,7 +184,7 @@ class Core(wiring.Component):
             **selector,
         )
         m.submodules.storer = self.storer = Storer(
-            lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words
+            lanes=c.lanes, bus_bits=c.bus_bits, token_words=c.token_words, **selector
         )
 
     def _connect_control(self, m: Module) -> None:
@@ -257,6 +257,7 @@ class Core(wiring.Component):
             issue.norm_idle.eq(self.layer_norm.idle),
             self.controller.at_rest.eq(self.head_groups.idle),
             self.loader.live.eq(issue.live),
+            self.storer.live.eq(issue.live),
         ]
         if self._config.cls_scores:
             groups = self.head_groups

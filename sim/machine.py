@@ -196,7 +196,7 @@ class Simulation:
             end = min(tail.index(mark) for mark in (",\n", "\n") if mark in tail)
             harness = f"{head}{found}{value}{tail[end:]}"
         self._folder = build_model(
-            f"top-{config.name}",
+            f"top-{config.file_name}",
             "harness",
             {"harness.v": harness, "sievit_top.v": self.verilog},
             self.simulator,
@@ -225,7 +225,7 @@ class Simulation:
         layout = _layout(image, len(inputs))
         self._ensure(layout.bytes)
         (BUILD / "runs").mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=BUILD / "runs", prefix=f"{self.config.name}-"))
+        folder = Path(tempfile.mkdtemp(dir=BUILD / "runs", prefix=f"{self.config.file_name}-"))
         try:
             return self._run(folder, layout, image, inputs, each)
         finally:

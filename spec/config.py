@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
@@ -10,6 +11,8 @@ __all__ = ["FLAGS", "MAX_HEAD_GROUPS", "Config", "ConfigError"]
 
 MAX_HEAD_GROUPS = 4
 """Most head groups that an instruction can name."""
+
+MAX_FILE_NAME = 80
 
 FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores")
 """Parameters that are true or false."""
@@ -129,6 +132,15 @@ class Config:
             raise ConfigError(
                 f"preset '{self.name}': token_words must be below 65,536 with several head_groups"
             )
+
+    @property
+    def file_name(self) -> str:
+        """The name as part of a file's: letters, digits, `_`, `-` and `+`; at most 80 of them."""
+        safe = re.sub(r"[^\w+-]", "-", self.name.replace(",", "+"), flags=re.ASCII)
+        if len(safe) <= MAX_FILE_NAME:
+            return safe
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        return f"{safe[: MAX_FILE_NAME - 17]}+{digest}"
 
     @property
     def macs(self) -> int:

@@ -82,8 +82,9 @@ PRESETS = {
 def preset(text: str) -> Config:
     """A preset by its name, or with other parameters: `NAME,field=value,...`.
 
-    Values are integers, or `on` and `off`. `ConfigError` lists the names there are, and says what
-    is wrong with a value.
+    Values are integers, or `on` and `off`. The machine's name lists what differs from the preset,
+    in the order of the parameters. `ConfigError` lists the names there are, and says what is wrong
+    with a value.
     """
     name, *changes = text.split(",")
     if name not in PRESETS:
@@ -94,9 +95,23 @@ def preset(text: str) -> Config:
         if field == "name" or field not in Config.__dataclass_fields__:
             known = ", ".join(other for other in Config.__dataclass_fields__ if other != "name")
             raise ConfigError(f"preset '{text}': no parameter '{field}'; there are {known}")
+        if field in values:
+            raise ConfigError(f"preset '{text}': {field} is given twice")
         try:
             values[field] = SWITCH[value] if field in FLAGS else int(value)
         except (KeyError, ValueError):
             kind = "on or off" if field in FLAGS else "an integer"
             raise ConfigError(f"preset '{text}': {field} must be {kind}, not '{value}'") from None
-    return replace(PRESETS[name], name=text, **values) if values else PRESETS[name]
+    base = PRESETS[name]
+    differing = [
+        f"{field}={_text(values[field])}"
+        for field in Config.__dataclass_fields__
+        if field in values and values[field] != getattr(base, field)
+    ]
+    return replace(base, name=",".join([name, *differing]), **values) if differing else base
+
+
+def _text(value: int | bool) -> str:
+    if isinstance(value, bool):
+        return next(word for word, meant in SWITCH.items() if meant is value)
+    return str(value)

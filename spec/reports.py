@@ -4,7 +4,16 @@ from typing import Any
 
 from spec.registers import STALLS
 
-__all__ = ["DRAM_KINDS", "ESTIMATE", "GATES", "PREDICTION", "RESOURCES", "RUN", "SIMULATE"]
+__all__ = [
+    "DRAM_KINDS",
+    "ESTIMATE",
+    "GATES",
+    "LATENCY",
+    "PREDICTION",
+    "RESOURCES",
+    "RUN",
+    "SIMULATE",
+]
 
 DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
@@ -74,6 +83,7 @@ PREDICTION = _object(
         "roofline_ratio": _NUMBER,
         "utilization": _NUMBER,
         "blocks_inferred": _COUNT,
+        "live": {"type": "array", "items": _COUNT},
         "layers": {
             "type": "array",
             "items": _object(
@@ -91,12 +101,58 @@ PREDICTION = _object(
 )
 """`sievit estimate`: one image, predicted; the names are those of SIMULATE.
 
-`blocks_inferred` encoder blocks were not run, because those before take the same time.
+`blocks_inferred` encoder blocks were not run, because those before take the same time. `live` are
+the tokens behind each stage, empty for a dense model.
 `dram` with `latency` and `bandwidth` is the memory (`spec.dram`). `layers` are in program order and
 have all cycles of the run: from the cycle in which the array takes a layer's first instruction to
 the next layer's.
 """
 
+_COUNTS = {"type": "array", "items": _COUNT, "minItems": 1}
+LATENCY = _object(
+    {
+        "model": _TEXT,
+        "preset": _TEXT,
+        "dram": _TEXT,
+        "latency": _COUNT,
+        "bandwidth": _COUNT,
+        "depth": _COUNT,
+        "keep": {"type": "array", "items": _NUMBER, "minItems": 1},
+        "tokens": _COUNTS,
+        "block_cycles": _COUNTS,
+        "block_cycles_dense": _COUNTS,
+        "selector_cycles": _COUNTS,
+        "fixed_cycles": _COUNT,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit latency`: an encoder block's cycles when a share `keep` of the patches is left.
+
+`tokens` are those of the block. `block_cycles` has a selector in front, which scores all tokens and
+takes `selector_cycles` of them; XX"""
+
+_SPREAD = _object({"mean": _NUMBER, "min": _COUNT, "max": _COUNT})
+"""Of one number for each image."""
+_STAGE = _object(
+    {
+        "block": _COUNT,
+        "rule": _TEXT,
+        "threshold": _COUNT,
+        "tokens": _SPREAD,
+        "patches": _SPREAD,
+    }
+)
+_POINT = _object(
+    {
+        "factor": _NUMBER,
+        "thresholds": {"type": "array", "items": _COUNT},
+        "top1_integer": _NUMBER,
+        "tokens": {"type": "array", "items": _NUMBER},
+        "patches": {"type": "array", "items": _NUMBER},
+        "macs": _NUMBER,
+        "cycles": _NUMBER,
+    }
+)
 RUN = _object(
     {
         "model": _TEXT,
@@ -107,7 +163,23 @@ RUN = _object(
         "wall_s": _NUMBER,
     }
 )
-"""`sievit run`: shares of 1; `agreement` is that of integer with float predictions."""
+RUN["properties"] |= {
+    "stages": {"type": "array", "items": _STAGE},
+    "macs_dense": _COUNT,
+    "macs": _SPREAD,
+    "preset": _TEXT,
+    "dram": _TEXT,
+    "cycles": _SPREAD,
+    "cycles_check": _object({"images": _COUNT, "largest_difference": _COUNT}),
+    "curve": {"type": "array", "items": _POINT},
+}
+"""`sievit run`: shares of 1; `agreement` is that of integer with float predictions.
+
+For a model with stages also `stages` (`tokens` alive behind each, `patches` of these) and `macs`
+beside those of the same model without stages. With `--preset` the predicted `cycles`;
+`cycles_check` compares some images with predictions of the whole program. `curve`: with all
+thresholds times `factor`.
+"""
 
 _USED = {
     "type": "object",

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from spec.model_config import Stage
 
 from .datasets import MEAN, STD
 from .errors import TrainingError
+from .nonlinear import Nonlinear
 from .vit import VitConfig
 
-__all__ = ["RECIPES", "Recipe", "recipe_named"]
+__all__ = ["RECIPES", "Recipe", "Sieve", "recipe_named"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sieve:
+    """How the token selectors of a model are learnt, from a trained dense model."""
+
+    dense: str
+    """The recipe of the model from which it starts, and which it is to imitate."""
+    keep: tuple[float, ...]
+    """For each stage, the share of all patches still alive behind it, on average over images."""
+    ratio_weight: float = 2.0
+    """Of the squared differences from `keep` in the loss."""
+    distill_weight: float = 0.5
+    """Of the teacher's class probabilities in the loss; the labels have the rest."""
+    temperature: float = 1.0
+    """Of the backward pass of a decision."""
+    noise_epochs: float = 0.6
+    """Share of the schedule over which the Gumbel noise falls to nothing; then decisions are those
+    of evaluation."""
+
+    def __post_init__(self) -> None:
+        if any(not 0 < share <= 1 for share in self.keep):
+            raise TrainingError(f"keep must be shares in 0..1, not {list(self.keep)}")
+        if any(a < b for a, b in zip(self.keep, self.keep[1:], strict=False)):
+            raise TrainingError(f"keep must not grow from stage to stage: {list(self.keep)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +69,47 @@ class Recipe:
     mean: float = MEAN
     std: float = STD
     """Pixels enter the model as (p / 255 - mean) / std."""
+    polynomial: bool = False
+    """Train with HeatViT's polynomial GELU and softmax."""
+    delta1: float = 1.0
+    """Of the polynomial GELU; 1 for what the machine computes, true GELU."""
+    sieve: Sieve | None = None
+
+    @property
+    def nonlinear(self) -> Nonlinear:
+        """The activation functions to train with."""
+        return Nonlinear(polynomial=self.polynomial, delta1=self.delta1)
 
     def __post_init__(self) -> None:
+        _ = self.nonlinear
+        stages, targets = len(self.model.stages), len(self.sieve.keep) if self.sieve else 0
+        if stages != targets:
+            raise TrainingError(f"sieve.keep must have a share for each of {stages} stages")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise TrainingError(
                 f"epochs must be more than the {self.warmup_epochs} of warm-up, not {self.epochs}"
             )
 
 
+def _stages(*blocks: int) -> tuple[Stage, ...]:
+    return tuple(Stage(block=block, rule="selector") for block in blocks)
+
+
+DEMO = VitConfig(
+    image_size=28, patch_size=4, embed_dim=64, depth=4, heads=2, mlp_dim=128, classes=10
+)
+DEEP = replace(DEMO, depth=8)
+MICRO = VitConfig(
+    image_size=12, patch_size=4, embed_dim=16, depth=2, heads=2, mlp_dim=32, classes=10
+)
+MICRO_DEEP = replace(MICRO, depth=4)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
             name="demo",
-            model=VitConfig(
-                image_size=28,
-                patch_size=4,
-                embed_dim=64,
-                depth=4,
-                heads=2,
-                mlp_dim=128,
-                classes=10,
-            ),
+            model=DEMO,
             epochs=130,
             warmup_epochs=5,
             learning_rate=2e-3,
@@ -74,20 +121,50 @@ RECIPES = {
             cutmix=0.2,
         ),
         Recipe(
+            name="demo-deep",
+            model=DEEP,
+            epochs=48,
+            warmup_epochs=3,
+            learning_rate=2e-3,
+            label_smoothing=0.1,
+            drop_path=0.05,
+            shift_pixels=2,
+            erase=0.1,
+            mixup=0.1,
+            cutmix=0.1,
+        ),
+        Recipe(
+            name="demo-tokens",
+            model=replace(DEEP, stages=_stages(2, 4, 6)),
+            epochs=7,
+            warmup_epochs=1,
+            learning_rate=6e-4,
+            shift_pixels=1,
+            sieve=Sieve(dense="demo-deep", keep=(0.55, 0.30, 0.15)),
+        ),
+        Recipe(
             name="micro",
-            model=VitConfig(
-                image_size=12,
-                patch_size=4,
-                embed_dim=16,
-                depth=2,
-                heads=2,
-                mlp_dim=32,
-                classes=10,
-            ),
+            model=MICRO,
             epochs=60,
             warmup_epochs=2,
             learning_rate=4e-3,
             label_smoothing=0.05,
+        ),
+        Recipe(
+            name="micro-deep",
+            model=MICRO_DEEP,
+            epochs=3,
+            warmup_epochs=2,
+            learning_rate=4e-3,
+            label_smoothing=0.05,
+        ),
+        Recipe(
+            name="micro-tokens",
+            model=replace(MICRO_DEEP, stages=_stages(1, 2, 3)),
+            epochs=3,
+            warmup_epochs=1,
+            learning_rate=2e-3,
+            sieve=Sieve(dense="micro-deep", keep=(0.75, 0.5, 0.3)),
         ),
     )
 }

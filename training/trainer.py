@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,9 @@ from torch.nn import functional
 from .augment import augment, branch_factors
 from .datasets import DataSet, Labelled
 from .errors import TrainingError
-from .recipe import Recipe
+from .latency import ratio_loss
+from .recipe import Recipe, Sieve
+from .selector import distillation, gumbel_difference
 from .vit import Vit
 
 __all__ = ["EpochRecord", "Trainer"]
@@ -35,12 +37,27 @@ class EpochRecord:
     train_loss: float
     held_back_top1: float
     seconds: float
+    keep: tuple[float, ...] = ()
+    """Share of the patches alive behind each stage, over the held-back images."""
 
 
 class Trainer:
     """The whole state of one training run."""
 
-    def __init__(self, recipe: Recipe, data: DataSet, *, compile_model: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        *,
+        compile_model: bool = False,
+        dense: dict[str, Tensor] | None = None,
+        start: dict[str, Tensor] | None = None,
+    ) -> None:
+        """A fresh run, or one that starts from other weights.
+
+        dense : parameters of the dense model, needed by a recipe with a `sieve`
+        start : parameters to start from, as far as they go; those of the dense model if not given
+        """
         self.recipe = recipe
         self.data = data
         self.images = torch.from_numpy(data.train.images.copy())
@@ -52,12 +69,35 @@ class Trainer:
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.model = Vit(recipe.model)
+            self.model = Vit(recipe.model, recipe.nonlinear)
+        self.teacher: Vit | None = None
+        if recipe.sieve is not None:
+            self.teacher = self._teacher(dense)
+        self._start_from(start or dense)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.forward = torch.compile(self.model) if compile_model else self.model
+        self.forward, self.teach = self.model.trace, self.teacher
+        if compile_model:
+            self.forward = torch.compile(self.forward)
+            self.teach = torch.compile(self.teach) if self.teach else None
         self.optimizer = self._make_optimizer()
         self.rng = torch.Generator().manual_seed(recipe.seed)
         self.history: list[EpochRecord] = []
+
+    def _start_from(self, parameters: dict[str, Tensor] | None) -> None:
+        """Take over parameters; selectors that are not among them stay as they are."""
+        self.model.load_state_dict(parameters or {}, strict=False)
+
+    def _teacher(self, dense: dict[str, Tensor] | None) -> Vit:
+        """Make the dense model, which is to be imitated."""
+        if dense is None:
+            raise TrainingError(f"recipe {self.recipe.name} needs a trained dense model")
+        teacher = Vit(replace(self.recipe.model, stages=()), self.recipe.nonlinear)
+        try:
+            teacher.load_state_dict(dense)
+        except RuntimeError as error:
+            line = str(error).splitlines()[-1].strip()
+            raise TrainingError(f"dense model has another shape: {line}") from None
+        return teacher.requires_grad_(False)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW; only the weight matrices decay."""
@@ -88,13 +128,15 @@ class Trainer:
         batches = order.split(self.recipe.batch_size)[: self.steps_per_epoch]
         first_step = len(self.history) * self.steps_per_epoch
         loss = sum(self._run_step(first_step + i, batch) for i, batch in enumerate(batches))
+        top1, keep = self.evaluate(self.data.held_back)
         record = EpochRecord(
             epoch=len(self.history) + 1,
             epochs=self.recipe.epochs,
             learning_rate=self.optimizer.param_groups[0]["lr"],
             train_loss=loss / len(batches),
-            held_back_top1=self.top1(self.data.held_back),
+            held_back_top1=top1,
             seconds=round(time.perf_counter() - started, 2),
+            keep=keep,
         )
         self.history.append(record)
         return record
@@ -106,11 +148,15 @@ class Trainer:
         images = self._normalise(self.images[batch])
         images, targets = augment(images, self.labels[batch], recipe, self.rng)
         keep = branch_factors(recipe, len(batch), self.rng)
+        noise = self._noise(step, len(batch))
+        temperature = recipe.sieve.temperature if recipe.sieve else 1.0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits = self.forward(images[:, None], keep)
+            logits, alive = self.forward(images[:, None], keep, noise, temperature)
         loss = functional.cross_entropy(
             logits.float(), targets, label_smoothing=recipe.label_smoothing
         )
+        if recipe.sieve is not None:
+            loss = self._sieve_loss(recipe.sieve, loss, images, logits, alive)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
@@ -122,16 +168,45 @@ class Trainer:
                 average.lerp_(parameter, weight)
         return loss.item()
 
+    def _noise(self, step: int, n: int) -> Tensor | None:
+        """Gumbel noise of the decisions [stages, n, patches], which falls to 0 with the steps."""
+        recipe = self.recipe
+        if recipe.sieve is None:
+            return None
+        falling = recipe.sieve.noise_epochs * recipe.epochs * self.steps_per_epoch
+        shape = (len(recipe.model.stages), n, recipe.model.patches)
+        return gumbel_difference(shape, self.rng) * max(0.0, 1 - step / max(1, falling))
+
+    def _sieve_loss(
+        self, sieve: Sieve, loss: Tensor, images: Tensor, logits: Tensor, alive: Tensor
+    ) -> Tensor:
+        """HeatViT's eq. 18: labels, the teacher, and the latency through the keep ratios."""
+        assert self.teach is not None
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            wanted = self.teach(images[:, None])
+        imitation = distillation(logits, wanted)
+        loss = (1 - sieve.distill_weight) * loss + sieve.distill_weight * imitation
+        return loss + sieve.ratio_weight * ratio_loss(alive, sieve.keep)
+
     def _normalise(self, images: Tensor) -> Tensor:
         return (images.float() / 255 - self.recipe.mean) / self.recipe.std
 
     @torch.no_grad()
-    def top1(self, split: Labelled, batch_size: int = 500) -> float:
-        """Share of a split that the averaged weights classify rightly, in float32."""
+    def evaluate(self, split: Labelled, batch_size: int = 500) -> tuple[float, tuple[float, ...]]:
+        """The averaged weights over a split, in float32 and without noise.
+
+        result : the share classified rightly, and of each stage the share of patches alive
+        """
         images = torch.from_numpy(split.images.copy()).split(batch_size)
-        logits = torch.cat([self.average(self._normalise(batch)[:, None]) for batch in images])
+        results = [self.average.trace(self._normalise(batch)[:, None]) for batch in images]
+        logits = torch.cat([logits for logits, _ in results])
+        alive = torch.cat([alive for _, alive in results], dim=1).mean(dim=(1, 2))
         right = logits.argmax(1) == torch.from_numpy(split.labels.copy())
-        return int(right.sum()) / len(split)
+        return int(right.sum()) / len(split), tuple(round(share, 4) for share in alive.tolist())
+
+    def top1(self, split: Labelled) -> float:
+        """Share of a split that the averaged weights classify rightly, in float32."""
+        return self.evaluate(split)[0]
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the whole state so that the file is either the old or the new one."""
@@ -161,7 +236,9 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.set_state(state["rng"])
-        self.history = [EpochRecord(**record) for record in state["history"]]
+        self.history = [
+            EpochRecord(**{**record, "keep": tuple(record["keep"])}) for record in state["history"]
+        ]
 
     def export(self, path: Path) -> dict[str, str]:
         """Write the averaged weights under timm's names; returns the file's metadata."""
@@ -173,6 +250,8 @@ class Trainer:
             "std": str(recipe.std),
             "top1_held_back": str(self.top1(self.data.held_back)),
             "top1_test": str(self.top1(self.data.test)),
+            "polynomial": json.dumps(recipe.polynomial),
+            "delta1": json.dumps(recipe.delta1),
             "epochs": str(len(self.history)),
             "seed": str(recipe.seed),
             "history": json.dumps([asdict(record) for record in self.history]),

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spec.formats import SELECTOR
+from spec.model_config import ModelConfig, ModelFileError, Stage
+
 from .errors import TrainingError
+from .nonlinear import Nonlinear
+from .selector import Noise, Rows, TokenSelector, select
 
 __all__ = ["Vit", "VitConfig"]
 
 NORM_EPSILON = 1e-6
-ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
+ACTIVATIONS = ("gelu", "relu")
+PREFIX = 1  # CLS, which is never scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +36,14 @@ class VitConfig:
     mlp_dim: int
     classes: int
     activation: str = "gelu"
+    stages: tuple[Stage, ...] = ()
+    """Selections of tokens; `package` and `packages` as in `ModelConfig`."""
+    package: str = "weighted"
+    packages: str = "merged"
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "activation" and value < 1:
+            if isinstance(value, int) and value < 1:
                 raise TrainingError(f"{name} must be at least 1, not {value}")
         if self.activation not in ACTIVATIONS:
             names = " or ".join(ACTIVATIONS)
@@ -46,6 +57,10 @@ class VitConfig:
             raise TrainingError(
                 f"embed_dim must be a multiple of heads {self.heads}, not {self.embed_dim}"
             )
+        try:
+            ModelConfig.from_json(json.dumps(asdict(self)), where="model")
+        except ModelFileError as error:
+            raise TrainingError(str(error)) from None
 
     @property
     def patches(self) -> int:
@@ -87,29 +102,37 @@ class PatchEmbed(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention over all tokens."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: VitConfig, nonlinear: Nonlinear) -> None:
         super().__init__()
         self.heads = config.heads
+        self.nonlinear = nonlinear
         self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
         self.proj = nn.Linear(config.embed_dim, config.embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, tokens, embed_dim] -> the same shape; softmax is scaled by 1 / sqrt(head_dim)."""
+    def forward(self, x: Tensor, live: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attend to the live rows; softmax is scaled by 1 / sqrt(head_dim).
+
+        x : [n, tokens, embed_dim]
+        live : [n, tokens], all of them if not given
+        result : the same shape as x, and what CLS attends to, summed over heads [n, tokens]
+        """
         n, tokens, dim = x.shape
         qkv = self.qkv(x).view(n, tokens, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         # Written out: at this few tokens the CPU runs it faster than torch's fused attention.
-        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
-        return self.proj((weights @ v).transpose(1, 2).reshape(n, tokens, dim))
+        logits = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+        weights = self.nonlinear.softmax(logits, live)
+        mixed = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(n, tokens, dim)
+        return self.proj(mixed), weights[:, :, 0].sum(1)
 
 
 class Mlp(nn.Module):
     """Two linear layers with the activation between them."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: VitConfig, nonlinear: Nonlinear) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.embed_dim, config.mlp_dim)
-        self.act = ACTIVATIONS[config.activation]()
+        self.act = nonlinear.activation(config.activation)
         self.fc2 = nn.Linear(config.mlp_dim, config.embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,34 +143,53 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm encoder block: attention and MLP, each added to its input."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: VitConfig, nonlinear: Nonlinear) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.embed_dim, eps=NORM_EPSILON)
-        self.attn = Attention(config)
+        self.attn = Attention(config, nonlinear)
         self.norm2 = nn.LayerNorm(config.embed_dim, eps=NORM_EPSILON)
-        self.mlp = Mlp(config)
+        self.mlp = Mlp(config, nonlinear)
 
-    def forward(self, x: Tensor, keep_attn: Tensor | None, keep_mlp: Tensor | None) -> Tensor:
-        """[n, tokens, embed_dim] -> the same shape; `keep_*` scale the branches per image."""
-        attn = self.attn(self.norm1(x))
+    def forward(
+        self,
+        x: Tensor,
+        keep_attn: Tensor | None = None,
+        keep_mlp: Tensor | None = None,
+        live: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """[n, tokens, embed_dim] -> the same shape; `keep_*` scale the branches per image.
+
+        Also returns what CLS attends to [n, tokens]. `live` as in `Attention`.
+        """
+        attn, attended = self.attn(self.norm1(x), live)
         x = x + (attn if keep_attn is None else attn * keep_attn)
         mlp = self.mlp(self.norm2(x))
-        return x + (mlp if keep_mlp is None else mlp * keep_mlp)
+        return x + (mlp if keep_mlp is None else mlp * keep_mlp), attended
 
 
 class Vit(nn.Module):
-    """Vision transformer whose `state_dict` is that of timm's `VisionTransformer`."""
+    """Vision transformer whose `state_dict` is that of timm's `VisionTransformer`.
 
-    def __init__(self, config: VitConfig) -> None:
+    A stage with the rule `selector` adds the parameters of `blocks.N.selector`.
+    """
+
+    def __init__(self, config: VitConfig, nonlinear: Nonlinear | None = None) -> None:
         super().__init__()
+        nonlinear = nonlinear or Nonlinear()
         self.config = config
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.tokens, config.embed_dim))
         self.patch_embed = PatchEmbed(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config, nonlinear) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.embed_dim, eps=NORM_EPSILON)
         self.head = nn.Linear(config.embed_dim, config.classes)
         self._initialise()
+        for stage in config.stages:
+            if stage.rule == "selector":
+                selector = TokenSelector(config.embed_dim, config.heads)
+                selector.act = nonlinear.activation("gelu")
+                selector.initialise()
+                self.blocks[stage.block].add_module("selector", selector)
 
     def _initialise(self) -> None:
         nn.init.normal_(self.cls_token, std=0.02)
@@ -163,9 +205,54 @@ class Vit(nn.Module):
         images : float [n, channels, image_size, image_size]
         keep : float [2 * depth, n, 1, 1], factors of the residual branches (stochastic depth)
         """
+        return self.trace(images, keep)[0]
+
+    def trace(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        logistic: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits, and which patches are alive after each stage.
+
+        logistic : [stages, n, patches], noise of the decisions; none in evaluation
+        result : [n, classes] and [stages, n, patches], 0 or 1
+        """
         x = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        stages = {stage.block: (number, stage) for number, stage in enumerate(self.config.stages)}
+        rows = Rows(x=x, live=x.new_ones(x.shape[:2]), packages=0)
+        alive: list[Tensor] = []
+        attended = x.new_zeros(0)
         for i, block in enumerate(self.blocks):
+            if i in stages:
+                number, stage = stages[i]
+                noise = None
+                if logistic is not None:
+                    noise = Noise(logistic=logistic[number], temperature=temperature)
+                rows = self._select(rows, stage, attended, noise)
+                alive.append(rows.live[:, PREFIX : self.config.tokens])
             branches = (None, None) if keep is None else (keep[2 * i], keep[2 * i + 1])
-            x = block(x, *branches)
-        return self.head(self.norm(x[:, 0]))
+            x, attended = block(rows.x, *branches, live=rows.live if alive else None)
+            rows = replace(rows, x=x)
+        logits = self.head(self.norm(rows.x[:, 0]))
+        return logits, torch.stack(alive) if alive else x.new_zeros(0, len(x), self.config.patches)
+
+    def _select(self, rows: Rows, stage: Stage, attended: Tensor, noise: Noise | None) -> Rows:
+        """One selection before a block; the scores come from the block's selector or from CLS."""
+        block = self.blocks[stage.block]
+        if stage.rule == "selector":
+            normal = block.get_submodule("norm1")(rows.x)
+            scores = block.get_submodule("selector")(normal[:, PREFIX:], rows.live[:, PREFIX:])
+        else:
+            scores = attended[:, PREFIX:].float()
+        return select(
+            rows,
+            scores,
+            prefix=PREFIX,
+            threshold=stage.threshold / (1 << SELECTOR.score_bits),
+            package=self.config.package,
+            packages=self.config.packages,
+            noise=noise,
+        )

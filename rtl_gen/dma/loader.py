@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.extent import Extent
+from rtl_gen.dma.live_rows import transfer_rows
 from rtl_gen.dma.load_writer import LOAD, Kind, LoadWriter, group_ports
 from rtl_gen.interfaces import (
     ADDRESS_BITS,
@@ -57,8 +58,8 @@ class Loader(wiring.Component):
     program_bytes, result_bytes : likewise; no sensible program reads these
     idle : nothing to do
     live : the live-token register (with a token selector only): a LOAD_WEIGHTS with `live_above`
-        that is not exceeded takes two cycles on the request side and one on the data side, and
-        only gives its credits
+        that is not exceeded, or a load of live rows that are none, takes two cycles on the request
+        side and one on the data side, and only gives its credits
     """
 
     def __init__(
@@ -116,8 +117,11 @@ class Loader(wiring.Component):
             }
         )
 
-    def _decode(self, m: Module, issued: data.View, extent: Extent) -> tuple[Signal, Signal]:
-        """Fill the LOAD record and the extent; returns the record and the error code (0: none)."""
+    def _decode(self, m: Module, issued: data.View, extent: Extent) -> tuple[Signal, Signal, Value]:
+        """Fill the LOAD record and the extent.
+
+        Returns the record, the error code (0: none), and whether there is nothing to load.
+        """
         word = issued.word
         header = View(HEADER, word[: HEADER.size])
         body = word[HEADER.size :]
@@ -125,6 +129,15 @@ class Loader(wiring.Component):
         tokens = View(LOAD_TOKENS, body[: LOAD_TOKENS.size])
         norm = View(LOAD_NORM, body[: LOAD_NORM.size])
         size = extent.i.p
+        rows = transfer_rows(m, tokens, self.live if self._token_selector else None, "transfer")
+        skips: Value = Const(0, 1)
+        if self._token_selector:
+            few = (weights.live_above != 0) & (self.live <= weights.live_above)
+            skips = Mux(
+                header.opcode == Opcode.LOAD_WEIGHTS,
+                few,
+                (header.opcode == Opcode.LOAD_TOKENS) & tokens.live & (rows == 0),
+            )
         load = Signal(LOAD)
         code = Signal(Error)
         lane_bits = ceil_log2(self._lanes)
@@ -152,8 +165,10 @@ class Loader(wiring.Component):
                         load.words.eq(weights.further_groups + 1),
                         size.words.eq(weights.further_groups + 1),
                     ]
-                with m.If((weights.depth == 0) | header.token_signal.valid):
+                with m.If(header.token_signal.valid | ((weights.depth == 0) & ~skips)):
                     m.d.comb += code.eq(Error.OPERAND)
+                with m.Elif(skips):
+                    pass
                 with m.Elif(weights.table >= self._column_tables):
                     m.d.comb += code.eq(Error.TABLE_ADDRESS)
                 with m.Elif(last_row >= self._row_words):
@@ -163,15 +178,15 @@ class Loader(wiring.Component):
                     load.kind.eq(Kind.TOKENS),
                     load.window.as_value().eq(tokens.window.as_value()),
                     load.target.eq(tokens.token),
-                    load.rows.eq(tokens.rows),
+                    load.rows.eq(rows),
                     load.words.eq(tokens.words),
                     load.stride.eq(tokens.stride),
                     size.window.eq(tokens.window.as_value()),
                     size.offset.eq(tokens.offset),
-                    size.rows.eq(tokens.rows),
+                    size.rows.eq(rows),
                     size.words.eq(tokens.words),
                 ]
-                with m.If((tokens.rows == 0) | (tokens.words == 0)):
+                with m.If(((rows == 0) | (tokens.words == 0)) & ~skips):
                     m.d.comb += code.eq(Error.OPERAND)
             with m.Case(Opcode.LOAD_NORM.value):
                 blocks = norm.channels >> lane_bits
@@ -197,16 +212,9 @@ class Loader(wiring.Component):
         m.d.comb += checked.eq(code)
         with m.If(header.token_wait.valid & (code == Error.NONE)):
             m.d.comb += checked.eq(Error.OPERAND)
-        return load, checked
-
-    def _skipped(self, issued: data.View) -> Value:
-        """Whether too few tokens are alive for this load."""
-        if not self._token_selector:
-            return Const(0, 1)
-        header = View(HEADER, issued.word[: HEADER.size])
-        weights = View(LOAD_WEIGHTS, issued.word[HEADER.size :][: LOAD_WEIGHTS.size])
-        few = (weights.live_above != 0) & (self.live <= weights.live_above)
-        return (header.opcode == Opcode.LOAD_WEIGHTS) & few
+        with m.If(skips):
+            m.d.comb += load.kind.eq(Kind.NOTHING)
+        return load, checked, skips
 
     def elaborate(self, platform: None) -> Module:
         """Build the unit."""
@@ -245,7 +253,7 @@ class Loader(wiring.Component):
         # Request side
         issued = Signal(ISSUED)
         error = Signal(ERROR)
-        load, code = self._decode(m, issued, extent)
+        load, code, skips = self._decode(m, issued, extent)
         m.d.comb += [
             extent.windows.eq(self.windows),
             self.request.payload.eq(extent.o.p.transfer),
@@ -262,8 +270,8 @@ class Loader(wiring.Component):
                 with m.If(code != Error.NONE):
                     m.d.sync += [error.valid.eq(1), error.code.eq(code), error.pc.eq(issued.pc)]
                     m.next = "STOPPED"
-                with m.Elif(self._skipped(issued)):
-                    m.d.comb += [load.kind.eq(Kind.NOTHING), loads.w_en.eq(1)]
+                with m.Elif(skips):
+                    m.d.comb += loads.w_en.eq(1)
                     with m.If(loads.w_rdy):
                         m.next = "IDLE"
                 with m.Else():

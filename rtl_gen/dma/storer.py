@@ -1,6 +1,6 @@
 """The store queue's executor: token memory to DRAM."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.fifo import SyncFIFO
@@ -8,7 +8,16 @@ from amaranth.lib.wiring import In, Out
 
 from rtl_gen.dma.axi import TRANSFER
 from rtl_gen.dma.extent import Extent
-from rtl_gen.interfaces import ADDRESS_BITS, ERROR, GIVE, ISSUED, WINDOWS, token_read_port
+from rtl_gen.dma.live_rows import transfer_rows
+from rtl_gen.interfaces import (
+    ADDRESS_BITS,
+    ERROR,
+    GIVE,
+    ISSUED,
+    ROWS_BITS,
+    WINDOWS,
+    token_read_port,
+)
 from spec.isa import HEADER, STORE_TOKENS, Opcode, Window
 from spec.registers import Error
 
@@ -36,9 +45,19 @@ class Storer(wiring.Component):
     error : holds
     scratch_bytes, result_bytes : bytes handed to the write channel in this cycle
     idle : nothing to do
+    live : the live-token register, for stores of live rows (with a token selector only); one
+        without rows gives its credits in its second cycle
     """
 
-    def __init__(self, *, lanes: int, bus_bits: int, token_words: int = 1 << 16) -> None:
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        bus_bits: int,
+        token_words: int = 1 << 16,
+        token_selector: bool = False,
+    ) -> None:
+        self._token_selector = token_selector
         self._lanes = lanes
         self._bus_bits = bus_bits
         self._token_words = token_words
@@ -56,6 +75,7 @@ class Storer(wiring.Component):
                 "scratch_bytes": Out(byte_count),
                 "result_bytes": Out(byte_count),
                 "idle": Out(1),
+                **({"live": In(ROWS_BITS)} if token_selector else {}),
             }
         )
 
@@ -73,6 +93,11 @@ class Storer(wiring.Component):
         header = View(HEADER, issued.word[: HEADER.size])
         body = View(STORE_TOKENS, issued.word[HEADER.size :][: STORE_TOKENS.size])
         error = Signal(ERROR)
+        wanted = rows = transfer_rows(m, body, None, "wanted")
+        skips: Value = Const(0, 1)
+        if self._token_selector:
+            wanted, rows = transfer_rows(m, body, self.live, "wanted"), Signal(ROWS_BITS)
+            skips = body.live & (wanted == 0)
 
         # Reads
         reading = Signal()
@@ -87,7 +112,7 @@ class Storer(wiring.Component):
         granted = Signal()
         popped = Signal()
         last_word = word == body.words - 1
-        last_row = row == body.rows - 1
+        last_row = row == rows - 1
         read = self.token_read
         m.d.comb += [
             address.eq(body.token + start + word),
@@ -133,7 +158,7 @@ class Storer(wiring.Component):
             extent.windows.eq(self.windows),
             extent.i.p.window.eq(body.window.as_value()),
             extent.i.p.offset.eq(body.offset),
-            extent.i.p.rows.eq(body.rows),
+            extent.i.p.rows.eq(wanted),
             extent.i.p.words.eq(body.words),
             self.request.payload.eq(extent.o.p.transfer),
             self.error.eq(error),
@@ -154,15 +179,17 @@ class Storer(wiring.Component):
             with m.State("CHECK"):
                 with m.If(header.opcode.as_value() != Opcode.STORE_TOKENS.value):
                     stop(Error.OPCODE)
-                with m.Elif(
-                    (body.rows == 0)
-                    | (body.words == 0)
-                    | header.token_wait.valid
-                    | header.token_signal.valid
-                ):
+                with m.Elif(header.token_wait.valid | header.token_signal.valid):
+                    stop(Error.OPERAND)
+                with m.Elif(skips):
+                    m.d.comb += self.give.valid.eq(1)
+                    m.next = "IDLE"
+                with m.Elif((wanted == 0) | (body.words == 0)):
                     stop(Error.OPERAND)
                 with m.Else():
                     m.d.comb += extent.i.valid.eq(1)
+                    if rows is not wanted:
+                        m.d.sync += rows.eq(wanted)
                     with m.If(extent.i.ready):
                         m.next = "REQUEST"
             with m.State("REQUEST"), m.If(extent.o.valid):

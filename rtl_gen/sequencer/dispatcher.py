@@ -14,6 +14,7 @@ from spec.isa import (
     FULLY_CONNECTED,
     HEADER,
     LIVE,
+    LOAD_TOKENS,
     LOAD_WEIGHTS,
     NORMALIZE,
     PRODUCER_OF,
@@ -138,6 +139,9 @@ class Dispatcher(wiring.Component):
             if self._token_selector:
                 with m.Case(Opcode.SELECT):
                     m.d.comb += bad.eq(self._bad_select(word))
+            else:
+                with m.Case(Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS):
+                    m.d.comb += bad.eq(View(LOAD_TOKENS, body[: LOAD_TOKENS.size]).live)
         if not self._token_selector:
             with m.If(View(HEADER, word[: HEADER.size]).row_limit != 0):
                 m.d.comb += bad.eq(1)

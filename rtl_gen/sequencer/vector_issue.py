@@ -113,7 +113,7 @@ class VectorIssue(wiring.Component):
         """Readiness, credits and registers with a token selector; returns whether LIVE acts."""
         fields = View(SELECT, self.issued.p.word[HEADER.size :][: SELECT.size])
         selecting, signal = Signal(), Signal.like(self.give.mask)
-        packages = Signal(ROWS_BITS)
+        packages, more = Signal(ROWS_BITS), Signal()
         is_select, skips, free = Signal(), Signal(), Signal()
         for name in SELECT.members:
             m.d.comb += self.select.payload[name].eq(fields[name])
@@ -140,13 +140,11 @@ class VectorIssue(wiring.Component):
         ]
         with m.If(self.selected):
             m.d.comb += self.give.mask.eq(signal)
-            m.d.sync += [
-                selecting.eq(0),
-                self.live.eq(self.new_live),
-                packages.eq(self.new_packages),
-            ]
+            m.d.sync += selecting.eq(0)
+            with m.If(~more):
+                m.d.sync += [self.live.eq(self.new_live), packages.eq(self.new_packages)]
         with m.If(self.select.valid & self.select.ready):
-            m.d.sync += [selecting.eq(1), signal.eq(header.signal)]
+            m.d.sync += [selecting.eq(1), signal.eq(header.signal), more.eq(fields.more)]
         with m.If(free & is_live):
             m.d.sync += packages.eq(0)
         return free & is_live

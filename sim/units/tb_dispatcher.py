@@ -41,6 +41,7 @@ PARAMETERS = [
     {"lanes": 8, "max_tokens": 20, "max_head_words": 2, "token_selector": True},
 ]
 _NONE = {"index": 0, "valid": 0}
+_TRANSFERS = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
 _ROWLESS = (Opcode.LIVE, Opcode.SELECT)
 """Instructions without a credit a row."""
 
@@ -115,6 +116,8 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
         body["tokens"] = rng.choice((1, p["max_tokens"]))
     elif opcode is Opcode.LOAD_WEIGHTS and not _has("token_selector"):
         body["live_above"] = 0
+    elif opcode in _TRANSFERS and not _has("token_selector"):
+        body["live"] = 0
     elif opcode is Opcode.SELECT:
         heads = min(lanes, SELECTOR.max_heads)
         collects = rng.randrange(1 + _has("cls_scores"))
@@ -207,6 +210,8 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
         yield from ({"tokens": tokens} for tokens in (0, most + 1, 4095))
     elif opcode is Opcode.LOAD_WEIGHTS and not _has("token_selector"):
         yield from ({"live_above": tokens} for tokens in (1, 4095))
+    elif opcode in _TRANSFERS and not _has("token_selector"):
+        yield {"live": 1}
     elif opcode is Opcode.SELECT:
         yield from ({"words": 0}, {"package": 3})
         for heads in (0, min(lanes, SELECTOR.max_heads) + 1, 31):

@@ -117,7 +117,10 @@ class _Model:
             address = body["table"] * (lanes // p["norm_lanes"])
             self._table("norm_write", at, address, words, p["norm_lanes"])
         else:
-            for t in range(body["rows"]):
+            rows = body["rows"]
+            if body.get("live"):
+                rows = min(max(_LIVE - body["first"], 0), rows)
+            for t in range(rows):
                 for w in range(body["words"]):
                     address = body["token"] + t * body["stride"] + w
                     data, mask = self._word(at), (1 << lanes) - 1
@@ -211,6 +214,11 @@ class _Bench:
             stride = rng.randint(words, 100)
             body = {"rows": rows, "words": words, "stride": stride, "window": window}
             body["token"] = rng.choice((0, 4096 - (rows - 1) * stride - words))
+            if p.get("token_selector"):
+                body |= {
+                    "live": rng.randrange(2),
+                    "first": rng.choice((0, 3, _LIVE - 1, _LIVE, 99)),
+                }
             header["token_signal"] = {"index": rng.randrange(16), "valid": rng.randrange(2)}
             size, limit = rows * words * lanes, 1 << 14
         top = (limit - size) // self.bus_bytes

@@ -17,17 +17,19 @@ from spec.registers import Error
 
 PARAMETERS = [
     {"lanes": 8, "bus_bits": 64},
-    {"lanes": 16, "bus_bits": 64},
+    {"lanes": 16, "bus_bits": 64, "token_selector": True},
     {"lanes": 64, "bus_bits": 128},
 ]
 
 _TOKEN_WORDS = 2048
+_LIVE = 9
+"""The live-token register, on a machine with a token selector."""
 _WINDOWS = [(0, 4096), (0, 4096), (0, 4096), (0x10000, 0x8000), (0x40000, 0x1000)]
 
 
-def component(lanes: int, bus_bits: int) -> Storer:
+def component(**parameters: Any) -> Storer:
     """Build the unit under test."""
-    return Storer(lanes=lanes, bus_bits=bus_bits, token_words=_TOKEN_WORDS)
+    return Storer(token_words=_TOKEN_WORDS, **parameters)
 
 
 class _Bench:
@@ -45,6 +47,8 @@ class _Bench:
         """(mask, instructions confirmed before)"""
         self.bytes = {"scratch": 0, "result": 0}
         set_windows(dut, _WINDOWS)
+        if parameters().get("token_selector"):
+            dut.live.value = _LIVE
         cocotb.start_soon(self._token_memory())
         cocotb.start_soon(self._watch())
 
@@ -80,6 +84,19 @@ class _Bench:
         bits, mask = self.bus_bytes * 8, (1 << self.bus_bytes * 8) - 1
         return [word >> at & mask for word in words for at in range(0, self.lanes * 8, bits)]
 
+    async def _without_rows(self) -> None:
+        """A store of live rows that are not alive: nothing but its credits."""
+        first, signal = self.random.choice((_LIVE, _LIVE + 1, 4095)), self.random.getrandbits(16)
+        fields = {"offset": 1, "words": 3, "rows": 5, "live": 1, "first": first}
+        word = encode(Opcode.STORE_TOKENS, {"signal": signal}, **fields)
+        given = len(self.gives)
+        self.instruction.put({"pc": 99, "word": word})
+        await self.instruction.drained()
+        await cycles(self.dut, 2)
+        check("storer without rows", [give for give, _ in self.gives[given:]], [signal])
+        check("storer idle", int(self.dut.idle.value), 1)
+        self.gives.pop()
+
     async def run(self, count: int) -> None:
         """Execute random instructions and compare everything."""
         rng = self.random
@@ -94,6 +111,16 @@ class _Bench:
             offset = rng.choice((0, top, rng.randint(0, top))) * self.bus_bytes
             signal = rng.getrandbits(16)
             before = dict(self.bytes)
+            field: dict[str, int] = {"rows": rows}
+            if parameters().get("token_selector") and index % 2:
+                await self._without_rows()
+                field = rng.choice(
+                    (
+                        {"rows": rows, "live": 1, "first": rng.randint(0, _LIVE - rows)},
+                        {"rows": rng.choice((rows, 4095)), "live": 1, "first": _LIVE - rows},
+                        {"rows": rows, "live": 0, "first": 4095},
+                    )
+                )
             word = encode(
                 Opcode.STORE_TOKENS,
                 {"signal": signal},
@@ -102,7 +129,7 @@ class _Bench:
                 token=token,
                 words=words,
                 stride=stride,
-                rows=rows,
+                **field,
             )
             self.instruction.put({"pc": index, "word": word})
             got = await self.request.receive(1)

@@ -213,10 +213,11 @@ async def selections(dut: Any) -> None:
         for _ in range(3):
             await expect("selecting", issued__ready=0, command__valid=0, select__valid=0)
             check("vector_issue.live", int(dut.live.value), live)
-        live, packages = rng.randint(2, live), rng.randrange(1 << ROWS_BITS)
         dut.selected.value = 1
-        dut.new_live.value = live
-        dut.new_packages.value = packages
+        dut.new_live.value = new_live = rng.randint(2, live)
+        dut.new_packages.value = new_packages = rng.randrange(1 << ROWS_BITS)
+        if not body["more"]:
+            live, packages = new_live, new_packages
         await expect(
             "over", ("give", GIVE, {"valid": 1, "mask": header["signal"]}), issued__ready=0
         )

@@ -33,7 +33,7 @@ def beyond():
 
 
 MODEL_FILES = {
-    "missing": (lambda path: path, r"no model file '.*'; bundled models: demo, micro"),
+    "missing": (lambda path: path, r"no model file '.*'; bundled models: demo"),
     "folder": (lambda path: path.mkdir() or path, "no such file"),
     "empty": (lambda path: path.touch() or path, "not a readable safetensors"),
     "truncated": (
@@ -104,7 +104,7 @@ ARGUMENTS = {
         "--route and --quick are for --target ecp5, not gates",
     ),
     "quick and route": (["synth", "--quick", "--route"], "--route and --quick exclude each other"),
-    "model": (["run", "--model", "huge"], "no model file 'huge'; bundled models: demo, micro"),
+    "model": (["run", "--model", "huge"], "no model file 'huge'; bundled models: demo"),
     "dataset": (
         ["run", "--dataset", "cats"],
         "--dataset must be sample, fashion-mnist, photos, random or a file",

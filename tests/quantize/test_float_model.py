@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quantize import QuantizeError, float_forward, float_logits, load_float
-from quantize.float_forward import float_gelu
+from quantize.float_layers import float_gelu
 from quantize.float_model import rounded_to_half
 from spec.model_file import write_tensors
 from tests.random_models import CONFIGS, SMALL, random_float, random_images

@@ -106,7 +106,7 @@ def test_batch_larger_than_data_is_refused(tmp_path, data, recipe):
 
 
 def test_unknown_recipe():
-    with pytest.raises(TrainingError, match="recipe must be one of demo, micro, not 'macro'"):
+    with pytest.raises(TrainingError, match=r"recipe must be one of demo, .*, not 'macro'"):
         recipe_named("macro")
 
 

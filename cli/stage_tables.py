@@ -1,0 +1,87 @@
+"""Tables of models with stages: tokens, MACs, cycles; accuracy against cycles; latency."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["curve_table", "latency_table", "stage_table"]
+
+
+def stage_table(report: dict[str, Any]) -> Table:
+    """Tokens behind each stage, MACs and cycles, over the images (`spec.reports.RUN`)."""
+    table = Table(title="an image")
+    table.add_column("")
+    for column in ("mean", "least", "most"):
+        table.add_column(column, justify="right")
+
+    def row(name: str, found: dict[str, float], digits: int = 0) -> None:
+        mean = f"{found['mean']:,.{digits}f}"
+        table.add_row(name, mean, f"{found['min']:,}", f"{found['max']:,}")
+
+    for stage in report["stages"]:
+        row(f"tokens from block {stage['block']} on ({stage['rule']})", stage["tokens"], 1)
+        row("  of these patches", stage["patches"], 1)
+    table.add_section()
+    row("MACs", report["macs"])
+    dense = report["macs_dense"]
+    table.add_row("MACs, dense", f"{dense:,}", "", "")
+    table.add_row(
+        "dense / sieved",
+        f"{dense / report['macs']['mean']:.3f}",
+        f"{dense / report['macs']['max']:.3f}",
+        f"{dense / report['macs']['min']:.3f}",
+    )
+    if "cycles" in report:
+        table.add_section()
+        row(f"cycles on {report['preset']}, {report['dram']} DRAM, predicted", report["cycles"])
+        check = report["cycles_check"]
+        table.add_row(
+            f"  largest difference, {check['images']} whole predictions",
+            "",
+            "",
+            f"{check['largest_difference']:,}",
+        )
+    return table
+
+
+def curve_table(report: dict[str, Any]) -> Table:
+    """Accuracy, tokens, MACs and cycles for each factor of the thresholds."""
+    table = Table(title=f"thresholds varied, {report['images']:,} images")
+    for column in ("thresholds", "top-1", "patches left", "MACs", "dense / sieved", "cycles"):
+        table.add_column(column, justify="right")
+    for point in report["curve"]:
+        table.add_row(
+            f"x {point['factor']:g}",
+            f"{point['top1_integer']:.2%}",
+            ", ".join(f"{count:.1f}" for count in point["patches"]),
+            f"{point['macs']:,.0f}",
+            f"{report['macs_dense'] / point['macs']:.3f}",
+            f"{point['cycles']:,.0f}",
+        )
+    return table
+
+
+def latency_table(report: dict[str, Any]) -> Table:
+    """Cycles of an encoder block by share of the patches (`spec.reports.LATENCY`)."""
+    where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
+    table = Table(
+        title=f"an encoder block, {where}",
+        caption=f"embedding and head: {report['fixed_cycles']:,} cycles",
+    )
+    table.add_column("keep", justify="right")
+    for column in ("tokens", "cycles", "share", "with a selector", "share", "of it selector"):
+        table.add_column(column, justify="right")
+    dense, *_ = report["block_cycles_dense"]
+    for number, keep in enumerate(report["keep"]):
+        alone, whole = (report[key][number] for key in ("block_cycles_dense", "block_cycles"))
+        table.add_row(
+            f"{keep:g}",
+            f"{report['tokens'][number]:,}",
+            f"{alone:,}",
+            f"{alone / dense:.1%}",
+            f"{whole:,}",
+            f"{whole / dense:.1%}",
+            f"{report['selector_cycles'][number]:,}",
+        )
+    return table

@@ -1,0 +1,158 @@
+"""The network over many images whose tokens are dropped, and what became of every token."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden_model.classifier_head import classifier_head
+from golden_model.collect import Watch, discard
+from golden_model.encoder_block import encoder_block
+from golden_model.patch_embed import patch_embed
+from golden_model.stage import Sequences, select
+from spec.model_file import Model, Stage
+from spec.pixels import batch_of
+
+__all__ = ["Sieved", "sieve"]
+
+CHUNK_IMAGES = 512
+"""Many, so that there are several images of each number of tokens."""
+PACKAGE = -1
+"""In the place of a token's number: a row that is made of dropped ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sieved:
+    """What became of images and their tokens."""
+
+    logits: NDArray[np.int16]
+    """[n, classes]"""
+    left: NDArray[np.int64]
+    """[n, stages], rows behind each stage, package rows among them."""
+    first: NDArray[np.int64]
+    """[n, stages], the first row that the stage drops; -1 if it drops none."""
+    alive: NDArray[np.bool_]
+    """[n, stages, tokens], whether a token of the image is still a row of its own."""
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """[n], the class of the largest logit, the lowest where several are equal."""
+        return self.logits.argmax(axis=1)
+
+
+@dataclass
+class _Group:
+    """Images with equally many rows and package rows."""
+
+    images: NDArray[np.int64]
+    tokens: Sequences
+    origin: NDArray[np.int64]
+    """[m, rows], the token that each row is, or `PACKAGE`."""
+
+
+def sieve(
+    model: Model,
+    images: NDArray[np.uint8],
+    progress: Callable[[int], None] | None = None,
+    workers: int | None = None,
+) -> Sieved:
+    """Run images through all stages; the logits are those of `vit`.
+
+    images : uint8 [n, height, width] or [n, channels, height, width]
+    progress : called with the number of images of every finished chunk
+    workers : threads; all cores if not given
+    """
+    images = batch_of(images, model.config)
+    chunks = [images[start : start + CHUNK_IMAGES] for start in range(0, len(images), CHUNK_IMAGES)]
+    results = [_sieve(model, images[:0])]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for result in pool.map(lambda chunk: _sieve(model, chunk), chunks):
+            results.append(result)
+            if progress:
+                progress(len(result.logits))
+    return Sieved(
+        **{
+            name: np.concatenate([vars(result)[name] for result in results])
+            for name in vars(results[0])
+        }
+    )
+
+
+def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
+    """One chunk, stage by stage; images that have equally many tokens then go on together."""
+    config, count = model.config, len(images)
+    found = Sieved(
+        logits=np.zeros((count, config.classes), np.int16),
+        left=np.zeros((count, len(config.stages)), np.int64),
+        first=np.zeros((count, len(config.stages)), np.int64),
+        alive=np.zeros((count, len(config.stages), config.tokens), np.bool_),
+    )
+    if not count:
+        return found
+    origin = np.broadcast_to(np.arange(config.tokens), (count, config.tokens))
+    h = patch_embed(model, images)
+    groups = [_Group(images=np.arange(count), tokens=Sequences(h=h, packages=0), origin=origin)]
+    block = 0
+    for number, stage in enumerate(config.stages):
+        parts: dict[tuple[int, int], list[_Group]] = {}
+        for group in groups:
+            h, probs = _blocks(model, group.tokens.h, block, stage.block)
+            group.tokens = Sequences(h=h, packages=group.tokens.packages)
+            for part in _select(model, stage, group, probs, number, found):
+                key = part.tokens.h.shape[1], part.tokens.packages
+                parts.setdefault(key, []).append(part)
+        groups = [_joined(same) for same in parts.values()]
+        block = stage.block
+    for group in groups:
+        h, _ = _blocks(model, group.tokens.h, block, config.depth)
+        found.logits[group.images] = classifier_head(model, h)
+    return found
+
+
+def _blocks(
+    model: Model, h: NDArray[np.int16], first: int, end: int
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Encoder blocks `first` .. `end` - 1, and the attention of CLS in the last."""
+    probs = np.zeros(0, np.uint8)
+    for block in range(first, end):
+        watch = Watch(discard, f"blocks.{block}.attn.probs")
+        h = encoder_block(model, f"blocks.{block}", h, watch)
+        probs = watch.seen[:, :, 0]
+    return h, probs
+
+
+def _select(
+    model: Model,
+    stage: Stage,
+    group: _Group,
+    probs: NDArray[np.uint8],
+    number: int,
+    found: Sieved,
+) -> Iterator[_Group]:
+    """A stage of one group: what goes on, and notes of it."""
+    watch = Watch(discard, f"blocks.{stage.block}.selector.kept")
+    for members, tokens in select(model, stage, group.tokens, probs, watch):
+        kept, rows = watch.seen[members], tokens.h.shape[1]
+        origin = np.full((len(members), rows), PACKAGE)
+        for at, keep in enumerate(kept):
+            origin[at, : keep.sum()] = group.origin[members[at], keep]
+        images = group.images[members]
+        found.left[images, number] = rows
+        found.first[images, number] = np.where(kept.all(axis=1), -1, kept.argmin(axis=1))
+        for image, tokens_left in zip(images, origin, strict=True):
+            found.alive[image, number, tokens_left[tokens_left != PACKAGE]] = True
+        yield _Group(images=images, tokens=tokens, origin=origin)
+
+
+def _joined(groups: list[_Group]) -> _Group:
+    return _Group(
+        images=np.concatenate([group.images for group in groups]),
+        tokens=Sequences(
+            h=np.concatenate([group.tokens.h for group in groups]),
+            packages=groups[0].tokens.packages,
+        ),
+        origin=np.concatenate([group.origin for group in groups]),
+    )
