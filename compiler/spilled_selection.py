@@ -20,9 +20,10 @@ still agree: every instruction of a tile, or of a piece of one, has as many rows
   table of norm1 follows the last slice, and its credit is for both.
 - ROWS_READY: SELECT or norm1 of a tile is over, its rows may be stored. SPILLED: they are; the next
   slice or tile may be loaded in the same place. The last one: all normalised tokens may be loaded.
-- LIVE_KNOWN goes to the load of the first tile, LIVE_READY to the first Q. Stores that depend on
-  the number of live tokens follow a ROWS_READY; those before it have started, because a credit of
-  SPILLED that they, or later ones, give lies before the next SELECT.
+- LIVE_READY goes from the last SELECT to the first Q. The load queue needs no LIVE_KNOWN: its next
+  load follows the store behind that SELECT. Stores that depend on the number of live tokens follow
+  a ROWS_READY; those before it have started, because a credit of SPILLED that they, or later ones,
+  give lies before the next SELECT.
 """
 
 from dataclasses import replace
@@ -101,7 +102,7 @@ class SelectingScheduler(SpillingScheduler):
                 },
                 wait={S.NORM_TABLE_READY}
                 | ({S.RESIDUAL_READY} if first and by_classifier else set()),
-                signal={S.ROWS_READY} | ({S.LIVE_READY, S.LIVE_KNOWN} if final else set()),
+                signal={S.ROWS_READY} | ({S.LIVE_READY} if final else set()),
                 views=self.views_of_slice(layer, part),
             )
             self.selected = self.selected or final
@@ -114,7 +115,6 @@ class SelectingScheduler(SpillingScheduler):
             )
         if not by_classifier:
             self.held.pop(0)
-        self.unknown = True
 
     def views_of_slice(self, layer: Select, part: Tile) -> tuple[View, ...]:
         """The words of a slice of what a selection makes."""
@@ -133,9 +133,7 @@ class SelectingScheduler(SpillingScheduler):
             return
         tile = step.tile
         source, target = (self.slot(name, 0, tile.count) for name in ("residual", "rows"))
-        wait = [S.SPILLED, *([S.LIVE_KNOWN] if self.unknown else [])]
-        self.unknown = False
-        self.load_residual(tile.first, source, wait, [S.NORM_TABLE_READY])
+        self.load_residual(tile.first, source, [S.SPILLED], [S.NORM_TABLE_READY])
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,

@@ -125,7 +125,25 @@ def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, 
             placed = _place(_spilled_regions(lowered, tiling))
             if _end(placed) <= config.token_words:
                 return tiling, placed
+    if shape.stages:
+        _need_selector(lowered, config, count)
     return None
+
+
+def _need_selector(lowered: Lowered, config: Config, tiles: int) -> None:
+    """Refuse a selection that does not fit though the rest does, in the smallest tiles and slices.
+
+    What a selector needs beside the rest is known only when all is in its place.
+    """
+    shape = lowered.model.config
+    tiling = Tiling(tokens=balanced(shape.tokens, tiles), spilled=True)
+    if _end(_place(_spilled_regions(lowered, tiling, selections=False))) <= config.token_words:
+        pairs = words(shape.embed_dim, config.lanes)
+        tiling = replace(tiling, slices=balanced(pairs, pairs))
+        size = _end(_place(_spilled_regions(lowered, tiling))) * config.lanes
+        where, available = f"blocks.{shape.stages[0].block}.selector", config.token_words
+        what = "bytes of token memory"
+        need(where, size, what, available * config.lanes, "token_words", config)
 
 
 def _refusal(lowered: Lowered, config: Config) -> CompileError:
@@ -289,7 +307,7 @@ def _selector_regions(lowered: Lowered) -> Iterator[Region]:
         yield Region(name=f"selector.{name}", rows=rows, stride=stride, phases=frozenset(during))
 
 
-def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
+def _spilled_regions(lowered: Lowered, tiling: Tiling, selections: bool = True) -> list[Region]:
     """Attention's, and those of a tile.
 
     The first tile's residual is loaded beside queries and context; the normalised tokens are dead.
@@ -318,6 +336,7 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
         *(
             replace(own, phases=own.phases | ({"select"} if own.name in SCORED else set()))
             for own in _selector_regions(lowered)
+            if selections
         ),
         *_head_regions(lowered),
         *_sums(lowered, tiling),
