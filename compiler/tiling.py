@@ -149,7 +149,8 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
             position += len(inside) - selected
             block += 1
         elif isinstance(layer, Norm) and layer.behind_select:
-            shared = isinstance(rest[position - 2], Linear) and rest[position - 2].role == Role.FC2
+            before = rest[position - 2]
+            shared = isinstance(before, Linear) and before.role == Role.FC2
             for tile in tiles:
                 step = replace(_part(layer, block, tile), follows=False)
                 yield replace(step, first=step.first and not shared)
