@@ -79,7 +79,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A model file, a bundled model (demo or micro), or a timm name such as "
+        help="A model file, a bundled model (demo, demo-tokens, ...), or a timm name such as "
         "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks; "
         "NAME+3:0.70+6:0.39 has token selectors before blocks 3 and 6 that leave 70 % and 39 % of "
         "the patches of --dataset random's first picture; +cls3:0.70 takes CLS's attention).",

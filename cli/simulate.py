@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.errors import CheckFailedError
+from cli.errors import CheckFailedError, UsageError
 from cli.options import (
     DATASETS,
     DatasetOption,
@@ -20,9 +20,11 @@ from cli.options import (
     load_dataset,
     load_model,
     require,
+    writable,
     write_json,
 )
 from cli.progress import steps
+from cli.stage_tables import stage_table
 from cli.tables import cycle_table, layer_table, summary_table
 from spec.dram import DEFAULT_DRAM
 
@@ -60,6 +62,13 @@ def command(
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also print cycles by layer.")] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            callback=writable,
+            help="Draw the images with the patches that each stage drops darkened (extra plot).",
+        ),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Run a model on simulated Verilog and compare every intermediate tensor, bit for bit.
@@ -70,9 +79,14 @@ def command(
     Example: sievit simulate --preset asic512 --images 3 --json report.json
     """
     require("sim")
+    if pictures:
+        require("plot")
+    from golden_model.sieve import sieve
     from quantize.datasets import CLASS_NAMES
     from sim.experiment import simulate
     from sim.machine import Options
+    from sim.sieve_report import stage_report
+    from sim.stage_pictures import draw_stages
     from spec import image as image_format
     from spec.dram import dram_preset
     from spec.presets import preset as preset_of
@@ -80,6 +94,8 @@ def command(
     check_simulator(simulator)
     config, timing = preset_of(preset), dram_preset(dram)
     loaded = load_model(model)
+    if pictures and not loaded.config.stages:
+        raise UsageError(f"{model}: --pictures needs a model with stages")
     compiled = None if image_file is None else image_format.load(image_file, config)
     data = load_dataset(dataset, split, loaded.config, images).first(images)
     console = Console()
@@ -103,6 +119,15 @@ def command(
     console.print(cycle_table(report))
     if layers:
         console.print(layer_table(result))
+
+    if loaded.config.stages:
+        found = sieve(loaded, data.images)
+        cycles = [entry["cycles"] for entry in report["per_image"]]
+        stages = stage_report(loaded.config, found, measured=cycles)
+        console.print(stage_table({**stages, "preset": config.name, "dram": dram}))
+        if pictures:
+            titles = [f"{at}: class {label}" for at, label in enumerate(report["predictions"])]
+            draw_stages(data.images, found.alive, titles, loaded.config, pictures)
 
     def name(number: int) -> str:
         known = dataset in DATASETS and number < len(CLASS_NAMES)

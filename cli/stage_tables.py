@@ -34,7 +34,9 @@ def stage_table(report: dict[str, Any]) -> Table:
     )
     if "cycles" in report:
         table.add_section()
-        row(f"cycles on {report['preset']}, {report['dram']} DRAM, predicted", report["cycles"])
+        kind = "predicted" if "cycles_check" in report else "measured"
+        row(f"cycles on {report['preset']}, {report['dram']} DRAM, {kind}", report["cycles"])
+    if "cycles_check" in report:
         check = report["cycles_check"]
         table.add_row(
             f"  largest difference, {check['images']} whole predictions",

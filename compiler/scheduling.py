@@ -2,42 +2,37 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from compiler.allocation import Allocation
 from compiler.credits import first_takes, last_gives
 from compiler.heads import add_head
 from compiler.layers import Attention, Block, Linear, Lowered, Mean, Norm, Role, Select
-from compiler.pooling import add_mean, copied_rows, head_rows, normalized_once
-from compiler.program import Schedule, rows_of_tile, transfer, views_of
+from compiler.operands import Operands
+from compiler.pooling import add_mean, head_rows, normalized_once
+from compiler.program import Schedule, transfer, views_of
 from compiler.ring import RingBlock
 from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Step, Tile
-from compiler.token_regions import PATCH_BUFFERS, Region, rows_of
-from spec.assembler import live_rows, rows
-from spec.formats import NORM
-from spec.isa import Destination, Opcode, Scores, Semaphore, Window
+from compiler.token_regions import PATCH_BUFFERS, rows_of
+from spec.assembler import live_rows
+from spec.isa import Opcode, Scores, Semaphore, Window
 
 __all__ = ["Scheduler"]
 
 S = Semaphore
 
 
-class Scheduler:
+class Scheduler(Operands):
     """Writes the program of one picture whose residual stream stays on chip."""
 
     def __init__(self, lowered: Lowered, allocation: Allocation) -> None:
-        self.lowered, self.plan = lowered, allocation
-        self.shape = lowered.model.config
+        super().__init__(lowered, allocation)
         self.out = Schedule()
         self.used = 0
         """Entries of the ring."""
         self.loaded_norms = 0
-        self.selected = False
-        """Tiles may have fewer rows than there is place for, or none."""
         self.unknown = False
         """The next load that depends on the number of live tokens waits for LIVE_KNOWN."""
-        self.norms = [layer for layer in lowered.layers if isinstance(layer, Norm)]
         self.offsets: dict[int, tuple[int, ...]] = {}
         offsets = iter(allocation.block_offsets)
         for layer in lowered.layers:
@@ -108,12 +103,6 @@ class Scheduler:
             token_signal=S.TOKENS_READY,
         )
 
-    def patch_buffer(self, tile: Tile) -> Region:
-        """The words of a tile of patches."""
-        patches = self.plan.regions["patches"]
-        size = patches.rows // PATCH_BUFFERS
-        return rows_of(patches, tile.number % PATCH_BUFFERS * size, tile.count)
-
     def load_norm(self) -> None:
         """The next LayerNorm's table, if there is one more."""
         number = self.loaded_norms
@@ -157,39 +146,6 @@ class Scheduler:
         )
         if step.last:
             self.load_norm()
-
-    def tile_rows(self, tile: Tile) -> dict[str, int]:
-        """The rows of a tile: those that are alive, if some may not be."""
-        return live_rows(tile.first) if self.selected else rows(tile.count)
-
-    def row_limit(self, step: Step) -> int:
-        """How many of the live rows are a tile's."""
-        return step.tile.count if step.tile and self.selected else 0
-
-    def norm_regions(self, step: Step, layer: Norm) -> tuple[Region, Region]:
-        """Source and target of a LayerNorm: all rows, or those of its tile."""
-        mlp = layer.name.endswith("norm2")
-        source, target = self.plan.regions["residual"], self.plan.region("norm", step.block, mlp)
-        if step.tile and not layer.for_head:
-            return rows_of_tile(source, step.tile), rows_of_tile(target, step.tile)
-        return source, target
-
-    def norm_operands(self, layer: Norm, source: Region, target: Region) -> dict[str, Any]:
-        """A LayerNorm's fields but its rows."""
-        return {
-            "source": source.base,
-            "source_stride": source.stride,
-            "target": target.base,
-            "target_stride": target.stride,
-            "channels": self.shape.embed_dim,
-            "table": self.number_of(layer) % self.plan.norm_slots * self.plan.norm_tables,
-            "epsilon": layer.epsilon,
-            "fraction_bits": NORM.fraction_bits(self.shape.embed_dim),
-        }
-
-    def number_of(self, layer: Norm) -> int:
-        """Which of the LayerNorms."""
-        return next(n for n, other in enumerate(self.norms) if other is layer)
 
     def table_ready(self, step: Step) -> set[Semaphore]:
         """What a LayerNorm's first step takes."""
@@ -312,60 +268,6 @@ class Scheduler:
             start += count
         if tile.final:
             self.load_norm()
-
-    def operands(self, step: Step, layer: Linear, block: Block) -> dict[str, Any]:
-        """Source, target and rows of a column block."""
-        source, destination, count = self.source(step, layer), layer.destination, live_rows()
-        if block.keeps:
-            destination, region = Destination.PARTIAL, self.plan.regions["sums"]
-            target, stride = region.base, region.stride
-        elif layer.destination == Destination.ROWS:
-            base = self.plan.key_row if layer.role == Role.KEY else self.plan.value_row
-            target, stride = base + block.word, self.lowered.packing.head_words
-        else:
-            region = self.target(step, layer)
-            target, stride = region.base + block.word, region.stride
-        if step.tile:
-            count = self.tile_rows(step.tile)
-        elif layer.role == Role.PATCH:
-            count = live_rows(self.shape.prefix_tokens)
-        elif layer.role == Role.SUMS:
-            count = rows(1)
-        elif layer.role in (Role.POOL, Role.GLOBAL):
-            count, stride = live_rows(self.shape.prefix_tokens), 1
-        elif layer.role == Role.HEAD:
-            count, stride = rows(1), 0
-        first_word = layer.source_word + block.first_input // self.plan.config.lanes
-        return {
-            "source": source.base + first_word,
-            "source_stride": source.stride,
-            "rows": count,
-            "destination": destination,
-            "target": target,
-            "target_stride": stride,
-        }
-
-    def source(self, step: Step, layer: Linear) -> Region:
-        """The rows a layer or its tile reads."""
-        if layer.role == Role.PATCH and step.tile:
-            return self.patch_buffer(step.tile)
-        region = self.plan.region(layer.source, step.block, layer.role == Role.FC1)
-        if layer.role == Role.POOL:
-            return copied_rows(self.shape, region, self.plan.config.lanes)
-        if layer.role == Role.GLOBAL:
-            prefix = self.shape.prefix_tokens
-            return rows_of(region, prefix, region.rows - prefix)
-        if step.tile and layer.source != "hidden":
-            return rows_of_tile(region, step.tile)
-        return region
-
-    def target(self, step: Step, layer: Linear) -> Region:
-        """The rows of token memory a layer or its tile writes; patches lie behind the prefix."""
-        region = self.plan.region(layer.target, step.block)
-        if step.tile and layer.target != "hidden":
-            region = rows_of_tile(region, step.tile)
-        prefix = self.shape.prefix_tokens if layer.role == Role.PATCH else 0
-        return rows_of(region, prefix, region.rows - prefix)
 
     def attention(self, step: Step, layer: Attention) -> None:
         """The heads of a group, one behind the other."""

@@ -1,7 +1,7 @@
 """Runs a model on simulated Verilog and holds every tensor against the golden model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compiler import compile, model_digest
 from golden_model.expected import expected_tensors
-from golden_model.trace import assemble_tensors
+from golden_model.trace import assemble_tensors, live_counts
 from perf_model import roofline
 from sim.errors import MachineStoppedError, SimulationError
 from sim.flip import flip_visible_bit
@@ -90,7 +90,8 @@ def simulate(
         found = assemble_tensors(image, outcome.writes)
         results = compare_tensors(found, expected[number])
         differences.append([result for result in results if result.differing])
-        entries.append(_entry(outcome, results, model, name, config, simulator))
+        live = live_counts(image, outcome.writes)[1:]
+        entries.append(_entry(outcome, results, model, name, config, simulator, live))
     return Experiment(
         report=_report(entries, config),
         differences=differences,
@@ -124,9 +125,11 @@ def _entry(
     name: str,
     config: Config,
     simulator: str,
+    live: tuple[int, ...],
 ) -> dict[str, Any]:
-    """The report of one image."""
-    counters, bound = outcome.counters, roofline(model.config, config)
+    """The report of one image; `live` are the tokens behind each stage."""
+    counters, bound = outcome.counters, roofline(model.config, config, live)
+    skipped = roofline(replace(model.config, stages=()), config).macs - bound.macs
     assert outcome.logits is not None
     return {
         "model": name,
@@ -140,7 +143,8 @@ def _entry(
         "array_busy_cycles": counters["array_busy_cycles"],
         "stalls": {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS},
         "macs_done": counters["macs_done"],
-        "macs_skipped": {},
+        "macs_skipped": {"tokens": max(skipped, 0)} if live else {},
+        "live": [list(live)],
         "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
         "roofline_cycles": bound.cycles,
         "wall_s": outcome.wall_s,

@@ -1,6 +1,6 @@
 """What the stages of a model do over a data set: tokens, MACs, predicted cycles, accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,9 +32,15 @@ def spread(values: NDArray[np.integer]) -> dict[str, float]:
 
 
 def stage_report(
-    model: ModelConfig, found: Sieved, cycles: StageCycles | None = None
+    model: ModelConfig,
+    found: Sieved,
+    cycles: StageCycles | None = None,
+    measured: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Keys of `spec.reports.RUN` for a model with stages."""
+    """Keys of `spec.reports.RUN` for a model with stages.
+
+    cycles : predicts those of each image; measured : or those that a simulation counted
+    """
     report: dict[str, Any] = {
         "stages": [
             {
@@ -49,7 +55,9 @@ def stage_report(
         "macs_dense": _macs(replace(model, stages=()), ()),
         "macs": spread(_macs_of(model, found)),
     }
-    if cycles is not None:
+    if measured is not None:
+        report["cycles"] = spread(np.array(measured))
+    elif cycles is not None:
         each = cycles.each(found.left, found.first)
         report["cycles"] = spread(each)
         worst = 0

@@ -60,9 +60,12 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 SIMULATE = _object({**_CYCLE_KEYS, "per_image": {"type": "array", "items": _object(_CYCLE_KEYS)}})
+SIMULATE["properties"]["live"] = {"type": "array", "items": {"type": "array", "items": _COUNT}}
 """`sievit simulate`: totals over the images, and the same keys for each image.
 
-`stalls` and `macs_skipped` are by cause, in cycles and MACs; a dense machine skips nothing.
+`stalls` and `macs_skipped` are by cause, in cycles and MACs: `tokens` are the MACs of the same
+model without stages, less those that the network needs with them. `live` are, for each image, the
+tokens behind each stage; the roofline is that of these.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
 """
 

@@ -64,13 +64,17 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
-        """Read a table; without `block_cycles_dense`, every block counts with a selector."""
+        """Read a table; without `block_cycles_dense`, every block counts with a selector.
+
+        Where fewer patches take longer by a little (the package is a row more), the larger share
+        counts as much.
+        """
         try:
             values: Any = json.loads(path.read_text())
             return cls(
                 keep=_numbers(values["keep"]),
-                block_cycles=_numbers(values["block_cycles"]),
-                plain_cycles=_numbers(values.get("block_cycles_dense", values["block_cycles"])),
+                block_cycles=_rising(values["block_cycles"]),
+                plain_cycles=_rising(values.get("block_cycles_dense", values["block_cycles"])),
                 fixed_cycles=_numbers([values["fixed_cycles"]])[0],
             )
         except OSError as error:
@@ -111,6 +115,11 @@ class LatencyTable:
         if not self.keep[-1] <= keep <= 1:
             raise TrainingError(f"keep must be in {self.keep[-1]}..1 of the table, not {keep}")
         return float(np.interp(keep, self.keep[::-1], cycles[::-1]))
+
+
+def _rising(values: Any) -> tuple[float, ...]:  # noqa: ANN401
+    """Numbers, none of them less than one that follows."""
+    return tuple(np.maximum.accumulate(_numbers(values)[::-1])[::-1].tolist())
 
 
 def _numbers(values: Any) -> tuple[float, ...]:  # noqa: ANN401

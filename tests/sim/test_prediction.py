@@ -1,17 +1,20 @@
 """Predicted cycles, stalls, bytes and times of writes against the counters of the Verilog."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from cli.options import load_model
 from compiler import compile_steps
+from golden_model.sieve import sieve
 from perf_model.dram import Dram
 from perf_model.machine import predict
+from quantize.stages import force_keep, with_stages
 from sim.machine import Options, Simulation
 from spec.dram import DRAM_PRESETS
 from spec.isa import Opcode
-from spec.model_file import ModelConfig
+from spec.model_file import ModelConfig, Stage
 from spec.pixels import batch_of, patches_of
 from spec.presets import preset
 from spec.registers import STALLS
@@ -69,6 +72,49 @@ def outcomes_of(name, machine, trace=False):
     return compiled, config, dict(zip(DRAM_PRESETS, found, strict=True))
 
 
+SELECTOR, CLS = "selector", "cls_attention"
+STAGED = [
+    ("micro", "tiny", (SELECTOR,), (0.5,), {}),
+    ("micro", "tiny", (CLS,), (0.5,), {"package": "none"}),
+    ("demo", "tiny", (SELECTOR, SELECTOR, SELECTOR), (0.7, 0.4, 0.2), {}),
+    ("demo", "tiny", (CLS, SELECTOR, CLS), (0.7, 0.4, 0.2), {"packages": "each"}),
+    ("hundred", "tiny", (SELECTOR,), (0.5,), {}),
+    ("hundred", "tiny", (SELECTOR,), (0.1,), {"package": "mean"}),
+    ("demo", "asic512", (SELECTOR, SELECTOR, SELECTOR), (0.7, 0.4, 0.2), {}),
+]
+"""Stages before blocks 1, 2 ..., and the shares of the patches that they leave; in `hundred`, some
+tiles have no rows then."""
+
+
+def staged(name, rules, shares, fields):
+    """A model with random stages, and an image of which they leave these shares."""
+    dense = model_named(name)
+    dense = replace(dense, config=replace(dense.config, **fields))
+    images = random_images(dense.config, 1)
+    stages = [Stage(block=number + 1, rule=rule) for number, rule in enumerate(rules)]
+    return force_keep(with_stages(dense, stages, images), images[0], shares), images
+
+
+@pytest.mark.parametrize(("name", "machine", "rules", "shares", "fields"), STAGED)
+def test_prediction_with_stages(name, machine, rules, shares, fields):
+    model, images = staged(name, rules, shares, fields)
+    config = preset(machine)
+    compiled = compile_steps(model, config)
+    inputs = list(patches_of(batch_of(images, model.config), model.config))
+    left = sieve(model, images)
+    first = [None if row < 0 else int(row) for row in left.first[0]]
+    live = left.left[0].tolist()
+    assert live[-1] < model.config.tokens
+    for dram, timing in DRAM_PRESETS.items():
+        options = Options(latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
+        (outcome,) = Simulation.build(config, "verilator").run(compiled.image, inputs, options)
+        found = predict(
+            compiled.schedule.instructions, config, Dram(timing), live=live, first_dropped=first
+        )
+        log.info("%s %s, %s, %s: %d", name, shares, machine, dram, outcome.cycles)
+        compare(found, outcome.counters)
+
+
 def check(name, machine):
     compiled, config, outcomes = outcomes_of(name, machine)
     instructions = compiled.schedule.instructions
@@ -76,11 +122,15 @@ def check(name, machine):
         counters = outcome.counters
         found = predict(instructions, config, Dram(DRAM_PRESETS[dram]))
         log.info("%s, %s, %s: %d, %d", name, machine, dram, found.cycles, counters["cycles"])
-        assert found.dram_bytes == {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS}
-        assert found.array_busy_cycles == counters["array_busy_cycles"]
-        assert found.macs == counters["macs_done"]
-        assert found.cycles == counters["cycles"]
-        assert found.stalls == {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS}
+        compare(found, counters)
+
+
+def compare(found, counters):
+    assert found.dram_bytes == {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS}
+    assert found.array_busy_cycles == counters["array_busy_cycles"]
+    assert found.macs == counters["macs_done"]
+    assert found.cycles == counters["cycles"]
+    assert found.stalls == {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS}
 
 
 @pytest.mark.parametrize(("name", "machine"), POINTS)

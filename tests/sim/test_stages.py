@@ -1,5 +1,7 @@
 """Models that drop tokens on the emitted machine: other numbers of rows in every picture."""
 
+import dataclasses
+
 import pytest
 
 from cli.options import load_dataset, load_model
@@ -8,9 +10,10 @@ from golden_model.expected import expected_tensors
 from spec.formats import REQUANTIZE
 from spec.isa import Opcode, Window
 from spec.presets import preset
-from tests.random_models import pruned, random_images
+from tests import grouped
+from tests.random_models import pruned, random_images, random_model
 from tests.sim.test_models import check
-from tests.tiled_models import CASES, machine_of, model_of
+from tests.tiled_models import CASES, DEIT_TINY, machine_of, model_of
 
 
 def left(model, images):
@@ -28,7 +31,7 @@ def left(model, images):
 @pytest.mark.parametrize("simulator", ["verilator", "icarus"])
 def test_classifier_on_tiny(simulator):
     model = pruned(load_model("micro"), [(1, "selector")])
-    images = random_images(model.config, 3, seed=7)
+    images = random_images(model.config, 3 if simulator == "verilator" else 2, seed=7)
     assert len({counts[0] for counts in left(model, images)}) > 1
     check(model, preset("tiny"), simulator, images)
 
@@ -36,7 +39,7 @@ def test_classifier_on_tiny(simulator):
 @pytest.mark.parametrize("simulator", ["verilator", "icarus"])
 def test_attention_of_cls_on_tiny(simulator):
     model = pruned(load_model("micro"), [(1, "cls_attention")], package="mean", packages="each")
-    images = random_images(model.config, 3, seed=7)
+    images = random_images(model.config, 3 if simulator == "verilator" else 2, seed=7)
     assert len({counts[0] for counts in left(model, images)}) > 1
     check(model, preset("tiny"), simulator, images)
 
@@ -57,6 +60,31 @@ def test_several_selections(packages):
     model = pruned(load_model("demo"), rules, 0.4, packages=packages)
     images = load_dataset("sample", "test", model.config).first(2).images
     check(model, preset("tiny"), "verilator", images)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("micro", "selector"),
+        ("micro", "cls_attention"),
+        ("odd", "cls_attention"),
+        ("even depth", "selector"),
+        ("odd depth", "cls_attention"),
+    ],
+)
+def test_three_head_groups(name, rule):
+    """The selector works in one of them; scores of CLS come from two, or from all."""
+    model = grouped.model_of(name)
+    model = pruned(model, [(block, rule) for block in range(1, model.config.depth)])
+    check(model, grouped.GROUPED, "verilator", random_images(model.config, 2, seed=7))
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("rule", ["selector", "cls_attention"])
+def test_deit_tiny_on_asic512(rule):
+    shape = dataclasses.replace(DEIT_TINY, depth=3)
+    model = pruned(random_model(shape, outliers=False, images=2), [(1, rule), (2, rule)])
+    check(model, preset("asic512"), "verilator", random_images(shape, 1, seed=7))
 
 
 @pytest.mark.parametrize("rule", ["selector", "cls_attention"])

@@ -138,11 +138,13 @@ def test_load(tmp_path):
     assert LatencyTable.load(path).model_cycles([1, 0.5]) == 17
     path.write_text(json.dumps(entries | {"fixed_cycles": 3, "block_cycles_dense": [8, 4]}))
     assert LatencyTable.load(path).model_cycles([1, 0.5, 0.5]) == 3 + 8 + 5 + 4
+    path.write_text(json.dumps(entries | {"fixed_cycles": 3, "block_cycles": [5, 6]}))
+    assert LatencyTable.load(path).block_cycles == (6, 6)
     for changed, text in (
         ({}, "not a latency table: 'fixed_cycles' is missing"),
         ({"fixed_cycles": 3, "keep": [1, "x"]}, "not a latency table"),
         ({"fixed_cycles": 3, "keep": [1, 1]}, "keep must fall, not"),
-        ({"fixed_cycles": 3, "block_cycles": [5, 9]}, "block_cycles must not rise"),
+        ({"fixed_cycles": 3, "block_cycles": [5, 0]}, "block_cycles must not rise, nor be 0"),
         ({"fixed_cycles": 3, "keep": [0.9, 0.5]}, "keep must fall from 1"),
         ({"fixed_cycles": 3, "keep": [1]}, "keep and block_cycles must be as long as each other"),
     ):
