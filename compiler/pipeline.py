@@ -14,6 +14,7 @@ from compiler.lowering import lower
 from compiler.planning import Candidate, plan
 from compiler.program import Schedule
 from compiler.scheduling import Scheduler
+from compiler.spilled_selection import SelectingScheduler
 from compiler.spilling import SpillingScheduler
 from compiler.tensors import intermediate_tensors
 from compiler.verification import verify
@@ -58,7 +59,10 @@ def compile_program(model: Model, config: Config) -> Schedule:
 
 
 def _schedule(candidate: Candidate) -> Schedule:
-    scheduler = SpillingScheduler if candidate.allocation.tiling.spilled else Scheduler
+    scheduler = Scheduler
+    if candidate.allocation.tiling.spilled:
+        selects = candidate.lowered.model.config.stages
+        scheduler = SelectingScheduler if selects else SpillingScheduler
     return scheduler(candidate.lowered, candidate.allocation).run()
 
 

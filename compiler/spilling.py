@@ -17,18 +17,18 @@ next tile's are loaded piece by piece into their place. The credits, beyond thos
   patches of a tile are used; in the last encoder block, where nothing is stored, fc2 of a tile.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from compiler.credits import first_takes
 from compiler.heads import add_head
-from compiler.layers import Attention, Linear, Norm, Role, View
+from compiler.layers import SELECTOR, Attention, Linear, Norm, Role, View
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
 from compiler.scheduling import Scheduler
 from compiler.tiling import Step, Tile, balanced, patches_of
 from compiler.token_regions import CONTEXT_BUFFERS, Region, rows_of
-from spec.assembler import rows
 from spec.isa import Opcode, Semaphore, Window
 
 __all__ = ["SpillingScheduler"]
@@ -36,6 +36,8 @@ __all__ = ["SpillingScheduler"]
 S = Semaphore
 PIECES = 4
 """Of a tile, stored and loaded one by one."""
+READ_ALL = (Role.QUERY, Role.ATTEND1, Role.POOL)
+"""The first of them loads all normalised tokens."""
 
 
 class SpillingScheduler(Scheduler):
@@ -57,7 +59,7 @@ class SpillingScheduler(Scheduler):
         """The rows a layer or its tile reads."""
         if layer.role == Role.HEAD:
             return self.plan.regions["rows" if layer.source == "norm" else layer.source]
-        if layer.role == Role.POOL:
+        if layer.role in (Role.POOL, *SELECTOR):
             return super().source(step, layer)
         return self.plan.region(layer.source, step.block, layer.role == Role.FC1)
 
@@ -75,6 +77,26 @@ class SpillingScheduler(Scheduler):
         n = self.shape.tokens
         return rows_of(self.plan.regions["context"], number % buffers * n, n)
 
+    def slices(self, region: Region, first: int) -> Iterator[dict[str, Any]]:
+        """Transfers of rows of the residual stream, from row `first` on: slice by slice."""
+        own = self.plan.tiling.slices or balanced(region.stride // 2, 1)
+        for part in own:
+            start, width = 2 * part.first, 2 * part.count
+            place = replace(region, base=region.base + start)
+            yield self.spilled("residual", place, start * self.shape.tokens, first, width)
+
+    def spilled(
+        self, name: str, region: Region, start: int, first: int, length: int
+    ) -> dict[str, Any]:
+        """A transfer of a region's rows, from row `first` on of a tensor or of a part of it.
+
+        start : word of the part in the tensor
+        length : words of a row of the part
+        """
+        offset = (start + first * length) * self.plan.config.lanes
+        fields = transfer(region, Window.SCRATCH, self.plan.scratch[name] + offset, length)
+        return {**fields, **({"live": 1, "first": first} if self.selected else {})}
+
     def pieces(self, tile: Tile) -> Iterator[Tile]:
         """Rows of a tile, counted from its first: the same places in every tile."""
         longest = self.plan.tiling.tokens[0].count
@@ -90,9 +112,10 @@ class SpillingScheduler(Scheduler):
         if layer.role == Role.PATCH:
             first = step.tile is not None and not step.tile.number
             return {S.TOKENS_READY} | ({S.LIVE_READY} if first else set()), None
-        reads_all = layer.role in (Role.QUERY, Role.POOL) and layer.first_reader
-        if layer.role == Role.PROJ or reads_all:
-            return set(), S.TOKENS_READY
+        if layer.role == Role.PROJ or (layer.role in READ_ALL and layer.first_reader):
+            return {S.LIVE_READY} if layer.behind_select else set(), S.TOKENS_READY
+        if layer.role in SELECTOR:
+            return first_takes(layer, None)
         if layer.role == Role.FC2:
             return set(), S.ARRAY_DONE
         if layer.role == Role.HEAD:
@@ -119,7 +142,9 @@ class SpillingScheduler(Scheduler):
                 return {S.RESIDUAL_READY if final else S.TOKENS_FREE}, None
             case Role.HEAD:
                 return {S.RESULT_READY}, None
-        return set(), None
+            case Role.KEEP:
+                return {S.RESIDUAL_READY, S.TOKENS_FREE}, None
+        return super().gives(step, layer) if layer.role in SELECTOR else (set(), None)
 
     # Loads
 
@@ -128,7 +153,7 @@ class SpillingScheduler(Scheduler):
 
         Those come piece by piece while the layer before is at work, or when it is over.
         """
-        over = layer.role == Role.QUERY
+        over = layer.role in (Role.QUERY, Role.ATTEND1)
         ahead = 0
         while ahead < len(places) and places[ahead].after < self.used + over:
             ahead += 1
@@ -138,7 +163,7 @@ class SpillingScheduler(Scheduler):
         """What a layer's first block reads and no instruction makes."""
         if layer.role == Role.PATCH and step.tile:
             self.load_patch_tile(self.plan.tiling.tokens[step.tile.number])
-        elif layer.role == Role.QUERY and layer.first_reader:
+        elif layer.role in (Role.QUERY, Role.ATTEND1) and layer.first_reader:
             self.load_rows("tokens", 0, self.plan.regions["tokens"], wait=[S.SPILLED], ready=True)
         elif layer.role == Role.POOL and layer.first_reader:
             first = self.shape.prefix_tokens
@@ -155,15 +180,28 @@ class SpillingScheduler(Scheduler):
         wait: Sequence[Semaphore] = (),
         ready: bool = False,
     ) -> None:
-        """Rows `first` on of the residual stream or of the normalised tokens."""
-        offset = self.plan.scratch[name] + first * region.stride * self.plan.config.lanes
+        """Rows `first` on of the normalised tokens."""
         self.out.add(
             name,
             Opcode.LOAD_TOKENS,
-            transfer(region, Window.SCRATCH, offset),
+            self.spilled(name, region, 0, first, region.stride),
             wait=wait,
             token_signal=S.TOKENS_READY if ready else None,
         )
+
+    def load_residual(
+        self, first: int, region: Region, wait: Iterable[S], signal: Iterable[S] = ()
+    ) -> None:
+        """Rows `first` on of the residual stream, all slices; the last one gives the credits."""
+        parts = list(self.slices(region, first))
+        for number, fields in enumerate(parts):
+            self.out.add(
+                "residual",
+                Opcode.LOAD_TOKENS,
+                fields,
+                wait=[] if number else wait,
+                signal=signal if number == len(parts) - 1 else [],
+            )
 
     def load_patch_tile(self, tile: Tile) -> None:
         """Patches and position embedding of a tile, in place of the tile before."""
@@ -211,19 +249,17 @@ class SpillingScheduler(Scheduler):
     ) -> None:
         """Some rows of a tile; `then` : what the context waits for."""
         first, packing = tile.first + piece.first, self.lowered.packing
-        self.load_rows(
-            "residual", first, self.slot("residual", piece.first, piece.count), wait=wait
-        )
+        self.load_residual(first, self.slot("residual", piece.first, piece.count), wait)
         place = self.slot("rows", piece.first, piece.count)
         for groups in packing.rounds:
             length, before = len(groups) * packing.head_words, groups[0] * packing.head_words
             target = replace(place, base=place.base + before)
-            start = (before * self.shape.tokens + first * length) * self.plan.config.lanes
+            start = before * self.shape.tokens
             final = groups[-1] == packing.groups - 1
             self.out.add(
                 "context",
                 Opcode.LOAD_TOKENS,
-                transfer(target, Window.SCRATCH, self.plan.scratch["context"] + start, length),
+                self.spilled("context", target, start, first, length),
                 wait=[] if groups[0] else then,
                 token_signal=S.TOKENS_READY if final else None,
             )
@@ -256,19 +292,23 @@ class SpillingScheduler(Scheduler):
                 wait=wait,
                 signal=signal,
             )
-        offset = group * self.shape.tokens * packing.head_words * self.plan.config.lanes
+        start = group * self.shape.tokens * packing.head_words
         length = len(rounds[number]) * packing.head_words
         free = {S.RESULT_STORED} if number + CONTEXT_BUFFERS < len(rounds) else set()
         self.out.add(
             "context",
             Opcode.STORE_TOKENS,
-            transfer(buffer, Window.SCRATCH, self.plan.scratch["context"] + offset, length),
+            self.spilled("context", buffer, start, 0, length),
             wait=[S.CONTEXT_READY],
             signal=free | ({S.SPILLED} if layer.last_group else set()),
         )
 
     def normalize(self, step: Step, layer: Norm) -> None:
-        """A LayerNorm of a tile: norm1 in pieces, with their stores; the mean's rows likewise."""
+        """A LayerNorm of a tile: norm1 in pieces, with their stores; the mean's rows likewise.
+
+        norm1 behind a selection comes before it too, if there is no LayerNorm of a selector: its
+        rows are not stored.
+        """
         stored = not layer.name.endswith("norm2")
         if layer.for_head:
             stored = self.shape.pooling == "mean"
@@ -302,26 +342,39 @@ class SpillingScheduler(Scheduler):
             self.out.add(
                 layer.name,
                 Opcode.NORMALIZE,
-                {**self.norm_operands(layer, source, target), "rows": rows(piece.count)},
+                {**self.norm_operands(layer, source, target), "rows": self.tile_rows(own)},
                 wait=wait,
                 signal={S.ROWS_READY} | (self.table_free(step, layer) if final else set()),
                 token_wait=None if embedding else S.RESIDUAL_READY,
-                views=self.head_views(layer, own) if layer.for_head else views_of(layer.views, own),
+                row_limit=piece.count if self.selected else 0,
+                views=self.views_of_piece(layer, own),
             )
-            stores = [("tokens", target, {S.ROWS_READY}), ("residual", source, set())]
-            stores = stores[:1] if layer.for_head else stores
-            for name, region, ready in stores:
-                stored = {S.SPILLED} if name == stores[-1][0] else set()
-                length = self.plan.regions["tokens"].stride if name == "tokens" else region.stride
-                offset = own.first * length * self.plan.config.lanes
-                taken = number < following or (tile.final and final)
+            stores: list[tuple[str, dict[str, Any]]] = []
+            if not layer.behind_select:
+                stores.append(("tokens", self.stored_tokens(target, own.first)))
+            if not layer.for_head:
+                stores += [("residual", fields) for fields in self.slices(source, own.first)]
+            taken = number < following or (tile.final and final)
+            for index, (name, fields) in enumerate(stores):
                 self.out.add(
                     name,
                     Opcode.STORE_TOKENS,
-                    transfer(region, Window.SCRATCH, self.plan.scratch[name] + offset, length),
-                    wait=ready,
-                    signal=stored if taken else set(),
+                    fields,
+                    wait=[] if index else [S.ROWS_READY],
+                    signal=[S.SPILLED] if taken and index == len(stores) - 1 else [],
                 )
+
+    def stored_tokens(self, region: Region, first: int) -> dict[str, Any]:
+        """The store of normalised rows, from row `first` on."""
+        return self.spilled("tokens", region, 0, first, self.plan.regions["tokens"].stride)
+
+    def views_of_piece(self, layer: Norm, piece: Tile) -> tuple[View, ...]:
+        """What a piece of a LayerNorm makes; of one before a selection nothing is seen."""
+        if layer.behind_select:
+            return ()
+        if layer.for_head:
+            return self.head_views(layer, piece)
+        return views_of(layer.views, piece)
 
     def head_views(self, layer: Norm, tile: Tile) -> tuple[View, ...]:
         """The patches' rows of a piece; those before the patches are in no tensor."""

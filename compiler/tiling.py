@@ -56,6 +56,8 @@ class Tiling:
     """Proj is not tiled: each of its column blocks is loaded once."""
     spilled: bool = False
     """Residual stream, normalised tokens and context live in DRAM; `tokens` tile the rest."""
+    slices: Tiles = ()
+    """Spilled, with selections: word pairs of residual rows, which are selected slice by slice."""
 
     def describe(self) -> str:
         """One line a part."""
@@ -68,6 +70,9 @@ class Tiling:
         ):
             sizes = "+".join(str(tile.count) for tile in tiles)
             lines.append(f"{name:<13} {f'tiles of {sizes} {unit}' if tiles else 'whole'}")
+        if self.slices:
+            sizes = "+".join(str(2 * slice.count) for slice in self.slices)
+            lines.append(f"{'selections':<13} slices of {sizes} words")
         return "\n".join(lines)
 
 
@@ -116,6 +121,9 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
 
     In the last encoder block the tile with the CLS row comes last, and stays. If the head reads the
     mean of the patches, the last LayerNorm is like a norm1 of one more encoder block.
+
+    Before a selection the selector's LayerNorm is in the place of norm1. If there is none, norm1
+    itself is; nobody reads what it writes then. norm1 follows the selection tile by tile.
     """
     layers, shape = lowered.layers, lowered.model.config
     patch, norm, *rest = layers
@@ -126,17 +134,27 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
     while position < len(rest):
         layer = rest[position]
         if isinstance(layer, Linear) and layer.role == Role.PROJ:
-            following = rest[position + 4]
+            selected = isinstance(rest[position + 4], Select)
+            following = rest[position + 4 + selected]
             assert isinstance(following, Norm)
             stays = following.for_head and shape.pooling != "mean"
             order = (*tiles[1:], tiles[0]) if stays else tiles
-            inside = rest[position : position + (4 if stays else 5)]
+            inside = rest[position : position + 4] + ([] if stays else [following])
             for turn, tile in enumerate(order):
                 mine = replace(tile, number=turn, final=turn == len(order) - 1)
                 for part in inside:
-                    yield _part(part, block + (part is following), mine)
-            position += len(inside)
+                    step = _part(part, block + (part is following), mine)
+                    again = part is following and selected
+                    yield replace(step, last=False) if again else step
+            position += len(inside) - selected
             block += 1
+        elif isinstance(layer, Norm) and layer.behind_select:
+            before = rest[position - 2]
+            shared = isinstance(before, Linear) and before.role == Role.FC2
+            for tile in tiles:
+                step = replace(_part(layer, block, tile), follows=False)
+                yield replace(step, first=step.first and not shared)
+            position += 1
         else:
             yield Step(layer=layer, block=block)
             position += 1

@@ -8,15 +8,18 @@ and over what is free between the two.
 
 Spilled: in attention all normalised tokens, the queries and the context of one group of heads (and
 of the one before, which is being stored); else the rows of a tile: its residual stream, one region
-for context, norm2's and norm1's rows in turn, and its hidden rows.
+for context, norm2's and norm1's rows in turn, and its hidden rows. With selections also what a
+selector reads and makes, and a slice of the residual stream of all tokens beside the two logits
+that make a score.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from compiler.errors import CompileError, need
 from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
+from compiler.regions import Region, check_disjoint, end_of, place, rows_of
 from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Tiling, balanced
 from spec.config import Config
@@ -30,32 +33,6 @@ CONTEXT_BUFFERS = 2
 """Groups of heads whose context is in memory: one is written, one is being stored."""
 TURNS = ("even", "odd")
 """Regions of normalised tokens and of the context, in tiles of tokens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """Rows of `stride` words each in token memory, in use during `phases`."""
-
-    name: str
-    rows: int
-    stride: int
-    phases: frozenset[str]
-    base: int = 0
-
-    @property
-    def size(self) -> int:
-        """Words."""
-        return self.rows * self.stride
-
-    @property
-    def end(self) -> int:
-        """First word behind it."""
-        return self.base + self.size
-
-
-def rows_of(region: Region, first: int, count: int) -> Region:
-    """Some rows of a region."""
-    return replace(region, base=region.base + first * region.stride, rows=count)
 
 
 def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
@@ -80,25 +57,12 @@ def place_tokens(
 
     What need not be spilled is not.
     """
-    shape, available = lowered.model.config, config.token_words
     found = _place_on_chip(lowered, config, proj_whole)
-    if found is None and shape.stages:
-        raise CompileError(
-            f"blocks.{shape.stages[0].block}.selector: tokens can be dropped only if the residual "
-            f"stream stays on chip, preset '{config.name}' has {config.token_words:,} words of "
-            "token memory (token_words)"
-        )
     if found is None:
-        # The first tile has a patch, beside the tokens before the patches.
-        for count in range(1, max(shape.tokens // (shape.prefix_tokens + 1), 1) + 1):
-            tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
-            placed = _place(_spilled_regions(lowered, tiling))
-            if _end(placed) <= available:
-                found = tiling, placed
-                break
+        found = _place_spilled(lowered, config)
     if found is None:
         raise _refusal(lowered, config)
-    _check_disjoint(found[1])
+    check_disjoint(found[1])
     return found
 
 
@@ -109,7 +73,7 @@ def _place_on_chip(
     shape, available = lowered.model.config, config.token_words
     for count in range(1, shape.patches + 1):
         patches = balanced(shape.patches, count) if count > 1 else ()
-        if _end(_place(_patch_regions(lowered, Tiling(patches=patches)))) <= available:
+        if end_of(place(_patch_regions(lowered, Tiling(patches=patches)))) <= available:
             break
     else:
         return None
@@ -117,10 +81,47 @@ def _place_on_chip(
         tokens = balanced(shape.tokens, count) if count > 1 else ()
         tiling = Tiling(patches=patches, tokens=tokens, proj_whole=bool(tokens) and proj_whole)
         kind = _tiled_regions if tiling.tokens else _whole_regions
-        placed = _place(kind(lowered, tiling, config))
-        if _end(placed) <= available:
+        placed = place(kind(lowered, tiling, config))
+        if end_of(placed) <= available:
             return tiling, placed
     return None
+
+
+def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]] | None:
+    """The smallest number of tiles with the residual stream in DRAM; None if none fits.
+
+    With selections the smallest number of slices, too.
+    """
+    shape = lowered.model.config
+    pairs = words(shape.embed_dim, config.lanes)
+    # The first tile has a patch, beside the tokens before the patches.
+    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
+    for count in range(1, most + 1):
+        tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
+        for slices in range(1, pairs + 1) if shape.stages else (0,):
+            tiling = replace(tiling, slices=balanced(pairs, slices) if slices else ())
+            placed = place(_spilled_regions(lowered, tiling))
+            if end_of(placed) <= config.token_words:
+                return tiling, placed
+    if shape.stages:
+        _need_selector(lowered, config, most)
+    return None
+
+
+def _need_selector(lowered: Lowered, config: Config, tiles: int) -> None:
+    """Refuse a selection that does not fit though the rest does, in the smallest tiles and slices.
+
+    What a selector needs beside the rest is known only when all is in its place.
+    """
+    shape = lowered.model.config
+    tiling = Tiling(tokens=balanced(shape.tokens, tiles), spilled=True)
+    if end_of(place(_spilled_regions(lowered, tiling, selections=False))) <= config.token_words:
+        pairs = words(shape.embed_dim, config.lanes)
+        tiling = replace(tiling, slices=balanced(pairs, pairs))
+        size = end_of(place(_spilled_regions(lowered, tiling))) * config.lanes
+        where, available = f"blocks.{shape.stages[0].block}.selector", config.token_words
+        what = "bytes of token memory"
+        need(where, size, what, available * config.lanes, "token_words", config)
 
 
 def _refusal(lowered: Lowered, config: Config) -> CompileError:
@@ -260,6 +261,8 @@ def _head_regions(lowered: Lowered) -> list[Region]:
 
 SELECTION = ("attend", "local", "score1", "score2", "keep")
 """Phases of a token selector; SELECT belongs to the last."""
+SCORED = ("selector.attend", "selector.keep")
+"""What SELECT reads of it."""
 
 
 def _selector_regions(lowered: Lowered) -> Iterator[Region]:
@@ -282,10 +285,11 @@ def _selector_regions(lowered: Lowered) -> Iterator[Region]:
         yield Region(name=f"selector.{name}", rows=rows, stride=stride, phases=frozenset(during))
 
 
-def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
+def _spilled_regions(lowered: Lowered, tiling: Tiling, selections: bool = True) -> list[Region]:
     """Attention's, and those of a tile.
 
     The first tile's residual is loaded beside queries and context; the normalised tokens are dead.
+    In a selection a slice of the residual stream of all tokens, and the logits that make scores.
     """
     shape, packing, lanes = lowered.model.config, lowered.packing, lowered.lanes
     n, tile, dim_words = shape.tokens, tiling.tokens[0].count, words(shape.embed_dim, lanes)
@@ -295,14 +299,23 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling) -> list[Region]:
 
     rows = max(dim_words, packing.context_words)
     buffers = n * min(CONTEXT_BUFFERS, len(packing.rounds))
+    scored = ["attend", "local"] * bool(shape.stages)
+    behind = ["select norm"] * bool(shape.stages)
+    mean = ["head"] * (shape.pooling == "mean")
     return [
-        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
-        region("tokens", n, dim_words, "attention", *["head"] * (shape.pooling == "mean")),
+        *(region("slice", n, 2 * tile.count, "select") for tile in tiling.slices[:1]),
+        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp", *behind),
+        region("tokens", n, dim_words, "attention", *mean, *scored),
         region("query", n, packing.query_words, "attention", "last head"),
         region("context", buffers, packing.query_words, "attention", "last head"),
-        region("rows", tile, rows, "embed", "mlp", "head"),
+        region("rows", tile, rows, "embed", "mlp", "head", *behind),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
         region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
+        *(
+            replace(own, phases=own.phases | ({"select"} if own.name in SCORED else set()))
+            for own in _selector_regions(lowered)
+            if selections
+        ),
         *_head_regions(lowered),
         *_sums(lowered, tiling),
     ]
@@ -353,30 +366,3 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
         phases = phases | turned
     most = max(rows[layer.role] * max(block.groups for block in layer.blocks) for layer in chunked)
     return [Region(name="sums", rows=most, stride=PARTIAL_WORDS, phases=frozenset(phases))]
-
-
-def _place(regions: Iterable[Region]) -> dict[str, Region]:
-    """First fit, from each region's base on: two share words only if never in use together."""
-    placed: dict[str, Region] = {}
-    for region in regions:
-        base = region.base
-        for other in sorted(placed.values(), key=lambda item: item.base):
-            if (
-                region.phases & other.phases
-                and base < other.end
-                and other.base < base + region.size
-            ):
-                base = other.end
-        placed[region.name] = replace(region, base=base)
-    return placed
-
-
-def _end(placed: dict[str, Region]) -> int:
-    return max(region.end for region in placed.values())
-
-
-def _check_disjoint(regions: dict[str, Region]) -> None:
-    for a in regions.values():
-        for b in regions.values():
-            if a is not b and a.phases & b.phases and a.base < b.end and b.base < a.end:
-                raise CompileError(f"internal error: regions {a.name} and {b.name} overlap")

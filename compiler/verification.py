@@ -41,9 +41,16 @@ def _numbers_left(instructions: list[Instruction]) -> list[int]:
     if not prefixes:
         return [live]
     tiles = {(op.fields["rows"]["count"], op.row_limit) for op in instructions if op.row_limit}
+    tiles |= {(op.fields["first"], op.fields["rows"]) for op in instructions if _moves_live(op)}
     ends = {min(first + size, live) for tile in tiles for first, size in (tile, (tile[0], 0))}
     least = max(prefixes) + 1
     return sorted({live, least} | {end for end in ends if least < end})
+
+
+def _moves_live(op: Instruction) -> bool:
+    """Whether it moves rows of live tokens from or to DRAM."""
+    transfers = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
+    return op.opcode in transfers and bool(op.fields["live"])
 
 
 def _check_credits(instructions: list[Instruction], left: int) -> None:
@@ -60,11 +67,14 @@ def _check_credits(instructions: list[Instruction], left: int) -> None:
     for pc, op in enumerate(instructions):
         if op.opcode == Opcode.LIVE:
             live = op.fields["tokens"]
-        if op.opcode == Opcode.SELECT:
+        if op.opcode == Opcode.SELECT and not op.fields["more"]:
             live = left
         field = next((name for name in ("rows", "queries") if name in op.fields), None)
         value = op.fields[field] if field else 0
-        count = value if isinstance(value, int) else resolve_rows(value, live, op.row_limit)
+        if isinstance(value, int):
+            count = max(min(live - op.fields["first"], value), 0) if _moves_live(op) else value
+        else:
+            count = resolve_rows(value, live, op.row_limit)
         taken, given = Counter(op.wait), Counter(op.signal)
         if op.token_wait is not None:
             taken[op.token_wait] += count
@@ -107,16 +117,19 @@ def _check_reuse(instructions: list[Instruction], config: Config) -> None:
         ),
     ):
         loads = [op for op in instructions if op.opcode == load]
+        given = iter([op for op in instructions if ready in op.signal])
         users = [op for op in instructions if op.queue == QUEUE_OF[use]]
         first_use, last_use = [], []
         latest: dict[int, int] = {}
         """By table, the load that filled it: tiles of two LayerNorms take turns."""
         for number, op in enumerate(users):
             if ready in op.wait:
-                first_use.append(number)
-                last_use.append(number)
-                latest[op.fields["table"]] = len(first_use) - 1
-            elif op.opcode == use:
+                giver = next(given)
+                if giver.opcode == load:
+                    first_use.append(number)
+                    last_use.append(number)
+                    latest[giver.fields["table"]] = len(first_use) - 1
+            if op.opcode == use:
                 last_use[latest[op.fields["table"]]] = number
         givers = [number for number, op in enumerate(users) if free in op.signal]
         in_rows = [_key_and_value_spans(op, config, live) for op in users]

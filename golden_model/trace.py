@@ -87,25 +87,29 @@ def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, ND
 
 
 def live_counts(image: Image, writes: Mapping[int, Writes]) -> tuple[int, ...]:
-    """Live tokens at the start, and behind each SELECT: as many as the LayerNorm behind it wrote.
+    """Live tokens at the start, and behind each selection: the rows of the LayerNorm behind it.
 
-    SELECT itself does not write the rows that stay where they are.
+    In tiles that is several instructions of one name. SELECT itself does not write the rows that
+    stay where they are.
     """
     counts: list[int] = []
-    selected = False
+    selected, norm = False, ""
     for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT, _NORMALIZE))).tolist():
         fields = decode(image.program[pc].tobytes()).fields
         if image.program[pc, 0] == _LIVE:
             counts.append(fields["tokens"])
         elif image.program[pc, 0] == _SELECT:
             selected = True
-        elif selected:
-            selected = False
-            if pc not in writes:
+        elif selected or image.names[pc] == norm:
+            if selected and pc not in writes:
                 raise GoldenError(f"instruction {pc} (NORMALIZE) wrote nothing")
-            lanes = writes[pc].token_data.shape[1]
-            rows = len(writes[pc].token_address) // -(-fields["channels"] // lanes)
-            counts.append(min(rows, counts[0]))
+            if selected:
+                counts.append(0)
+            selected, norm = False, image.names[pc]
+            if pc in writes:
+                lanes = writes[pc].token_data.shape[1]
+                rows = len(writes[pc].token_address) // -(-fields["channels"] // lanes)
+                counts[-1] = min(counts[-1] + rows, counts[0])
     return tuple(counts)
 
 
@@ -159,5 +163,6 @@ def _move(image: Image, part: TensorPart, writes: Writes, tensor: NDArray[Any]) 
     values = writes.values("token", part.bits)
     size = values.shape[1]
     for at in np.flatnonzero((row >= 0) & (row < len(tensor)) & (word < part.words)):
-        channels = tensor[row[at], word[at] * size : (word[at] + 1) * size]
+        first = part.channel + word[at] * size
+        channels = tensor[row[at], first : first + size]
         channels[:] = values[at, : len(channels)]

@@ -102,7 +102,7 @@ class Semaphore(enum.Enum, shape=4):
     TOKENS_FREE = 3
     """loaded token rows have been used"""
     NORM_TABLE_READY = 4
-    """a LayerNorm table is in place"""
+    """a LayerNorm table is in place, or rows that a SELECT or a LayerNorm reads"""
     NORM_TABLE_FREE = 5
     """a LayerNorm table has been used"""
     NORMALIZED = 6

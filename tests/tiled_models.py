@@ -4,9 +4,9 @@ import dataclasses
 from functools import cache
 
 from spec.config import Config
-from spec.model_file import Model, ModelConfig
+from spec.model_file import Model, ModelConfig, Stage
 from spec.presets import preset
-from tests.random_models import random_model
+from tests.random_models import random_model, with_stages
 
 DEIT_TINY = ModelConfig(
     image_size=224,
@@ -122,12 +122,60 @@ SPILLED = {
     ),
     "no class token": ("no class token", {"token_words": 200}, [6, 5, 5], 1),
 }
+SPILLED_STAGES = {
+    # shape, rules of the selections before block 1 on; parameters; tiles of tokens, words of slices
+    "two rules": (
+        "odd depth",
+        ("selector", "cls_attention"),
+        {"token_words": 120},
+        [5, 4, 4, 4],
+        [2, 2],
+    ),
+    "one slice": ("odd depth", ("selector", "selector"), {"token_words": 160}, [6, 6, 5], [4]),
+    "attention of CLS": (
+        "odd depth",
+        ("cls_attention", "cls_attention"),
+        {"token_words": 100},
+        [4, 4, 3, 3, 3],
+        [4],
+    ),
+    "in chunks": (
+        "odd depth",
+        ("cls_attention", "selector"),
+        {"token_words": 120, "row_words": 24},
+        [4, 4, 3, 3, 3],
+        [2, 2],
+    ),
+    "one slot of everything": (
+        "odd depth",
+        ("selector", "selector"),
+        {"token_words": 120, "norm_tables": 4, "column_tables": 1, "queue_depth": 1},
+        [5, 4, 4, 4],
+        [2, 2],
+    ),
+    "distilled": ("distilled", ("selector", "selector"), {"token_words": 150}, [6, 6, 6], [4, 2]),
+    "mean": ("mean", ("selector",), {"token_words": 120}, [6, 6, 5], [2, 2]),
+    "four groups": (
+        "four groups",
+        ("selector",),
+        {"token_words": 120, "row_words": 64},
+        [5, 4, 4, 4],
+        [2, 2],
+    ),
+}
+"""Selections in programs that spill."""
 
 
 @cache
 def model_of(shape: str) -> Model:
     """A random model of a shape."""
     return random_model(SHAPES[shape], outliers=False)
+
+
+def selecting(shape: str, *rules: str) -> Model:
+    """A random model with selections before its blocks 1 on."""
+    stages = [Stage(block=number, rule=rule) for number, rule in enumerate(rules, start=1)]
+    return with_stages(model_of(shape), stages)
 
 
 def machine_of(changes: dict[str, int]) -> Config:

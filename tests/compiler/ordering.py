@@ -101,7 +101,7 @@ def check_ordering(instructions, config, left=None):
                 credits[op.token_signal].append((queue, event, dict(known[queue])))
         if alone:
             known[queue][queue] = started[queue]
-        if op.opcode == Opcode.SELECT:
+        if op.opcode == Opcode.SELECT and not op.fields["more"]:
             live = next(left)
         for semaphore in op.signal:
             credits[semaphore].append((queue, started[queue], dict(known[queue])))
@@ -150,13 +150,21 @@ def rows_of(op, live):
         return resolve_rows(op.fields[FIRST_ROWS[op.opcode]], live, op.row_limit)
     if live <= op.fields.get("live_above", 0):
         return 0
+    if moves_live(op):
+        return min(max(live - op.fields["first"], 0), op.fields["rows"])
     return op.fields.get("rows", 1)
+
+
+def moves_live(op):
+    """Whether it moves rows of live tokens from or to DRAM."""
+    return op.opcode in (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS) and op.fields["live"]
 
 
 def depends_on_live(op):
     """Whether the live-token register decides on an instruction's rows."""
     counts = [value for value in op.fields.values() if isinstance(value, dict)]
-    return op.fields.get("live_above") or any(value["live"] for value in counts)
+    own = op.fields.get("live_above") or moves_live(op)
+    return own or any(value["live"] for value in counts)
 
 
 def accesses(op, row, rows, config, live):
@@ -223,5 +231,6 @@ def accesses(op, row, rows, config, live):
                 for row in range(live):
                     for base in (f["keep"], f["attend"]):
                         reads += span("token", base + row * f["score_stride"], words)
-            return reads, [*tokens[f["prefix"] * f["words"] :], ("live", 0)]
+            live_too = [] if f["more"] else [("live", 0)]
+            return reads, [*tokens[f["prefix"] * f["words"] :], *live_too]
     return [], []

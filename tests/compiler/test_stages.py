@@ -16,7 +16,7 @@ from spec.presets import PRESETS, preset
 from tests.compiler.ordering import DisorderError, check_ordering
 from tests.random_models import pruned, random_images, random_model, with_stages
 from tests.shapes import model_of
-from tests.tiled_models import CASES, DEIT_SMALL, DEIT_TINY, machine_of
+from tests.tiled_models import CASES, DEIT_TINY, machine_of
 from tests.tiled_models import model_of as tiled_model
 
 TINY = preset("tiny")
@@ -198,14 +198,3 @@ def test_more_heads_than_a_selection_has():
         compile_steps(model, TINY)
     assert str(error.value) == "blocks.1.selector: needs 9 heads, preset 'tiny' has 8 (lanes)"
     compile_steps(model, preset("ulx3s"))
-
-
-def test_selections_need_the_residual_stream_on_chip():
-    shape = dataclasses.replace(DEIT_SMALL, depth=2)
-    model = selecting(random_model(shape, outliers=False, images=1), "cls_attention")
-    with pytest.raises(CompileError) as error:
-        compile_steps(model, preset("asic512"))
-    assert str(error.value) == (
-        "blocks.1.selector: tokens can be dropped only if the residual stream stays on chip, "
-        "preset 'asic512' has 3,200 words of token memory (token_words)"
-    )

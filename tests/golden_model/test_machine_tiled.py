@@ -4,8 +4,16 @@ import pytest
 
 from spec.presets import preset
 from tests.golden_model.test_machine import check_model
-from tests.random_models import random_model
-from tests.tiled_models import CASES, DEIT_TINY, SPILLED, machine_of, model_of
+from tests.random_models import pruned, random_model
+from tests.tiled_models import (
+    CASES,
+    DEIT_TINY,
+    SPILLED,
+    SPILLED_STAGES,
+    machine_of,
+    model_of,
+    selecting,
+)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -18,6 +26,23 @@ def test_vit_is_machine_in_tiles(name):
 def test_vit_is_machine_spilled(name):
     shape, changes, *_ = SPILLED[name]
     check_model(model_of(shape), machine_of(changes), seed=3)
+
+
+@pytest.mark.parametrize("name", SPILLED_STAGES)
+def test_vit_is_machine_spilled_with_selections(name):
+    shape, rules, changes, *_ = SPILLED_STAGES[name]
+    check_model(selecting(shape, *rules), machine_of(changes), seed=3)
+
+
+@pytest.mark.parametrize("packages", ["merged", "each"])
+@pytest.mark.parametrize("package", ["weighted", "mean", "none"])
+@pytest.mark.parametrize("share", [0, 0.3, 0.8, 1])
+def test_vit_is_machine_spilled_for_any_share(share, package, packages):
+    """All tokens stay; some tiles have few rows or none; all go."""
+    shape, rules, changes, *_ = SPILLED_STAGES["two rules"]
+    stages = list(enumerate(rules, start=1))
+    model = pruned(model_of(shape), stages, share, package=package, packages=packages)
+    check_model(model, machine_of(changes), seed=3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""Selections in programs whose residual stream is in DRAM: places, order, credits, refusals."""
+
+import dataclasses
+
+import pytest
+
+from compiler import CompileError, compile_steps
+from compiler.lowering import lower
+from compiler.pipeline import finish
+from compiler.planning import plan
+from compiler.verification import verify
+from spec.isa import Opcode, Semaphore
+from spec.model_file import Stage
+from spec.presets import preset
+from tests.compiler.ordering import DisorderError, check_ordering
+from tests.random_models import random_model, with_stages
+from tests.tiled_models import DEIT_SMALL, SPILLED_STAGES, machine_of, model_of, selecting
+
+
+def case(name):
+    """A model and its machine."""
+    shape, rules, changes, *_ = SPILLED_STAGES[name]
+    return selecting(shape, *rules), machine_of(changes)
+
+
+def some(shape):
+    """Numbers of tokens: all, one row of a tile, tiles that vanish, the least."""
+    n, least = shape.tokens, shape.prefix_tokens + 1
+    for first in (n, n - 1, n // 2, least):
+        for second in (first, max(first // 2, least), least):
+            yield [first] + [second] * (len(shape.stages) - 1)
+
+
+@pytest.mark.parametrize("name", SPILLED_STAGES)
+def test_places_and_order(name):
+    *_, tiles, slices = SPILLED_STAGES[name]
+    model, config = case(name)
+    for candidate in plan(lower(model, config), config).candidates:
+        steps = finish(model, config, candidate)
+        for left in some(model.config):
+            check_ordering(steps.schedule.instructions, config, left)
+    steps = compile_steps(model, config)
+    tiling = steps.allocation.tiling
+    assert tiling.spilled
+    assert [tile.count for tile in tiling.tokens] == tiles
+    assert [2 * part.count for part in tiling.slices] == slices
+    assert f"slices of {'+'.join(map(str, slices))} words" in steps.describe()
+    ends = [region.end for region in steps.allocation.regions.values()]
+    assert max(ends) <= config.token_words
+
+
+def test_every_number_of_tokens():
+    model, config = case("two rules")
+    program = compile_steps(model, config).schedule.instructions
+    for count in range(2, model.config.tokens + 1):
+        check_ordering(program, config, [count, count])
+        check_ordering(program, config, [count, 2])
+
+
+@pytest.mark.parametrize(
+    ("semaphore", "name"),
+    [
+        (Semaphore.SPILLED, "two rules"),
+        (Semaphore.ROWS_READY, "two rules"),
+        (Semaphore.NORM_TABLE_READY, "two rules"),
+        (Semaphore.TOKENS_FREE, "two rules"),
+        (Semaphore.TOKENS_READY, "two rules"),
+        (Semaphore.RESIDUAL_READY, "two rules"),
+    ],
+)
+def test_every_credit_is_needed(semaphore, name):
+    model, config = case(name)
+    program = [
+        dataclasses.replace(
+            op,
+            wait=op.wait - {semaphore},
+            signal=op.signal - {semaphore},
+            token_wait=None if op.token_wait == semaphore else op.token_wait,
+            token_signal=None if op.token_signal == semaphore else op.token_signal,
+        )
+        for op in compile_steps(model, config).schedule.instructions
+    ]
+    with pytest.raises(DisorderError):
+        check_ordering(program, config, [9, 5])
+
+
+def test_slices_but_the_last_leave_the_number_of_tokens():
+    model, config = case("two rules")
+    program = compile_steps(model, config).schedule.instructions
+    selections = [op.fields for op in program if op.opcode == Opcode.SELECT]
+    assert [f["more"] for f in selections] == [1, 0] * len(model.config.stages)
+    widths = [f["words"] for f in selections]
+    assert sum(widths[:2]) == 2 * -(-model.config.embed_dim // config.lanes)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.LOAD_TOKENS, Opcode.NORMALIZE])
+def test_verification_counts_rows_of_tiles(opcode):
+    """A piece of one row less gives, or takes, other credits."""
+    model, config = case("two rules")
+    program = list(compile_steps(model, config).schedule.instructions)
+    verify(program, config)
+    pc = max(
+        pc
+        for pc, op in enumerate(program)
+        if op.opcode == opcode
+        and (op.token_wait or op.token_signal)
+        and (op.row_limit > 1 or (op.fields.get("live") and op.fields["rows"] > 1))
+    )
+    op = program[pc]
+    program[pc] = (
+        dataclasses.replace(op, row_limit=op.row_limit - 1)
+        if op.row_limit
+        else dataclasses.replace(op, fields={**op.fields, "rows": op.fields["rows"] - 1})
+    )
+    with pytest.raises(CompileError, match="internal error"):
+        verify(program, config)
+
+
+def test_transfers_depend_on_live_tokens_behind_the_first_selection_only():
+    model, config = case("two rules")
+    steps = compile_steps(model, config).schedule
+    live = [
+        (pc, op.fields["live"])
+        for pc, op in enumerate(steps.instructions)
+        if op.opcode in (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
+    ]
+    behind = next(
+        pc
+        for pc, op in enumerate(steps.instructions)
+        if op.opcode == Opcode.SELECT and not op.fields["more"]
+    )
+    assert all(flag == (pc > behind) for pc, flag in live[:-1])
+    assert steps.names[live[-1][0]] == "head"
+
+
+def test_too_small_for_a_selector():
+    """The dense model fits."""
+    config = machine_of({"token_words": 100})
+    compile_steps(model_of("odd depth"), config)
+    model = with_stages(model_of("odd depth"), [Stage(block=1, rule="selector")])
+    with pytest.raises(CompileError) as error:
+        compile_steps(model, config)
+    assert str(error.value) == (
+        "blocks.1.selector: needs 816 bytes of token memory, preset 'cramped' has 800 (token_words)"
+    )
+
+
+@pytest.mark.parametrize(("rule", "slices"), [("selector", [12]), ("cls_attention", [12])])
+def test_deit_small_on_asic512(rule, slices):
+    config = preset("asic512")
+    model = random_model(dataclasses.replace(DEIT_SMALL, depth=3), outliers=False, images=1)
+    model = with_stages(model, [Stage(block=block, rule=rule) for block in (1, 2)])
+    steps = compile_steps(model, config)
+    tiling = steps.allocation.tiling
+    assert [tile.count for tile in tiling.tokens] == [66, 66, 65]
+    assert [2 * part.count for part in tiling.slices] == slices
+    for left in ([197, 197], [139, 77], [66, 2]):
+        check_ordering(steps.schedule.instructions, config, left)
