@@ -67,7 +67,7 @@ order of every access from the credits alone.
 
 from compiler.layers import Linear, Role
 from compiler.tiling import Step, Tile, Tiling
-from spec.isa import Semaphore
+from spec.semaphores import Semaphore
 
 __all__ = ["first_takes", "last_gives"]
 

@@ -5,7 +5,8 @@ from compiler.layers import Attention, Head, Lowered
 from compiler.program import Schedule
 from compiler.token_regions import Region
 from spec.assembler import live_rows
-from spec.isa import Opcode, Semaphore
+from spec.isa import Opcode
+from spec.semaphores import Semaphore
 
 __all__ = ["add_head"]
 

@@ -17,8 +17,9 @@ from compiler.program import Schedule
 from compiler.token_regions import Region
 from spec.assembler import live_rows, rows
 from spec.image import TensorPart
-from spec.isa import Destination, Opcode, ScoreUse, Semaphore
+from spec.isa import Destination, Opcode, ScoreUse
 from spec.model_file import Model, ModelConfig
+from spec.semaphores import Semaphore
 
 __all__ = ["add_mean", "copied_rows", "head_rows", "mean_layers", "normalized_once"]
 

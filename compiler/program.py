@@ -11,7 +11,8 @@ from compiler.tiling import Tile
 from compiler.token_regions import Region, rows_of
 from spec.assembler import Instruction
 from spec.image import TensorPart
-from spec.isa import Opcode, Semaphore, Window
+from spec.isa import Opcode, Window
+from spec.semaphores import Semaphore
 
 __all__ = ["Schedule", "rows_of_tile", "transfer", "views_of"]
 

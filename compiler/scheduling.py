@@ -15,7 +15,8 @@ from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Step, Tile
 from compiler.token_regions import PATCH_BUFFERS, rows_of
 from spec.assembler import live_rows
-from spec.isa import Opcode, Scores, Semaphore, Window
+from spec.isa import Opcode, Scores, Window
+from spec.semaphores import Semaphore
 
 __all__ = ["Scheduler"]
 

@@ -34,7 +34,8 @@ from compiler.program import views_of
 from compiler.selector import KEEP_STRIDE
 from compiler.spilling import SpillingScheduler
 from compiler.tiling import Step, Tile
-from spec.isa import Opcode, Scores, Semaphore
+from spec.isa import Opcode, Scores
+from spec.semaphores import Semaphore
 
 __all__ = ["SelectingScheduler"]
 

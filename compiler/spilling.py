@@ -29,7 +29,8 @@ from compiler.ring import RingBlock
 from compiler.scheduling import Scheduler
 from compiler.tiling import Step, Tile, balanced, patches_of
 from compiler.token_regions import CONTEXT_BUFFERS, Region, rows_of
-from spec.isa import Opcode, Semaphore, Window
+from spec.isa import Opcode, Window
+from spec.semaphores import Semaphore
 
 __all__ = ["SpillingScheduler"]
 

@@ -10,15 +10,8 @@ from collections import Counter
 from compiler.errors import CompileError
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
-from spec.isa import (
-    CONSUMER_OF,
-    PRODUCER_OF,
-    QUEUE_OF,
-    SEMAPHORE_BITS,
-    Destination,
-    Opcode,
-    Semaphore,
-)
+from spec.isa import QUEUE_OF, Destination, Opcode
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Semaphore
 
 __all__ = ["verify"]
 

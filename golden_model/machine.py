@@ -20,14 +20,9 @@ from golden_model.trace import Writes, assemble_tensors
 from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
 from spec.config import Config
 from spec.image import Image
-from spec.isa import (
-    SEMAPHORE_BITS,
-    Opcode,
-    Queue,
-    Semaphore,
-    Window,
-)
+from spec.isa import Opcode, Window
 from spec.registers import Error
+from spec.semaphores import SEMAPHORE_BITS, Queue, Semaphore
 
 __all__ = ["Execution", "MachineError", "Run", "machine", "run_program"]
 

@@ -6,8 +6,9 @@ from golden_model.machine_memory import MachineError
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.formats import NORM, SELECTOR
-from spec.isa import CONSUMER_OF, PRODUCER_OF, Opcode, Scores, ScoreUse, Semaphore
+from spec.isa import Opcode, Scores, ScoreUse
 from spec.registers import Error
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Semaphore
 
 __all__ = ["check_instruction"]
 

@@ -12,8 +12,8 @@ from perf_model.skip import RowSkipper
 from perf_model.softmax import GROUP, ROW_END, Softmax
 from perf_model.timeline import NEVER, Credits, Port
 from spec.config import Config
-from spec.isa import PRODUCER_OF, Queue
 from spec.registers import STALLS
+from spec.semaphores import PRODUCER_OF, Queue
 
 __all__ = ["Array"]
 

@@ -17,7 +17,8 @@ from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
 from rtl_gen.dma.axi import BURST_BEATS
 from spec.config import Config
-from spec.isa import INSTRUCTION_BITS, Queue
+from spec.isa import INSTRUCTION_BITS
+from spec.semaphores import Queue
 
 __all__ = ["Bus"]
 

@@ -19,9 +19,9 @@ from perf_model.roofline import roofline
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.dram import DramTiming
-from spec.isa import Queue
 from spec.model_config import ModelConfig
 from spec.model_file import FLOAT_PREFIX, Model, tensor_table
+from spec.semaphores import Queue
 
 __all__ = ["Layer", "estimate", "layers_of", "program_of"]
 

@@ -11,8 +11,8 @@ from perf_model.machine import predict
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.dram import DramTiming
-from spec.isa import Queue
 from spec.model_config import ModelConfig, Stage
+from spec.semaphores import Queue
 
 __all__ = ["KEEP", "latency_table"]
 

@@ -21,8 +21,9 @@ from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.isa import INSTRUCTION_BYTES, Queue
+from spec.isa import INSTRUCTION_BYTES
 from spec.reports import DRAM_KINDS
+from spec.semaphores import Queue
 
 __all__ = ["Prediction", "PredictionError", "predict"]
 

@@ -9,16 +9,8 @@ from perf_model.timeline import Credits, Unit
 from spec.assembler import Instruction, resolve_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import (
-    CONSUMER_OF,
-    PRODUCER_OF,
-    Destination,
-    Opcode,
-    Queue,
-    ScoreUse,
-    Semaphore,
-    Window,
-)
+from spec.isa import Destination, Opcode, ScoreUse, Window
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Queue, Semaphore
 
 __all__ = [
     "ArrayOperation",

@@ -9,7 +9,7 @@ Cycle 0 is the first of a run.
 from bisect import bisect_right
 from typing import Protocol
 
-from spec.isa import Semaphore
+from spec.semaphores import Semaphore
 
 __all__ = ["NEVER", "Awaited", "Credits", "InstructionQueue", "Port", "Unit", "port_busy"]
 

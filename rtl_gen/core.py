@@ -27,8 +27,9 @@ from rtl_gen.sequencer.vector_issue import VectorIssue
 from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import Config
-from spec.isa import Queue, Window
+from spec.isa import Window
 from spec.registers import Error
+from spec.semaphores import Queue
 
 __all__ = ["FETCH", "LOAD", "Core"]
 

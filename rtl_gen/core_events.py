@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 
-from spec.isa import Queue
 from spec.registers import STALLS
+from spec.semaphores import Queue
 
 if TYPE_CHECKING:
     from rtl_gen.core import Core

@@ -8,8 +8,9 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SEMAPHORE_COUNT, ScoreUse, Window
+from spec.isa import FULLY_CONNECTED, HEADER, SELECT, ScoreUse, Window
 from spec.registers import Error
+from spec.semaphores import SEMAPHORE_COUNT
 
 __all__ = [
     "ADDRESS_BITS",

@@ -8,17 +8,9 @@ from amaranth.hdl import Shape
 from amaranth.lib import data, enum
 
 from spec.errors import SievitError
-from spec.isa import (
-    BODIES,
-    HEADER,
-    INSTRUCTION_BYTES,
-    QUEUE_OF,
-    Opcode,
-    Queue,
-    Semaphore,
-    Window,
-)
+from spec.isa import BODIES, HEADER, INSTRUCTION_BYTES, QUEUE_OF, Opcode, Window
 from spec.registers import Error
+from spec.semaphores import Queue, Semaphore
 
 __all__ = [
     "AssemblerError",

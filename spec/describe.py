@@ -20,16 +20,13 @@ from spec import formats, isa
 from spec.formats import Format
 from spec.isa import (
     BODIES,
-    CONSUMER_OF,
     HEADER,
-    PRODUCER_OF,
     QUEUE_OF,
     Activation,
     Destination,
     Package,
     Scores,
     ScoreUse,
-    Semaphore,
     Window,
 )
 from spec.meanings import COUNTER_MEANINGS, FIELD_MEANINGS, HEADER_MEANINGS, REGISTER_MEANINGS
@@ -43,6 +40,7 @@ from spec.registers import (
     counter_address,
     window_address,
 )
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Semaphore
 
 __all__ = ["BLOCKS", "notes", "refresh"]
 

@@ -19,8 +19,9 @@ from rtl_gen.interfaces import (
     token_write_layout,
 )
 from spec.formats import REQUANTIZE
-from spec.isa import SEMAPHORE_COUNT, Window
+from spec.isa import Window
 from spec.registers import Error
+from spec.semaphores import SEMAPHORE_COUNT
 
 __all__ = ["LOAD", "Kind", "LoadWriter", "group_ports"]
 

@@ -10,26 +10,23 @@ from rtl_gen.interfaces import ERROR, ISSUED
 from spec.formats import NORM, SELECTOR
 from spec.isa import (
     ATTENTION,
-    CONSUMER_OF,
     FULLY_CONNECTED,
     HEADER,
     LIVE,
     LOAD_TOKENS,
     LOAD_WEIGHTS,
     NORMALIZE,
-    PRODUCER_OF,
     QUEUE_OF,
     SELECT,
     Activation,
     Destination,
     Opcode,
     Package,
-    Queue,
     Scores,
     ScoreUse,
-    Semaphore,
 )
 from spec.registers import Error
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Queue, Semaphore
 
 __all__ = ["Dispatcher"]
 

@@ -6,7 +6,8 @@ from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import ISSUED
-from spec.isa import HEADER, SEMAPHORE_COUNT
+from spec.isa import HEADER
+from spec.semaphores import SEMAPHORE_COUNT
 
 __all__ = ["InstructionQueue"]
 

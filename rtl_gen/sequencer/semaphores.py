@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import GIVE, GIVE_TOKEN
-from spec.isa import SEMAPHORE_BITS, SEMAPHORE_COUNT, Queue
+from spec.semaphores import SEMAPHORE_BITS, SEMAPHORE_COUNT, Queue
 
 __all__ = ["Semaphores"]
 

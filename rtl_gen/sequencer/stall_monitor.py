@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_COUNT, Queue
 from spec.registers import STALLS
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_COUNT, Queue
 
 __all__ = ["ARRAY_STATE", "StallMonitor"]
 

@@ -12,21 +12,9 @@ from rtl_gen.sequencer.dispatcher import Dispatcher
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read, write
 from spec.formats import NORM, SELECTOR
-from spec.isa import (
-    BODIES,
-    CONSUMER_OF,
-    HEADER,
-    PRODUCER_OF,
-    QUEUE_OF,
-    SEMAPHORE_COUNT,
-    Activation,
-    Destination,
-    Opcode,
-    Package,
-    Queue,
-    Semaphore,
-)
+from spec.isa import BODIES, HEADER, QUEUE_OF, Activation, Destination, Opcode, Package
 from spec.registers import Error
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_COUNT, Queue, Semaphore
 
 PARAMETERS = [
     {"lanes": 8, "max_tokens": 20, "max_head_words": 2},

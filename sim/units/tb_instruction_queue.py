@@ -11,7 +11,8 @@ from rtl_gen.sequencer.instruction_queue import InstructionQueue
 from sim.bench import parameters, seeded, start
 from sim.streams import check, pack, read, unpack, width_of, write
 from sim.units.renamed import Renamed
-from spec.isa import HEADER, SEMAPHORE_COUNT
+from spec.isa import HEADER
+from spec.semaphores import SEMAPHORE_COUNT
 
 PARAMETERS = [{"depth": 2}, {"depth": 8}]
 _LATENCY = 2

@@ -10,7 +10,7 @@ from rtl_gen.interfaces import GIVE, GIVE_TOKEN
 from rtl_gen.sequencer.semaphores import Semaphores
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, write
-from spec.isa import CONSUMER_OF, SEMAPHORE_BITS, SEMAPHORE_COUNT, Queue
+from spec.semaphores import CONSUMER_OF, SEMAPHORE_BITS, SEMAPHORE_COUNT, Queue
 
 PARAMETERS = [{"takers": 1, "givers": 2}, {"takers": 2, "givers": 5}]
 _TOKEN_QUEUES = (Queue.ARRAY, Queue.VECTOR)

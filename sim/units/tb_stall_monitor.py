@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from rtl_gen.sequencer.stall_monitor import ARRAY_STATE, StallMonitor
 from sim.bench import cycles, seeded, start
 from sim.streams import check, read, write
-from spec.isa import SEMAPHORE_COUNT, Semaphore
 from spec.registers import STALLS
+from spec.semaphores import SEMAPHORE_COUNT, Semaphore
 
 PARAMETERS = [{}]
 

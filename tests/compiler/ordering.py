@@ -23,7 +23,8 @@ from dataclasses import replace
 
 from golden_model.machine_groups import groups_of
 from spec.assembler import resolve_rows
-from spec.isa import PARTIAL_WORDS, Destination, Opcode, Queue, Scores, ScoreUse
+from spec.isa import PARTIAL_WORDS, Destination, Opcode, Scores, ScoreUse
+from spec.semaphores import Queue
 
 FIRST_ROWS = {Opcode.FULLY_CONNECTED: "rows", Opcode.NORMALIZE: "rows", Opcode.ATTENTION: "queries"}
 

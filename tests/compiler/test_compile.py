@@ -8,8 +8,9 @@ from compiler.packing import HeadPacking
 from compiler.verification import verify
 from spec.assembler import decode
 from spec.image import ALIGNMENT_BYTES
-from spec.isa import Opcode, Semaphore
+from spec.isa import Opcode
 from spec.presets import PRESETS, preset
+from spec.semaphores import Semaphore
 from tests.random_models import random_model
 from tests.shapes import SHAPES, model_of
 

@@ -9,9 +9,10 @@ from compiler.lowering import lower
 from compiler.pipeline import finish
 from compiler.planning import plan
 from compiler.verification import verify
-from spec.isa import Opcode, Semaphore
+from spec.isa import Opcode
 from spec.model_file import Stage
 from spec.presets import preset
+from spec.semaphores import Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering
 from tests.random_models import random_model, with_stages
 from tests.tiled_models import DEIT_SMALL, SPILLED_STAGES, machine_of, model_of, selecting

@@ -10,9 +10,10 @@ from compiler.pipeline import finish
 from compiler.planning import plan
 from compiler.verification import verify
 from golden_model.expected import expected_tensors
-from spec.isa import Opcode, Queue, ScoreUse, Semaphore
+from spec.isa import Opcode, ScoreUse
 from spec.model_file import Stage
 from spec.presets import PRESETS, preset
+from spec.semaphores import Queue, Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering
 from tests.random_models import pruned, random_images, random_model, with_stages
 from tests.shapes import model_of

@@ -9,8 +9,9 @@ from compiler.planning import plan
 from compiler.ring import RingUse, array_waits, place_uses
 from compiler.tiling import balanced
 from compiler.verification import verify
-from spec.isa import Destination, Opcode, Semaphore
+from spec.isa import Destination, Opcode
 from spec.presets import PRESETS, preset
+from spec.semaphores import Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering
 from tests.random_models import random_model
 from tests.shapes import SHAPES

@@ -11,10 +11,11 @@ from golden_model.trace import assemble_tensors
 from golden_model.units.requantize import requantize
 from spec.assembler import Instruction, decode, encode, live_rows, rows
 from spec.image import ImageError
-from spec.isa import Activation, Destination, Opcode, Semaphore, Window
+from spec.isa import Activation, Destination, Opcode, Window
 from spec.pixels import patches_of
 from spec.presets import PRESETS, preset
 from spec.registers import Error
+from spec.semaphores import Semaphore
 from tests.random_models import random_images
 from tests.shapes import SHAPES, model_of
 

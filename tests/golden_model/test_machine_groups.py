@@ -7,9 +7,10 @@ import pytest
 from compiler import compile_steps
 from golden_model.machine import MachineError
 from spec.config import Config, ConfigError
-from spec.isa import Destination, Opcode, Semaphore
+from spec.isa import Destination, Opcode
 from spec.presets import PRESETS, preset
 from spec.registers import Error
+from spec.semaphores import Semaphore
 from tests.compiler.ordering import check_ordering
 from tests.golden_model.test_machine import change, check_model, op, run
 from tests.grouped import GROUPED, MODELS, model_of

@@ -11,9 +11,10 @@ from golden_model.machine_select import select
 from golden_model.units.select_tokens import select_tokens
 from golden_model.units.token_score import classifier_score
 from spec.assembler import live_rows
-from spec.isa import Destination, Opcode, Package, Scores, ScoreUse, Semaphore, Window
+from spec.isa import Destination, Opcode, Package, Scores, ScoreUse, Window
 from spec.presets import preset
 from spec.registers import Error
+from spec.semaphores import Semaphore
 from tests.golden_model.test_machine import change, one_layer, op, run
 
 TINY = preset("tiny")

@@ -11,10 +11,11 @@ from golden_model.machine import MachineError, run_program
 from sim.machine import Options, Simulation
 from spec import model_file
 from spec.assembler import Instruction, decode, encode, rows
-from spec.isa import FULLY_CONNECTED, HEADER, INSTRUCTION_BYTES, Opcode, Semaphore, Window
+from spec.isa import FULLY_CONNECTED, HEADER, INSTRUCTION_BYTES, Opcode, Window
 from spec.pixels import patches_of
 from spec.presets import preset
 from spec.registers import Error, Status
+from spec.semaphores import Semaphore
 
 CONFIG = preset("tiny")
 MODEL = model_file.load("models/micro.safetensors")

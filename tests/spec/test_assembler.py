@@ -14,8 +14,9 @@ from spec.assembler import (
     resolve_rows,
     rows,
 )
-from spec.isa import BODIES, HEADER, Opcode, Queue, Semaphore
+from spec.isa import BODIES, HEADER, Opcode
 from spec.registers import Error
+from spec.semaphores import Queue, Semaphore
 
 
 def values(shape):
