@@ -30,9 +30,9 @@ def kept_rows(
     result : bool [tokens]
     """
     keep = np.asarray(score) >= threshold
-    keep[:prefix] = True
     if packages:
         keep[-packages:] = each
+    keep[:prefix] = True
     if package == Package.NONE and not keep[prefix:].any():
         keep[prefix] = True
     return keep
