@@ -150,6 +150,12 @@ class Storer(Executor[StoreOperation]):
             self.time = max(lacking[0].next_change(), t + 1)
             return True
         self.take(t, operation)
+        if not operation.rows:
+            # only its credits, a cycle later
+            for credits in operation.signal:
+                credits.gives.append(t + 1)
+            self.time = self.idle_from = t + 2
+            return True
         self.operation, self.mode = operation, REQUEST
         self.request_at = t + EXTENT_CYCLES - 1 + max(operation.words.bit_length(), 1)
         self.time = t + 1
