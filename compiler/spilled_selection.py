@@ -8,7 +8,7 @@ word at once, but not all words. A selection:
   place, and its rows are not stored.
 - Slice by slice: the slice of all live rows is loaded, SELECT moves its rows, and it is stored. The
   scores are the same each time; only the last SELECT sets the number of live tokens.
-- norm1, tile by tile: residual rows are loaded, normalised and stored.
+- norm1, tile by tile: residual rows are loaded, normalised and stored, in two places in turn.
 
 From then on a transfer moves rows of live tokens only, a tile may have none, and all its credits
 still agree: every instruction of a tile, or of a piece of one, has as many rows. The credits:
@@ -19,7 +19,8 @@ still agree: every instruction of a tile, or of a piece of one, has as many rows
   residual rows, is there. So no LayerNorm table that is needed later may be loaded earlier. The
   table of norm1 follows the last slice, and its credit is for both.
 - ROWS_READY: SELECT or norm1 of a tile is over, its rows may be stored. SPILLED: they are; the next
-  slice or tile may be loaded in the same place. The last one: all normalised tokens may be loaded.
+  slice, or the tile after the next, may be loaded in the same place. The last one: all normalised
+  tokens may be loaded.
 - LIVE_READY goes from the last SELECT to the first Q. The load queue needs no LIVE_KNOWN: its next
   load follows the store behind that SELECT. Stores that depend on the number of live tokens follow
   a ROWS_READY; those before it have started, because a credit of SPILLED that they, or later ones,
@@ -133,8 +134,11 @@ class SelectingScheduler(SpillingScheduler):
             super().normalize(step, layer)
             return
         tile = step.tile
-        source, target = (self.slot(name, 0, tile.count) for name in ("residual", "rows"))
-        self.load_residual(tile.first, source, [S.SPILLED], [S.NORM_TABLE_READY])
+        tiles = len(self.plan.tiling.tokens)
+        turn = tile.number % 2 * self.plan.tiling.tokens[0].count
+        source, target = (self.slot(name, turn, tile.count) for name in ("left", "left rows"))
+        wait = [] if tile.number == 1 else [S.SPILLED]
+        self.load_residual(tile.first, source, wait, [S.NORM_TABLE_READY])
         self.out.add(
             layer.name,
             Opcode.NORMALIZE,
@@ -149,7 +153,7 @@ class SelectingScheduler(SpillingScheduler):
             Opcode.STORE_TOKENS,
             self.stored_tokens(target, tile.first),
             wait=[S.ROWS_READY],
-            signal=[S.SPILLED],
+            signal=[S.SPILLED] if tile.final or tile.number + 2 < tiles else [],
         )
         if step.last:
             count, self.late = self.late + 1, 0

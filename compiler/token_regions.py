@@ -300,15 +300,19 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling, selections: bool = True) 
     rows = max(dim_words, packing.context_words)
     buffers = n * min(CONTEXT_BUFFERS, len(packing.rounds))
     scored = ["attend", "local"] * bool(shape.stages)
-    behind = ["select norm"] * bool(shape.stages)
     mean = ["head"] * (shape.pooling == "mean")
     return [
-        *(region("slice", n, 2 * tile.count, "select") for tile in tiling.slices[:1]),
-        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp", *behind),
+        *(region("slice", n, 2 * part.count, "select") for part in tiling.slices[:1]),
+        *(
+            region(name, min(len(tiling.tokens), 2) * tile, stride, "select norm")
+            for name, stride in (("left", 2 * dim_words), ("left rows", dim_words))
+            if tiling.slices
+        ),
+        region("residual", tile, 2 * dim_words, "embed", "last head", "mlp"),
         region("tokens", n, dim_words, "attention", *mean, *scored),
         region("query", n, packing.query_words, "attention", "last head"),
         region("context", buffers, packing.query_words, "attention", "last head"),
-        region("rows", tile, rows, "embed", "mlp", "head", *behind),
+        region("rows", tile, rows, "embed", "mlp", "head"),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
         region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
         *(
