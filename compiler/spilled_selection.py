@@ -134,7 +134,7 @@ class SelectingScheduler(SpillingScheduler):
             super().normalize(step, layer)
             return
         tile = step.tile
-        tiles = len(self.plan.tiling.tokens)
+        tiles = len(self.plan.tiling.tokens_at(step.block))
         turn = tile.number % 2 * self.plan.tiling.tokens[0].count
         source, target = (self.slot(name, turn, tile.count) for name in ("left", "left rows"))
         wait = [] if tile.number == 1 else [S.SPILLED]

@@ -106,6 +106,12 @@ class SpillingScheduler(Scheduler):
             if count > 0:
                 yield replace(piece, count=count)
 
+    def arrivals(self, tile: Tile, before: Tile) -> list[Tile]:
+        """Pieces in which a tile comes into the place of another; if it is longer, all at once."""
+        if tile.count > before.count:
+            return [Tile(number=0, first=0, count=tile.count, final=True)]
+        return list(self.pieces(tile))
+
     # Credits
 
     def takes(self, step: Step, layer: Linear) -> tuple[set[Semaphore], Semaphore | None]:
@@ -171,7 +177,7 @@ class SpillingScheduler(Scheduler):
             self.load_rows("tokens", first, self.source(step, layer), wait=[S.SPILLED], ready=True)
         elif layer.role == Role.PROJ and step.tile:
             stays = step.block == self.shape.depth - 1 and self.shape.pooling != "mean"
-            self.load_tile(step.tile, last=stays)
+            self.load_tile(step.tile, step.before, last=stays)
 
     def load_rows(
         self,
@@ -233,13 +239,14 @@ class SpillingScheduler(Scheduler):
                 views=() if first else self.lowered.position_views,
             )
 
-    def load_tile(self, tile: Tile, last: bool) -> None:
+    def load_tile(self, tile: Tile, before: Tile | None, last: bool) -> None:
         """Residual stream and context of a tile.
 
+        before : the tile in whose place it comes
         last : of the last encoder block, where the tile before leaves nothing to be stored
         """
-        if tile.number and not last:
-            for piece in self.pieces(tile):
+        if before and not last:
+            for piece in self.arrivals(tile, before):
                 self.load_piece(tile, piece, [S.SPILLED], [])
         else:
             whole = Tile(number=0, first=0, count=tile.count, final=True)
@@ -327,9 +334,10 @@ class SpillingScheduler(Scheduler):
     def normalize_and_store(self, step: Step, tile: Tile, layer: Norm) -> None:
         """norm1 of a tile, piece by piece; of the embedding when the whole tile is there."""
         embedding = layer is self.norms[0]
-        tiles = self.plan.tiling.tokens
-        following = 0 if tile.final else sum(1 for _ in self.pieces(tiles[tile.number + 1]))
         pieces = list(self.pieces(tile))
+        taken = range(len(pieces) - 1, len(pieces))
+        if step.following and step.following.count <= tile.count:
+            taken = range(len(self.arrivals(step.following, tile)))
         for number, piece in enumerate(pieces):
             first, final = not number, piece is pieces[-1]
             source = self.slot("residual", piece.first, piece.count)
@@ -355,14 +363,13 @@ class SpillingScheduler(Scheduler):
                 stores.append(("tokens", self.stored_tokens(target, own.first)))
             if not layer.for_head:
                 stores += [("residual", fields) for fields in self.slices(source, own.first)]
-            taken = number < following or (tile.final and final)
             for index, (name, fields) in enumerate(stores):
                 self.out.add(
                     name,
                     Opcode.STORE_TOKENS,
                     fields,
                     wait=[] if index else [S.ROWS_READY],
-                    signal=[S.SPILLED] if taken and index == len(stores) - 1 else [],
+                    signal=[S.SPILLED] if number in taken and index == len(stores) - 1 else [],
                 )
 
     def stored_tokens(self, region: Region, first: int) -> dict[str, Any]:

@@ -14,10 +14,12 @@ Attention needs all tokens and is never tiled.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from compiler.layers import Layer, Linear, Lowered, Norm, Role, Select
+from compiler.packing import words
 
-__all__ = ["Step", "Tile", "Tiling", "balanced", "patches_of", "steps"]
+__all__ = ["Step", "Tile", "Tiling", "balanced", "patches_of", "steps", "tiles_behind"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,25 @@ def balanced(rows: int, tiles: int) -> Tiles:
     return tuple(out)
 
 
+def tiles_behind(rows: int, longest: int, expected: int) -> Tiles:
+    """Tiles of `rows` rows of which a selection is expected to leave `expected`.
+
+    The rows expected, and an eighth more, are balanced: a tile of few rows would load all weights
+    for them. The tiles behind are seldom there, so they are long.
+
+    longest : most rows of a tile
+    """
+    likely = min(rows, expected + words(expected, 8))
+    ahead = [tile.count for tile in balanced(likely, words(likely, longest))]
+    rest = rows - likely
+    seldom = balanced(rest, words(rest, longest)) if rest else ()
+    counts = ahead + [tile.count for tile in seldom]
+    return tuple(
+        Tile(number=n, first=sum(counts[:n]), count=count, final=n == len(counts) - 1)
+        for n, count in enumerate(counts)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
     """What is tiled."""
@@ -58,6 +79,12 @@ class Tiling:
     """Residual stream, normalised tokens and context live in DRAM; `tokens` tile the rest."""
     slices: Tiles = ()
     """Spilled, with selections: word pairs of residual rows, which are selected slice by slice."""
+    behind: tuple[tuple[int, Tiles], ...] = ()
+    """Spilled, with selections: other tiles of tokens from these encoder blocks on."""
+
+    def tokens_at(self, block: int) -> Tiles:
+        """The tiles of tokens in an encoder block."""
+        return next((tiles for first, tiles in self.behind[::-1] if block >= first), self.tokens)
 
     def describe(self) -> str:
         """One line a part."""
@@ -70,6 +97,9 @@ class Tiling:
         ):
             sizes = "+".join(str(tile.count) for tile in tiles)
             lines.append(f"{name:<13} {f'tiles of {sizes} {unit}' if tiles else 'whole'}")
+        for block, tiles in self.behind:
+            sizes = "+".join(str(tile.count) for tile in tiles)
+            lines.append(f"{f'from block {block}':<13} tiles of {sizes} tokens")
         if self.slices:
             sizes = "+".join(str(2 * slice.count) for slice in self.slices)
             lines.append(f"{'selections':<13} slices of {sizes} words")
@@ -92,6 +122,10 @@ class Step:
     """LayerNorm: each row waits for its credit. False: all rows are there before the step."""
     once: bool = False
     """fc2: gives one credit for all rows; LayerNorm: takes it."""
+    following: Tile | None = None
+    """Spilled: the tile that takes this one's place."""
+    before: Tile | None = None
+    """Spilled: the tile whose place this one takes."""
 
 
 def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
@@ -105,7 +139,7 @@ def steps(lowered: Lowered, tiling: Tiling) -> tuple[Step, ...]:
     From the first selection on a tile may have no rows, so what follows fc2 waits for all of it.
     """
     if tiling.spilled:
-        return tuple(_spilled_steps(lowered, tiling.tokens))
+        return tuple(_spilled_steps(lowered, tiling))
     stages = lowered.model.config.stages
     return tuple(_steps(lowered.layers, tiling, stages[0].block if stages else None))
 
@@ -116,7 +150,7 @@ def patches_of(tile: Tile, prefix_tokens: int) -> Tile:
     return replace(tile, first=max(tile.first - prefix_tokens, 0), count=own)
 
 
-def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
+def _spilled_steps(lowered: Lowered, tiling: Tiling) -> Iterator[Step]:
     """Tile by tile from the patches to norm1, and from proj to the next norm1.
 
     In the last encoder block the tile with the CLS row comes last, and stays. If the head reads the
@@ -127,9 +161,9 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
     """
     layers, shape = lowered.layers, lowered.model.config
     patch, norm, *rest = layers
-    for tile in tiles:
+    for tile, following in zip_longest(tiling.tokens, tiling.tokens[1:]):
         yield _part(patch, 0, patches_of(tile, shape.prefix_tokens))
-        yield _part(norm, 0, tile)
+        yield replace(_part(norm, 0, tile), following=following)
     block, position = 0, 0
     while position < len(rest):
         layer = rest[position]
@@ -138,20 +172,24 @@ def _spilled_steps(lowered: Lowered, tiles: Tiles) -> Iterator[Step]:
             following = rest[position + 4 + selected]
             assert isinstance(following, Norm)
             stays = following.for_head and shape.pooling != "mean"
+            tiles = tiling.tokens_at(block)
             order = (*tiles[1:], tiles[0]) if stays else tiles
             inside = rest[position : position + 4] + ([] if stays else [following])
             for turn, tile in enumerate(order):
                 mine = replace(tile, number=turn, final=turn == len(order) - 1)
+                before = order[turn - 1] if turn else None
+                behind = None if mine.final else order[turn + 1]
                 for part in inside:
                     step = _part(part, block + (part is following), mine)
                     again = part is following and selected
-                    yield replace(step, last=False) if again else step
+                    last = step.last and not again
+                    yield replace(step, last=last, before=before, following=behind)
             position += len(inside) - selected
             block += 1
         elif isinstance(layer, Norm) and layer.behind_select:
             before = rest[position - 2]
             shared = isinstance(before, Linear) and before.role == Role.FC2
-            for tile in tiles:
+            for tile in tiling.tokens_at(block):
                 step = replace(_part(layer, block, tile), follows=False)
                 yield replace(step, first=step.first and not shared)
             position += 1

@@ -21,7 +21,7 @@ from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
 from compiler.regions import Region, check_disjoint, end_of, place, rows_of
 from compiler.selector import KEEP_STRIDE
-from compiler.tiling import Tiling, balanced
+from compiler.tiling import Tiling, balanced, tiles_behind
 from spec.config import Config
 from spec.isa import PARTIAL_WORDS
 
@@ -98,8 +98,17 @@ def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, 
     most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
     for count in range(1, most + 1):
         tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
+        longest = tiling.tokens[0].count
         for slices in range(1, pairs + 1) if shape.stages else (0,):
-            tiling = replace(tiling, slices=balanced(pairs, slices) if slices else ())
+            tiling = replace(
+                tiling,
+                slices=balanced(pairs, slices) if slices else (),
+                behind=tuple(
+                    (stage.block, tiles_behind(shape.tokens, longest, stage.tokens))
+                    for stage in shape.stages
+                    if stage.tokens
+                ),
+            )
             placed = place(_spilled_regions(lowered, tiling))
             if end_of(placed) <= config.token_words:
                 return tiling, placed

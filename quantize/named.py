@@ -74,7 +74,10 @@ def named_shape(name: str) -> ModelConfig:
             raise QuantizeError(
                 f"{name}: a stage's block must lie in 1..{depth - 1}, not {stage.block}"
             )
-    return replace(shape, depth=depth, stages=parts.stages)
+    shape = replace(shape, depth=depth, stages=parts.stages)
+    counts = kept_counts(shape, parts.ratios)
+    stages = zip(parts.stages, counts, strict=True)
+    return replace(shape, stages=tuple(replace(stage, tokens=n) for stage, n in stages))
 
 
 def named_counts(name: str) -> tuple[int, ...]:

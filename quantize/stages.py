@@ -94,7 +94,7 @@ def force_keep(model: Model, image: NDArray[np.uint8], ratios: Sequence[float]) 
         behind = score.seen[0, config.prefix_tokens : last]
         stage = replace(stage, threshold=_threshold(behind, count))
         (_, tokens), *_ = select(model, stage, tokens, probs, discard)
-        stages.append(stage)
+        stages.append(replace(stage, tokens=tokens.h.shape[1]))
         block = stage.block
     return replace(model, config=replace(config, stages=tuple(stages)))
 

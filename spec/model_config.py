@@ -40,6 +40,9 @@ class Stage:
     before, summed over heads."""
     threshold: int = 1 << SELECTOR.score_bits - 1
     """SCORE from which a token is kept."""
+    tokens: int = 0
+    """Tokens that are expected to be left, 0 if unknown: programs are laid out for them, and run
+    with any other number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,7 @@ class ModelConfig:
             for name, low, high in (
                 ("block", 1, self.depth - 1),
                 ("threshold", SCORE.low, SCORE.high),
+                ("tokens", 0, self.tokens),
             ):
                 value = getattr(stage, name)
                 if type(value) is not int or not low <= value <= high:
@@ -236,7 +240,7 @@ def _stages(entries: Any, where: str) -> tuple[Stage, ...]:  # noqa: ANN401
         except TypeError:
             raise ModelFileError(
                 f"{where}: config: stages[{number}] must have block and rule, and may have "
-                f"threshold, not {entry!r}"
+                f"threshold and tokens, not {entry!r}"
             ) from None
     return tuple(stages)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from itertools import zip_longest
 
 from spec.config import Config
 from spec.model_file import Model, ModelConfig, Stage
@@ -122,6 +123,8 @@ SPILLED = {
     ),
     "no class token": ("no class token", {"token_words": 200}, [6, 5, 5], 1),
 }
+EXPECTED = {"none": (3, 3), "half": (9, 5), "most": (12, 11), "all": (16, 2)}
+"""Tokens that programs with selections are laid out for: tiles that grow or shrink."""
 SPILLED_STAGES = {
     # shape, rules of the selections before block 1 on; parameters; tiles of tokens, words of slices
     "two rules": (
@@ -172,10 +175,24 @@ def model_of(shape: str) -> Model:
     return random_model(SHAPES[shape], outliers=False)
 
 
-def selecting(shape: str, *rules: str) -> Model:
-    """A random model with selections before its blocks 1 on."""
+def selecting(shape: str, *rules: str, expected: tuple[int, ...] = ()) -> Model:
+    """A random model with selections before its blocks 1 on.
+
+    expected : tokens that these are expected to leave
+    """
     stages = [Stage(block=number, rule=rule) for number, rule in enumerate(rules, start=1)]
-    return with_stages(model_of(shape), stages)
+    model = with_stages(model_of(shape), stages)
+    return expecting(model, expected)
+
+
+def expecting(model: Model, expected: tuple[int, ...]) -> Model:
+    """The same model with numbers of tokens that are expected behind its stages."""
+    stages = tuple(
+        dataclasses.replace(stage, tokens=count or 0)
+        for stage, count in zip_longest(model.config.stages, expected)
+        if stage
+    )
+    return dataclasses.replace(model, config=dataclasses.replace(model.config, stages=stages))
 
 
 def machine_of(changes: dict[str, int]) -> Config:

@@ -8,6 +8,7 @@ from compiler import CompileError, compile_steps
 from compiler.lowering import lower
 from compiler.pipeline import finish
 from compiler.planning import plan
+from compiler.tiling import tiles_behind
 from compiler.verification import verify
 from spec.isa import Opcode
 from spec.model_file import Stage
@@ -15,7 +16,15 @@ from spec.presets import preset
 from spec.semaphores import Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering
 from tests.random_models import random_model, with_stages
-from tests.tiled_models import DEIT_SMALL, SPILLED_STAGES, machine_of, model_of, selecting
+from tests.tiled_models import (
+    DEIT_SMALL,
+    EXPECTED,
+    SPILLED_STAGES,
+    expecting,
+    machine_of,
+    model_of,
+    selecting,
+)
 
 
 def case(name):
@@ -48,6 +57,34 @@ def test_places_and_order(name):
     assert f"slices of {'+'.join(map(str, slices))} words" in steps.describe()
     ends = [region.end for region in steps.allocation.regions.values()]
     assert max(ends) <= config.token_words
+
+
+@pytest.mark.parametrize("expected", EXPECTED)
+@pytest.mark.parametrize("name", ["two rules", "one slice", "distilled"])
+def test_tiles_for_the_tokens_that_are_expected(name, expected):
+    model, config = case(name)
+    steps = compile_steps(expecting(model, EXPECTED[expected]), config)
+    shape, tiling = steps.lowered.model.config, steps.allocation.tiling
+    assert [block for block, _ in tiling.behind] == [stage.block for stage in shape.stages]
+    longest = max(tile.count for tile in tiling.tokens)
+    for _, tiles in tiling.behind:
+        assert sum(tile.count for tile in tiles) == shape.tokens
+        assert max(tile.count for tile in tiles) <= longest
+    for left in some(shape):
+        check_ordering(steps.schedule.instructions, config, left)
+
+
+def test_tiles_behind_a_selection_are_there_for_what_is_expected():
+    def counts(*numbers):
+        return [tile.count for tile in tiles_behind(*numbers)]
+
+    assert counts(197, 66, 139) == [53, 52, 52, 40]
+    assert counts(197, 66, 78) == [44, 44, 55, 54]
+    assert counts(197, 66, 43) == [49, 50, 49, 49]
+    assert counts(197, 66, 197) == [66, 66, 65]
+    assert counts(17, 5, 1) == [2, 5, 5, 5]
+    assert [tile.first for tile in tiles_behind(197, 66, 78)] == [0, 44, 88, 143]
+    assert [tile.final for tile in tiles_behind(197, 66, 78)] == [False, False, False, True]
 
 
 def test_every_number_of_tokens():

@@ -8,6 +8,7 @@ from tests.random_models import pruned, random_model
 from tests.tiled_models import (
     CASES,
     DEIT_TINY,
+    EXPECTED,
     SPILLED,
     SPILLED_STAGES,
     machine_of,
@@ -32,6 +33,14 @@ def test_vit_is_machine_spilled(name):
 def test_vit_is_machine_spilled_with_selections(name):
     shape, rules, changes, *_ = SPILLED_STAGES[name]
     check_model(selecting(shape, *rules), machine_of(changes), seed=3)
+
+
+@pytest.mark.parametrize("expected", EXPECTED)
+@pytest.mark.parametrize("name", ["two rules", "one slice", "mean"])
+def test_vit_is_machine_spilled_whatever_is_expected(name, expected):
+    shape, rules, changes, *_ = SPILLED_STAGES[name]
+    model = selecting(shape, *rules, expected=EXPECTED[expected])
+    check_model(model, machine_of(changes), seed=3)
 
 
 @pytest.mark.parametrize("packages", ["merged", "each"])

@@ -1,18 +1,21 @@
 """Models that drop tokens, with the residual stream in DRAM, on the emitted machine."""
 
+import pytest
+
 from compiler import compile_steps
 from spec.isa import Opcode, Window
 from tests.random_models import pruned, random_images
 from tests.sim.test_models import check
 from tests.sim.test_stages import left
-from tests.tiled_models import SPILLED_STAGES, machine_of, model_of
+from tests.tiled_models import SPILLED_STAGES, expecting, machine_of, model_of
 
 
-def test_selections_slice_by_slice():
+@pytest.mark.parametrize("expected", [(), (9, 5)])
+def test_selections_slice_by_slice(expected):
     """Both rules, several slices; the last tile is left out of some pictures."""
     shape, rules, changes, tiles, slices = SPILLED_STAGES["two rules"]
     model = pruned(model_of(shape), list(enumerate(rules, start=1)), 0.6)
-    config = machine_of(changes)
+    model, config = expecting(model, expected), machine_of(changes)
     plan = compile_steps(model, config)
     assert len(plan.allocation.tiling.slices) == len(slices) > 1
     images = random_images(model.config, 3, seed=7)

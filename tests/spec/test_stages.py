@@ -35,6 +35,10 @@ def test_stages_go_through_json():
         ({"stages": (stage(threshold=-1),)}, "threshold must be an integer in 0..65535, not -1"),
         ({"stages": (stage(threshold=65536),)}, "threshold must be an integer in 0..65535"),
         ({"stages": (stage(threshold=0.5),)}, "threshold must be an integer in 0..65535, not 0.5"),
+        (
+            {"stages": (Stage(block=1, rule="selector", tokens=11),)},
+            r"stages\[0\]: tokens must be an integer in 0..10, not 11",
+        ),
         ({"package": "sum"}, "package must be weighted, mean or none, not 'sum'"),
         ({"packages": "some"}, "packages must be merged or each, not 'some'"),
         (
