@@ -8,12 +8,14 @@ written over weights that are still to be used.
 from collections import Counter
 
 from compiler.errors import CompileError
-from spec.assembler import Instruction, resolve_rows
+from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.config import Config
 from spec.isa import QUEUE_OF, Destination, Opcode
 from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Semaphore
 
 __all__ = ["verify"]
+
+TRANSFERS = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
 
 
 def verify(instructions: list[Instruction], config: Config) -> None:
@@ -42,8 +44,7 @@ def _numbers_left(instructions: list[Instruction]) -> list[int]:
 
 def _moves_live(op: Instruction) -> bool:
     """Whether it moves rows of live tokens from or to DRAM."""
-    transfers = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
-    return op.opcode in transfers and bool(op.fields["live"])
+    return op.opcode in TRANSFERS and bool(op.fields["live"])
 
 
 def _check_credits(instructions: list[Instruction], left: int) -> None:
@@ -63,11 +64,11 @@ def _check_credits(instructions: list[Instruction], left: int) -> None:
         if op.opcode == Opcode.SELECT and not op.fields["more"]:
             live = left
         field = next((name for name in ("rows", "queries") if name in op.fields), None)
-        value = op.fields[field] if field else 0
-        if isinstance(value, int):
-            count = max(min(live - op.fields["first"], value), 0) if _moves_live(op) else value
+        value = op.fields[field] if field else {}
+        if op.opcode in TRANSFERS:
+            count = transfer_rows(op.fields, live)
         else:
-            count = resolve_rows(value, live, op.row_limit)
+            count = resolve_rows(value, live, op.row_limit) if field else 0
         taken, given = Counter(op.wait), Counter(op.signal)
         if op.token_wait is not None:
             taken[op.token_wait] += count

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.attention import attention
-from golden_model.collect import Collect, discard
+from golden_model.collect import Collect, Watch, discard
 from golden_model.mlp import mlp
 from golden_model.norm import norm
 from golden_model.units.residual_add import residual_add
 from spec.model_file import Model
 
-__all__ = ["encoder_block"]
+__all__ = ["encoder_block", "encoder_blocks"]
 
 
 def encoder_block(
@@ -30,3 +30,19 @@ def encoder_block(
     h = residual_add(h, mlp(model, f"{name}.mlp", x, collect)).astype(np.int16)
     collect(f"{name}.mlp.fc2", h)
     return h
+
+
+def encoder_blocks(
+    model: Model, h: NDArray[np.int16], first: int, end: int, collect: Collect = discard
+) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Encoder blocks `first` .. `end` - 1, and the attention of CLS in the last one.
+
+    h : RESIDUAL [n, tokens, embed_dim]
+    result : RESIDUAL as h, and PROB [n, heads, tokens]; no probabilities if there is no block
+    """
+    probs = np.zeros(0, np.uint8)
+    for block in range(first, end):
+        watch = Watch(collect, f"blocks.{block}.attn.probs")
+        h = encoder_block(model, f"blocks.{block}", h, watch)
+        probs = watch.seen[:, :, 0]
+    return h, probs

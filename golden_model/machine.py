@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
 from golden_model.machine_checks import check_instruction
-from golden_model.machine_execute import execute, no_writes, transfer_rows
+from golden_model.machine_execute import execute, no_writes
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.trace import Writes, assemble_tensors
-from spec.assembler import AssemblerError, Instruction, decode, resolve_rows
+from spec.assembler import AssemblerError, Instruction, decode, resolve_rows, transfer_rows
 from spec.config import Config
 from spec.image import Image
 from spec.isa import Opcode, Window

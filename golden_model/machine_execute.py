@@ -19,13 +19,13 @@ from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
 from golden_model.units.softmax import probabilities, row_scale
 from golden_model.units.token_score import attention_score
-from spec.assembler import Instruction, resolve_rows
+from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.assembler import rows as fixed_rows
 from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL, SCORE
 from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, ScoreUse, Window
 from spec.registers import Error
 
-__all__ = ["execute", "no_writes", "transfer_rows"]
+__all__ = ["execute", "no_writes"]
 
 Fields = Mapping[str, Any]
 
@@ -100,11 +100,6 @@ def _transfer_bytes(memory: Memories, f: Fields) -> int:
     if not f["rows"] or not f["words"]:
         raise MachineError(f"{f['rows']} rows of {f['words']} words", Error.OPERAND)
     return f["rows"] * f["words"] * memory.config.lanes
-
-
-def transfer_rows(f: Fields, live: int) -> int:
-    """Rows of a transfer: with `live` those of live tokens, perhaps none."""
-    return min(max(live - f["first"], 0), f["rows"]) if f["live"] else f["rows"]
 
 
 def _load_tokens(memory: Memories, f: Fields) -> Writes:

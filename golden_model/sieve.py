@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from golden_model.classifier_head import classifier_head
 from golden_model.collect import Watch, discard
-from golden_model.encoder_block import encoder_block
+from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
 from spec.model_file import Model, Stage
@@ -99,7 +99,7 @@ def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
     for number, stage in enumerate(config.stages):
         parts: dict[tuple[int, int], list[_Group]] = {}
         for group in groups:
-            h, probs = _blocks(model, group.tokens.h, block, stage.block)
+            h, probs = encoder_blocks(model, group.tokens.h, block, stage.block)
             group.tokens = Sequences(h=h, packages=group.tokens.packages)
             for part in _select(model, stage, group, probs, number, found):
                 key = part.tokens.h.shape[1], part.tokens.packages
@@ -107,21 +107,9 @@ def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
         groups = [_joined(same) for same in parts.values()]
         block = stage.block
     for group in groups:
-        h, _ = _blocks(model, group.tokens.h, block, config.depth)
+        h, _ = encoder_blocks(model, group.tokens.h, block, config.depth)
         found.logits[group.images] = classifier_head(model, h)
     return found
-
-
-def _blocks(
-    model: Model, h: NDArray[np.int16], first: int, end: int
-) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Encoder blocks `first` .. `end` - 1, and the attention of CLS in the last."""
-    probs = np.zeros(0, np.uint8)
-    for block in range(first, end):
-        watch = Watch(discard, f"blocks.{block}.attn.probs")
-        h = encoder_block(model, f"blocks.{block}", h, watch)
-        probs = watch.seen[:, :, 0]
-    return h, probs
 
 
 def _select(

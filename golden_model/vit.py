@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.classifier_head import classifier_head
-from golden_model.collect import Collect, Watch, discard
-from golden_model.encoder_block import encoder_block
+from golden_model.collect import Collect, discard
+from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
 from spec.model_file import Model
@@ -42,15 +42,12 @@ def vit(
 
 def _encode(model: Model, first: int, tokens: Sequences, give: Collect) -> NDArray[np.int16]:
     """Logits from the residual stream as block `first` gets it."""
-    stages = {stage.block: stage for stage in model.config.stages}
-    for block in range(first, model.config.depth):
-        watch = Watch(give, f"blocks.{block}.attn.probs")
-        h = encoder_block(model, f"blocks.{block}", tokens.h, watch)
-        tokens = replace(tokens, h=h)
-        if block + 1 in stages:
-            logits = np.zeros((len(h), model.config.classes), np.int16)
-            stage = stages[block + 1]
-            for images, group in select(model, stage, tokens, watch.seen[:, :, 0], give):
-                logits[images] = _encode(model, block + 1, group, give)
-            return logits
-    return classifier_head(model, tokens.h, give)
+    stage = next((stage for stage in model.config.stages if stage.block > first), None)
+    end = stage.block if stage else model.config.depth
+    h, probs = encoder_blocks(model, tokens.h, first, end, give)
+    if stage is None:
+        return classifier_head(model, h, give)
+    logits = np.zeros((len(h), model.config.classes), np.int16)
+    for images, group in select(model, stage, replace(tokens, h=h), probs, give):
+        logits[images] = _encode(model, end, group, give)
+    return logits

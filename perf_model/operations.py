@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from perf_model.epilogue import ResultCommand
 from perf_model.selection import Selection, select_cycles
 from perf_model.timeline import Credits, Unit
-from spec.assembler import Instruction, resolve_rows
+from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
 from spec.isa import Destination, Opcode, ScoreUse, Window
@@ -219,7 +219,7 @@ def _operation(
             moved = {
                 "window": f["window"],
                 "offset": f["offset"],
-                "rows": min(max(live - f["first"], 0), f["rows"]) if f["live"] else f["rows"],
+                "rows": transfer_rows(f, live),
                 "words": f["words"],
                 "word_beats": lanes // beat,
             }

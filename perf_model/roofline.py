@@ -7,7 +7,7 @@ from spec.config import Config
 from spec.formats import REQUANTIZE, RESIDUAL
 from spec.model_config import ModelConfig
 
-__all__ = ["Roofline", "roofline"]
+__all__ = ["Roofline", "network_macs", "roofline"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,35 @@ def roofline(model: ModelConfig, config: Config, live: Sequence[int] = ()) -> Ro
     Counts what the network needs, not what a program moves: padding and repeated loads are not in
     it. Attention is counted over all tokens in every block. A mean of rows is additions, not
     multiplications: it is not counted.
+    live : see `network_macs`
+    """
+    macs, layers = _network(model, live)
+    width = model.embed_dim
+    weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)
+    norms = (2 * model.depth + 1) * width * REQUANTIZE.entry_bytes
+    residual_bytes = RESIDUAL.bits // 8
+    position = model.tokens * width * residual_bytes
+    patches = model.patches * model.patch_dim
+    total = weights + norms + position + patches + model.classes * residual_bytes
+    return Roofline(
+        macs=macs,
+        bytes=total,
+        mac_cycles=-(-macs // config.macs),
+        bus_cycles=-(-total // config.bus_bytes),
+    )
+
+
+def network_macs(model: ModelConfig, live: Sequence[int] = ()) -> int:
+    """Multiplications of the network for one image, those of token selectors among them.
+
     live : tokens behind each of the first stages; behind the others as many as before
     """
+    macs, _ = _network(model, live)
+    return macs
+
+
+def _network(model: ModelConfig, live: Sequence[int]) -> tuple[int, list[tuple[int, int, int]]]:
+    """All multiplications; and inputs, outputs and rows of every fully connected layer."""
     tokens, width, inner = model.tokens, model.embed_dim, model.attention_dim
     stages = {stage.block: number for number, stage in enumerate(model.stages)}
     layers = [(model.patch_dim, width, model.patches)]
@@ -54,18 +81,7 @@ def roofline(model: ModelConfig, config: Config, live: Sequence[int] = ()) -> Ro
         macs += 2 * tokens * tokens * inner
     layers.append((model.head_depth, model.classes, 1))
     macs += sum(rows * inputs * outputs for inputs, outputs, rows in layers)
-    weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)
-    norms = (2 * model.depth + 1) * width * REQUANTIZE.entry_bytes
-    residual_bytes = RESIDUAL.bits // 8
-    position = model.tokens * width * residual_bytes
-    patches = model.patches * model.patch_dim
-    total = weights + norms + position + patches + model.classes * residual_bytes
-    return Roofline(
-        macs=macs,
-        bytes=total,
-        mac_cycles=-(-macs // config.macs),
-        bus_cycles=-(-total // config.bus_bytes),
-    )
+    return macs, layers
 
 
 def _selector(model: ModelConfig, tokens: int) -> list[tuple[int, int, int]]:

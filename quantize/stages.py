@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.collect import Watch, discard
-from golden_model.encoder_block import encoder_block
+from golden_model.encoder_block import encoder_blocks
 from golden_model.norm import norm
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
@@ -87,7 +87,8 @@ def force_keep(model: Model, image: NDArray[np.uint8], ratios: Sequence[float]) 
     stages: list[Stage] = []
     block = 0
     for stage, count in zip(config.stages, wanted, strict=True):
-        tokens, probs = _run(model, tokens, block, stage.block)
+        h, probs = encoder_blocks(model, tokens.h, block, stage.block)
+        tokens = replace(tokens, h=h)
         score = Watch(discard, f"blocks.{stage.block}.selector.score")
         list(select(model, stage, tokens, probs, score))
         last = score.seen.shape[1] - tokens.packages
@@ -124,18 +125,6 @@ def _threshold(scores: NDArray[np.uint16], count: int) -> int:
     return min(best, SCORE.high)
 
 
-def _run(
-    model: Model, tokens: Sequences, first: int, end: int
-) -> tuple[Sequences, NDArray[np.uint8]]:
-    """Encoder blocks `first` .. `end` - 1, and the attention of CLS in the last."""
-    h, probs = tokens.h, np.zeros(0, np.uint8)
-    for block in range(first, end):
-        watch = Watch(discard, f"blocks.{block}.attn.probs")
-        h = encoder_block(model, f"blocks.{block}", h, watch)
-        probs = watch.seen[:, :, 0]
-    return replace(tokens, h=h), probs
-
-
 def _random(name: str, dtype: str, shape: tuple[int, ...], inputs: int, seed: int) -> NDArray[Any]:
     """One tensor, from a stream of its own; `inputs` of its layer are of about `CODE_STD`."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
@@ -166,15 +155,15 @@ def _scale(layer: str, inputs: int) -> float:
 
 def _spread_scores(model: Model, tensors: Tensors, images: NDArray[np.uint8]) -> None:
     """Set bias and scale of each selector's two last layers, so that their results spread."""
-    tokens = Sequences(h=patch_embed(model, batch_of(images, model.config)), packages=0)
+    h = patch_embed(model, batch_of(images, model.config))
     block = 0
     for stage in model.config.stages:
-        tokens, _ = _run(model, tokens, block, stage.block)
+        h, _ = encoder_blocks(model, h, block, stage.block)
         block = stage.block
         if stage.rule != "selector":
             continue
         name = f"blocks.{block}.selector"
-        x = norm(model, f"blocks.{block}.norm1", tokens.h)
+        x = norm(model, f"blocks.{block}.norm1", h)
         for layer, seen_as in (("keep", "keep"), ("attn2", "attend")):
             seen = Watch(discard, f"{name}.{seen_as}")
             token_selector(model, name, x, seen)

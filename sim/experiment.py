@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compiler import compile, model_digest
 from golden_model.expected import expected_tensors
 from golden_model.trace import assemble_tensors, live_counts
-from perf_model import roofline
+from perf_model.roofline import network_macs, roofline
 from sim.errors import MachineStoppedError, SimulationError
 from sim.flip import flip_visible_bit
 from sim.machine import Options, Outcome, Simulation
@@ -129,7 +129,7 @@ def _entry(
 ) -> dict[str, Any]:
     """The report of one image; `live` are the tokens behind each stage."""
     counters, bound = outcome.counters, roofline(model.config, config, live)
-    skipped = roofline(replace(model.config, stages=()), config).macs - bound.macs
+    skipped = network_macs(replace(model.config, stages=())) - bound.macs
     assert outcome.logits is not None
     return {
         "model": name,

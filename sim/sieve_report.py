@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.sieve import Sieved, sieve
-from perf_model import roofline
+from perf_model.roofline import network_macs
 from perf_model.stage_cycles import StageCycles, spread_out
-from spec.config import Config
 from spec.formats import SCORE
 from spec.model_config import ModelConfig
 from spec.model_file import Model
-from spec.presets import PRESETS
 
 __all__ = ["CURVE", "accuracy_curve", "spread", "stage_report"]
 
@@ -53,7 +51,7 @@ def stage_report(
             }
             for number, stage in enumerate(model.stages)
         ],
-        "macs_dense": _macs(replace(model, stages=()), ()),
+        "macs_dense": network_macs(replace(model, stages=())),
         "macs": spread(_macs_of(model, found)),
     }
     if measured is not None:
@@ -106,12 +104,7 @@ def _patches(model: ModelConfig, found: Sieved) -> NDArray[np.int64]:
     return found.alive[:, :, model.prefix_tokens :].sum(axis=2)
 
 
-def _macs(model: ModelConfig, live: tuple[int, ...]) -> int:
-    some: Config = next(iter(PRESETS.values()))
-    return roofline(model, some, live).macs
-
-
 def _macs_of(model: ModelConfig, found: Sieved) -> NDArray[np.int64]:
     kinds, where = np.unique(found.left, axis=0, return_inverse=True)
-    macs = np.array([_macs(model, tuple(kind.tolist())) for kind in kinds], np.int64)
+    macs = np.array([network_macs(model, kind.tolist()) for kind in kinds], np.int64)
     return macs[where.reshape(-1)]

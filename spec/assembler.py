@@ -21,6 +21,7 @@ __all__ = [
     "live_rows",
     "resolve_rows",
     "rows",
+    "transfer_rows",
 ]
 
 
@@ -90,6 +91,12 @@ def resolve_rows(value: Mapping[str, int], live: int, limit: int = 0) -> int:
         return value["count"]
     number = live - value["count"]
     return min(max(number, 0), limit) if limit else number
+
+
+def transfer_rows(fields: Mapping[str, Any], live: int) -> int:
+    """Rows of a LOAD_TOKENS or STORE_TOKENS: with `live` those of live tokens, perhaps none."""
+    rows = fields["rows"]
+    return min(max(live - fields["first"], 0), rows) if fields["live"] else rows
 
 
 def encode(instruction: Instruction) -> bytes:

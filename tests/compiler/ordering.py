@@ -22,7 +22,7 @@ from collections import defaultdict, deque
 from dataclasses import replace
 
 from golden_model.machine_groups import groups_of
-from spec.assembler import resolve_rows
+from spec.assembler import resolve_rows, transfer_rows
 from spec.isa import PARTIAL_WORDS, Destination, Opcode, Scores, ScoreUse
 from spec.semaphores import Queue
 
@@ -146,13 +146,27 @@ def sums(op, row):
     return [("token", first + word) for word in range(PARTIAL_WORDS)]
 
 
+def without(instructions, semaphore):
+    """The program, with neither credits of one semaphore nor waits for them."""
+    return [
+        replace(
+            op,
+            wait=op.wait - {semaphore},
+            signal=op.signal - {semaphore},
+            token_wait=None if op.token_wait == semaphore else op.token_wait,
+            token_signal=None if op.token_signal == semaphore else op.token_signal,
+        )
+        for op in instructions
+    ]
+
+
 def rows_of(op, live):
     if op.opcode in FIRST_ROWS:
         return resolve_rows(op.fields[FIRST_ROWS[op.opcode]], live, op.row_limit)
     if live <= op.fields.get("live_above", 0):
         return 0
-    if moves_live(op):
-        return min(max(live - op.fields["first"], 0), op.fields["rows"])
+    if op.opcode in (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS):
+        return transfer_rows(op.fields, live)
     return op.fields.get("rows", 1)
 
 

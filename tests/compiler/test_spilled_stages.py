@@ -14,7 +14,7 @@ from spec.isa import Opcode
 from spec.model_file import Stage
 from spec.presets import preset
 from spec.semaphores import Semaphore
-from tests.compiler.ordering import DisorderError, check_ordering
+from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.random_models import random_model, with_stages
 from tests.tiled_models import (
     DEIT_SMALL,
@@ -108,16 +108,7 @@ def test_every_number_of_tokens():
 )
 def test_every_credit_is_needed(semaphore, name):
     model, config = case(name)
-    program = [
-        dataclasses.replace(
-            op,
-            wait=op.wait - {semaphore},
-            signal=op.signal - {semaphore},
-            token_wait=None if op.token_wait == semaphore else op.token_wait,
-            token_signal=None if op.token_signal == semaphore else op.token_signal,
-        )
-        for op in compile_steps(model, config).schedule.instructions
-    ]
+    program = without(compile_steps(model, config).schedule.instructions, semaphore)
     with pytest.raises(DisorderError):
         check_ordering(program, config, [9, 5])
 

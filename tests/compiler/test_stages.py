@@ -14,7 +14,7 @@ from spec.isa import Opcode, ScoreUse
 from spec.model_file import Stage
 from spec.presets import PRESETS, preset
 from spec.semaphores import Queue, Semaphore
-from tests.compiler.ordering import DisorderError, check_ordering
+from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.random_models import pruned, random_images, random_model, with_stages
 from tests.shapes import model_of
 from tests.tiled_models import CASES, DEIT_TINY, machine_of
@@ -73,16 +73,7 @@ def test_programs_in_tiles_are_in_order_for_any_number_of_tokens(rule):
 )
 def test_every_credit_is_needed(semaphore, rule):
     model, config = tiled(rule, "three tiles", column_tables=64)
-    program = [
-        dataclasses.replace(
-            op,
-            wait=op.wait - {semaphore},
-            signal=op.signal - {semaphore},
-            token_wait=None if op.token_wait == semaphore else op.token_wait,
-            token_signal=None if op.token_signal == semaphore else op.token_signal,
-        )
-        for op in compile_steps(model, config).schedule.instructions
-    ]
+    program = without(compile_steps(model, config).schedule.instructions, semaphore)
     with pytest.raises(DisorderError):
         check_ordering(program, config)
 

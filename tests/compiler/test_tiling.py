@@ -12,7 +12,7 @@ from compiler.verification import verify
 from spec.isa import Destination, Opcode
 from spec.presets import PRESETS, preset
 from spec.semaphores import Semaphore
-from tests.compiler.ordering import DisorderError, check_ordering
+from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.random_models import random_model
 from tests.shapes import SHAPES
 from tests.shapes import model_of as whole_model
@@ -188,16 +188,7 @@ def test_every_credit_of_a_spilling_program_is_needed(semaphore):
 
 def check_needed(semaphore, shape, changes):
     config = machine_of(changes)
-    program = [
-        dataclasses.replace(
-            op,
-            wait=op.wait - {semaphore},
-            signal=op.signal - {semaphore},
-            token_wait=None if op.token_wait == semaphore else op.token_wait,
-            token_signal=None if op.token_signal == semaphore else op.token_signal,
-        )
-        for op in compile_steps(model_of(shape), config).schedule.instructions
-    ]
+    program = without(compile_steps(model_of(shape), config).schedule.instructions, semaphore)
     with pytest.raises(DisorderError):
         check_ordering(program, config)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from compiler import compile_steps
+from spec.assembler import transfer_rows
 from spec.isa import Opcode, Window
 from tests.random_models import pruned, random_images
 from tests.sim.test_models import check
@@ -35,6 +36,5 @@ def moved(plan, config, alive):
         if op.opcode == Opcode.SELECT and not f["more"]:
             live = next(behind)
         if f.get("window") == Window.SCRATCH:
-            rows = min(max(live - f["first"], 0), f["rows"]) if f["live"] else f["rows"]
-            total += rows * f["words"] * config.lanes
+            total += transfer_rows(f, live) * f["words"] * config.lanes
     return total
