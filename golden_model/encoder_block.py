@@ -14,35 +14,47 @@ __all__ = ["encoder_block", "encoder_blocks"]
 
 
 def encoder_block(
-    model: Model, name: str, h: NDArray[np.int16], collect: Collect = discard
+    model: Model,
+    block: int,
+    h: NDArray[np.int16],
+    origin: NDArray[np.int64],
+    collect: Collect = discard,
 ) -> NDArray[np.int16]:
-    """Apply the block `name` (`blocks.N`).
+    """Apply an encoder block.
 
     h : RESIDUAL [n, tokens, embed_dim]
+    origin : [n, tokens], see `attention`
     collect : gets the block's tensors; `attn.proj` and `mlp.fc2` are the residual after the add
     """
+    name = f"blocks.{block}"
     x = norm(model, f"{name}.norm1", h)
     collect(f"{name}.norm1", x)
-    h = residual_add(h, attention(model, f"{name}.attn", x, collect)).astype(np.int16)
+    h = residual_add(h, attention(model, block, x, origin, collect)).astype(np.int16)
     collect(f"{name}.attn.proj", h)
     x = norm(model, f"{name}.norm2", h)
     collect(f"{name}.norm2", x)
-    h = residual_add(h, mlp(model, f"{name}.mlp", x, collect)).astype(np.int16)
+    h = residual_add(h, mlp(model, block, x, collect)).astype(np.int16)
     collect(f"{name}.mlp.fc2", h)
     return h
 
 
 def encoder_blocks(
-    model: Model, h: NDArray[np.int16], first: int, end: int, collect: Collect = discard
+    model: Model,
+    h: NDArray[np.int16],
+    origin: NDArray[np.int64],
+    first: int,
+    end: int,
+    collect: Collect = discard,
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Encoder blocks `first` .. `end` - 1, and the attention of CLS in the last one.
 
     h : RESIDUAL [n, tokens, embed_dim]
+    origin : [n, tokens], see `attention`
     result : RESIDUAL as h, and PROB [n, heads, tokens]; no probabilities if there is no block
     """
     probs = np.zeros(0, np.uint8)
     for block in range(first, end):
         watch = Watch(collect, f"blocks.{block}.attn.probs")
-        h = encoder_block(model, f"blocks.{block}", h, watch)
+        h = encoder_block(model, block, h, origin, watch)
         probs = watch.seen[:, :, 0]
     return h, probs

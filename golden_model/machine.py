@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from golden_model.errors import GoldenError
 from golden_model.machine_checks import check_instruction
 from golden_model.machine_execute import execute, no_writes
-from golden_model.machine_memory import MachineError, Memories
+from golden_model.machine_memory import MachineError, Memories, Work
 from golden_model.trace import Writes, assemble_tensors
 from spec.assembler import AssemblerError, Instruction, decode, resolve_rows, transfer_rows
 from spec.config import Config
@@ -41,6 +41,12 @@ class Execution:
     """Credits left at HALT, which clears them; a compiled program leaves none."""
     macs: dict[int, int]
     """Multiplications with valid operands, by program counter of the array's instructions."""
+    masked: dict[int, int]
+    """Likewise those that masks leave out, and"""
+    zeros: dict[int, int]
+    """those that are left out because a scalar is 0."""
+    work: dict[int, Work]
+    """By program counter of the array's instructions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +126,9 @@ class _Machine:
         self.pc = 0
         self.writes: dict[int, Writes] = {}
         self.macs: dict[int, int] = {}
+        self.masked: dict[int, int] = {}
+        self.zeros: dict[int, int] = {}
+        self.work: dict[int, Work] = {}
 
     def run(self) -> Execution:
         """Run until HALT."""
@@ -136,6 +145,9 @@ class _Machine:
             windows={window: data.tobytes() for window, data in self.memory.window.items()},
             credits={semaphore: count for semaphore, count in self.credits.items() if count},
             macs=self.macs,
+            masked=self.masked,
+            zeros=self.zeros,
+            work=self.work,
         )
 
     def dispatch(self) -> tuple[bool, bool]:
@@ -187,6 +199,7 @@ class _Machine:
             self.credits[instruction.token_wait] -= count
         try:
             skipped = instruction.row_limit and not count
+            self.memory.work = Work()
             self.writes[pc] = (
                 no_writes(self.memory) if skipped else execute(self.memory, instruction, count)
             )
@@ -199,7 +212,7 @@ class _Machine:
         for semaphore in instruction.signal:
             self.give(pc, semaphore, 1)
         if queue == Queue.ARRAY:
-            self.macs[pc] = self.mac_count(instruction)
+            self.count_macs(pc, instruction, self.memory.work)
         self.executing[queue] = None
         return True
 
@@ -221,15 +234,21 @@ class _Machine:
             return transfer_rows(instruction.fields, self.memory.live)
         return 0
 
-    def mac_count(self, instruction: Instruction) -> int:
-        """Multiplications of an array instruction."""
+    def count_macs(self, pc: int, instruction: Instruction, work: Work) -> None:
+        """Count the multiplications of an array instruction, and those that are left out."""
         fields, count = instruction.fields, self.rows(instruction)
+        self.work[pc] = work
+        self.macs[pc] = self.masked[pc] = self.zeros[pc] = 0
         if instruction.opcode == Opcode.FULLY_CONNECTED:
-            return count * fields["depth"] * fields["columns"]
-        if instruction.opcode != Opcode.ATTENTION:
-            return 0
-        keys = resolve_rows(fields["keys"], self.memory.live)
-        return 2 * count * keys * fields["head_dim"] * (1 + fields["further_groups"])
+            scalars = count * fields["depth"]
+            used = scalars if work.nonzeros is None else int(work.nonzeros.sum())
+            self.macs[pc] = used * fields["columns"]
+            self.zeros[pc] = (scalars - used) * fields["columns"]
+        elif instruction.opcode == Opcode.ATTENTION:
+            size = fields["head_dim"] * (1 + fields["further_groups"])
+            self.macs[pc] = (work.scored + work.valued) * size
+            self.masked[pc] = 2 * work.masked * size
+            self.zeros[pc] = work.zero_probs * size
 
     def fault(self, text: str, code: Error, pc: int) -> MachineError:
         """Build the exception for an instruction."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from golden_model.machine_memory import MachineError
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.formats import NORM, SELECTOR
+from spec.formats import NORM, PROB, SELECTOR
 from spec.isa import Opcode, Scores, ScoreUse
 from spec.registers import Error
 from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Semaphore
@@ -17,6 +17,9 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
     """Raise `MachineError` for operands no instruction can have and for misused semaphores."""
     if instruction.opcode == Opcode.HEAD_SCALES and config.head_groups == 1:
         raise MachineError("HEAD_SCALES on a machine of one head group", Error.OPCODE)
+    built = config.zero_skip or config.attention_masks or config.thresholds
+    if instruction.opcode == Opcode.SIEVE and not built:
+        raise MachineError("SIEVE on a machine without sieves of its work", Error.OPCODE)
     if instruction.opcode == Opcode.SELECT and not config.token_selector:
         raise MachineError("SELECT on a machine without token_selector", Error.OPCODE)
     live = instruction.row_limit or any(instruction.fields.get(n) for n in ("live_above", "live"))
@@ -29,6 +32,7 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
         Opcode.NORMALIZE: _check_normalize,
         Opcode.LIVE: _check_live,
         Opcode.SELECT: _check_select,
+        Opcode.SIEVE: _check_sieve,
     }.get(instruction.opcode)
     if check is not None:
         check(instruction.fields, config)
@@ -99,13 +103,29 @@ def _check_select(f: Mapping, config: Config) -> None:
         _refuse("scores of CLS on a machine without cls_scores")
 
 
+def _check_sieve(f: Mapping, config: Config) -> None:
+    thresholds = any(value for name, value in f.items() if name.endswith("threshold"))
+    for parameter, used in (
+        ("zero_skip", f["skip_zeros"]),
+        ("attention_masks", f["masked"] or f["placed"] or f["forget"]),
+        ("thresholds", thresholds),
+    ):
+        if used and not getattr(config, parameter):
+            _refuse(f"a SIEVE that needs {parameter}, on a machine without")
+    if f["masked"] and not (f["placed"] and f["list_words"]):
+        _refuse("lists of kept scores without words, or without places")
+    if f["prob_threshold"] == PROB.high:
+        _refuse("a threshold that no probability exceeds")
+
+
 def _check_semaphores(instruction: Instruction) -> None:
     """Only a semaphore's producer gives it, only its consumer takes it."""
     queue = instruction.queue
     assert queue is not None
     given = instruction.signal or instruction.token_signal or instruction.token_wait
-    if instruction.opcode == Opcode.HEAD_SCALES and given:
-        raise MachineError("HEAD_SCALES has no rows and gives no credits", Error.SEMAPHORE)
+    if instruction.opcode in (Opcode.HEAD_SCALES, Opcode.SIEVE) and given:
+        name = instruction.opcode.name
+        raise MachineError(f"{name} has no rows and gives no credits", Error.SEMAPHORE)
     for verb, allowed, several, single in (
         ("take", CONSUMER_OF, instruction.wait, instruction.token_wait),
         ("give", PRODUCER_OF, instruction.signal, instruction.token_signal),

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden_model.machine_attention import attention
 from golden_model.machine_groups import execute_in_groups
+from golden_model.machine_lists import place_rows
 from golden_model.machine_memory import MachineError, Memories
 from golden_model.machine_select import select
+from golden_model.machine_writes import clear, no_writes, write_rows, write_tokens
 from golden_model.trace import Writes
 from golden_model.units.gelu import gelu_activation
 from golden_model.units.layer_norm import normalize as normalize_rows
@@ -17,11 +20,10 @@ from golden_model.units.layer_norm import row_statistics
 from golden_model.units.matmul import matmul_exact
 from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
-from golden_model.units.softmax import probabilities, row_scale
-from golden_model.units.token_score import attention_score
 from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.assembler import rows as fixed_rows
-from spec.formats import ACC, ACT, LOGIT, REQUANTIZE, RESIDUAL, SCORE
+from spec.config import Config
+from spec.formats import ACC, ACT, REQUANTIZE, RESIDUAL
 from spec.isa import PARTIAL_WORDS, Activation, Destination, Opcode, ScoreUse, Window
 from spec.registers import Error
 
@@ -50,36 +52,6 @@ def execute(memory: Memories, instruction: Instruction, rows: int = 0) -> Writes
     return execute_in_groups(EXECUTE[instruction.opcode], memory, instruction)
 
 
-def no_writes(memory: Memories) -> Writes:
-    """What an instruction of no rows writes."""
-    return Writes.empty(memory.config.banks, memory.config.lanes)
-
-
-def _write_tokens(
-    memory: Memories,
-    address: NDArray[np.int64],
-    data: NDArray[np.integer],
-    mask: NDArray[np.bool_] | None = None,
-) -> Writes:
-    """Write token words in order; address [n], data [n, lanes] as bytes, mask [n, lanes]."""
-    address = address.reshape(-1)
-    content = np.ascontiguousarray(data).view(np.uint8).reshape(len(address), -1)
-    if mask is None:
-        mask = np.ones(content.shape, np.bool_)
-    content = np.where(mask, content, 0).astype(np.uint8)
-    memory.token[address] = np.where(mask, content, memory.token[address])
-    return replace(no_writes(memory), token_address=address, token_data=content, token_mask=mask)
-
-
-def _write_rows(memory: Memories, address: NDArray[np.int64], data: NDArray[np.integer]) -> Writes:
-    """Write matrix rows in order; address [n], data [n, lanes]."""
-    address = address.reshape(-1)
-    bank = np.arange(len(address)) % memory.config.banks
-    content = np.ascontiguousarray(data).view(np.uint8)
-    memory.row[bank, address] = content
-    return replace(no_writes(memory), row_bank=bank, row_address=address, row_data=content)
-
-
 def _load_weights(memory: Memories, f: Fields) -> Writes:
     config = memory.config
     if f["live_above"] and memory.live <= f["live_above"]:
@@ -92,7 +64,7 @@ def _load_weights(memory: Memories, f: Fields) -> Writes:
     size = table_bytes + f["depth"] * config.lanes
     content = memory.window[Window.WEIGHTS][memory.dram(Window.WEIGHTS, f["offset"], size)]
     memory.column_table[f["table"]] = memory.entries(content[:table_bytes], signed=False)
-    _write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
+    write_rows(memory, address, content[table_bytes:].reshape(-1, config.lanes))
     return no_writes(memory)
 
 
@@ -108,7 +80,7 @@ def _load_tokens(memory: Memories, f: Fields) -> Writes:
         return no_writes(memory)
     span = memory.dram(f["window"], f["offset"], _transfer_bytes(memory, f))
     address = memory.token_addresses(f["token"], f["stride"], f["rows"], f["words"])
-    return _write_tokens(memory, address, memory.window[f["window"]][span])
+    return write_tokens(memory, address, memory.window[f["window"]][span])
 
 
 def _load_norm(memory: Memories, f: Fields) -> Writes:
@@ -130,6 +102,8 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     rows = resolve_rows(f["rows"], memory.live)
     source = memory.tokens(f["source"], f["source_stride"], rows, -(-depth // lanes))
     scalars = source.view(np.int8)[:, :depth].astype(np.int16) - f["zero_point"]
+    if memory.sieve["skip_zeros"]:
+        memory.work.nonzeros = _by_banks(config, scalars)
     weight = memory.matrix(f["row"], 1, depth)
     memory.check_table(f["table"], 1, config.column_tables, "column")
     addend, multiplier, shift = memory.column_table[f["table"]].T
@@ -140,19 +114,20 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
             raise MachineError("the sums leave 32 bits", Error.OPERAND)
 
     def scaled(low: int, high: int) -> NDArray[np.int64]:
-        return requantize(acc, addend, multiplier, shift, low, high)
+        out = requantize(acc, addend, multiplier, shift, low, high)
+        return clear(memory, out, memory.sieve["threshold"])
 
     if f["destination"] == Destination.PARTIAL:
         words = PARTIAL_WORDS
         address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
-        return _write_tokens(memory, address, memory.halves(acc.astype(np.int64)))
+        return write_tokens(memory, address, memory.halves(acc.astype(np.int64)))
     if f["destination"] in (Destination.RESIDUAL, Destination.WIDE):
         address = memory.token_addresses(f["target"], f["target_stride"], rows, 2)
         out = scaled(RESIDUAL.low, RESIDUAL.high)
         if f["destination"] == Destination.RESIDUAL:
             before = memory.tokens(f["target"], f["target_stride"], rows, 2).view("<i2")
             out = residual_add(before, out)
-        return _write_tokens(memory, address, out.astype("<i2"))
+        return write_tokens(memory, address, out.astype("<i2"))
     if f["activation"] == Activation.GELU:
         out = gelu_activation(
             scaled(RESIDUAL.low, RESIDUAL.high),
@@ -163,56 +138,33 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     else:
         out = scaled(0 if f["activation"] == Activation.RELU else ACT.low, ACT.high)
     out = out.astype(np.int8)
+    if f["destination"] == Destination.ROWS and memory.sieve["placed"]:
+        bank, group = place_rows(memory, rows)
+        address = f["target"] + group * f["target_stride"]
+        if address.max() >= config.row_words:
+            raise MachineError(f"row word {address.max()} is not there", Error.ROW_ADDRESS)
+        return write_rows(memory, address, out, bank)
     if f["destination"] == Destination.ROWS:
-        return _write_rows(memory, memory.row_addresses(f["target"], f["target_stride"], rows), out)
-    return _write_tokens(
+        return write_rows(memory, memory.row_addresses(f["target"], f["target_stride"], rows), out)
+    return write_tokens(
         memory, memory.token_addresses(f["target"], f["target_stride"], rows, 1), out
     )
 
 
-def _attention(memory: Memories, f: Fields) -> Writes:
-    config = memory.config
-    banks, lanes = config.banks, config.lanes
-    rows, keys = (resolve_rows(f[name], memory.live) for name in ("queries", "keys"))
-    words, head_dim, first = f["head_words"], f["head_dim"], f["first_lane"]
-    if keys < 1:
-        raise MachineError("no key is left", Error.OPERAND)
-    own = np.zeros((words, lanes), np.bool_)
-    for word in range(words):
-        own[word, first : first + min(lanes, head_dim - word * lanes)] = True
-
-    query = memory.tokens(f["query"], f["query_stride"], rows, words).view(np.int8)
-    key = memory.matrix(f["key"], words, keys, words)
-    value = memory.matrix(f["value"], words, keys, words)
-    address = memory.token_addresses(f["target"], f["target_stride"], rows, words)
-    scores = matmul_exact(query * own.reshape(-1), key.T)
-    logits = requantize(scores, 0, f["score_multiplier"], f["score_shift"], LOGIT.low, LOGIT.high)
-    probs = probabilities(logits)
-    multiplier, shift = row_scale(
-        probs.sum(axis=1, keepdims=True), f["output_multiplier"], f["output_shift"]
-    )
-    _collect_scores(memory, f["scores"], probs[0])
-    context = requantize(matmul_exact(probs, value), 0, multiplier, shift, ACT.low, ACT.high)
-    tokens = _write_tokens(memory, address, context.astype(np.int8), np.tile(own, (rows, 1)))
-
-    def by_groups(array: NDArray[np.int64], dtype: type) -> NDArray[Any]:
-        return np.pad(array, ((0, 0), (0, -keys % banks))).reshape(-1, banks).astype(dtype)
-
-    return replace(
-        tokens,
-        scores=by_groups(logits, np.int16),
-        score_valid=by_groups(np.ones_like(logits), np.bool_),
-        probs=by_groups(probs, np.uint8),
+def _by_banks(config: Config, scalars: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """How many scalars of each word and bank are not 0: uint8 [rows, words, banks]."""
+    rows, depth = scalars.shape
+    padded = np.pad(scalars, ((0, 0), (0, -depth % config.lanes))) != 0
+    return padded.reshape(rows, -1, config.lanes // config.banks, config.banks).sum(
+        axis=2, dtype=np.uint8
     )
 
 
-def _collect_scores(memory: Memories, use: ScoreUse, probs: NDArray[np.int64]) -> None:
-    """Put the attention of the first query into this head group's scores, or add it."""
-    if use == ScoreUse.NONE:
-        return
-    own = memory.score[: len(probs)]
-    share = attention_score(probs[None])
-    own[:] = np.minimum(share + (own if use == ScoreUse.ADD else 0), SCORE.high)
+def _sieve(memory: Memories, f: Fields) -> Writes:
+    memory.sieve = f
+    if f["forget"]:
+        memory.present[:] = False
+    return no_writes(memory)
 
 
 def _normalize(memory: Memories, f: Fields) -> Writes:
@@ -231,11 +183,12 @@ def _normalize(memory: Memories, f: Fields) -> Writes:
     out = np.zeros((rows, words * lanes), np.int8)
     rounding = (np.int64(1) << shift) >> 1
     out[:, :channels] = np.clip((y * gain + offset + rounding) >> shift, ACT.low, ACT.high)
-    return _write_tokens(memory, address, out)
+    return write_tokens(memory, address, out)
 
 
 def _live(memory: Memories, f: Fields) -> Writes:
     memory.live, memory.packages = f["tokens"], 0
+    memory.first_tokens, memory.origin = f["tokens"], np.arange(memory.config.max_tokens)
     return no_writes(memory)
 
 
@@ -246,7 +199,7 @@ def _select(memory: Memories, f: Fields) -> Writes:
     if memory.config.head_groups > 1:
         order = np.argsort(address, kind="stable")
         address, content = address[order], content[order]
-    return _write_tokens(memory, address, content)
+    return write_tokens(memory, address, content)
 
 
 def _store_tokens(memory: Memories, f: Fields) -> Writes:
@@ -271,9 +224,10 @@ EXECUTE: dict[Opcode, Callable[[Memories, Fields], Writes]] = {
     Opcode.LOAD_TOKENS: _load_tokens,
     Opcode.LOAD_NORM: _load_norm,
     Opcode.FULLY_CONNECTED: _fully_connected,
-    Opcode.ATTENTION: _attention,
+    Opcode.ATTENTION: attention,
     Opcode.NORMALIZE: _normalize,
     Opcode.LIVE: _live,
     Opcode.SELECT: _select,
+    Opcode.SIEVE: _sieve,
     Opcode.STORE_TOKENS: _store_tokens,
 }

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 from golden_model.errors import GoldenError
 from spec.config import Config
 from spec.formats import REQUANTIZE
-from spec.isa import HEAD_SCALES, PARTIAL_WORDS, Window
+from spec.isa import HEAD_SCALES, PARTIAL_WORDS, SIEVE, Window
+from spec.masks import GROUP_BITS
 from spec.registers import Error
 
-__all__ = ["MachineError", "Memories"]
+__all__ = ["MachineError", "Memories", "Work"]
 
 
 class MachineError(GoldenError):
@@ -21,6 +23,30 @@ class MachineError(GoldenError):
     def __init__(self, message: str, code: Error, pc: int = -1) -> None:
         super().__init__(message)
         self.code, self.pc = code, pc
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What the sieves left of an instruction of the array."""
+
+    nonzeros: NDArray[np.uint8] | None = None
+    """FULLY_CONNECTED that skips zeros: other scalars, [rows, words, banks]."""
+    pair_steps: NDArray[np.int64] | None = None
+    """ATTENTION by lists: steps of each pair of queries, and how many of the two are alive."""
+    pair_queries: NDArray[np.int64] | None = None
+    value_steps: NDArray[np.int64] | None = None
+    """ATTENTION by lists or that skips zeros: steps of P.V of each row, for one word."""
+    scored: int = 0
+    """Scores of ATTENTION, and the probabilities that P.V takes."""
+    valued: int = 0
+    masked: int = 0
+    """Scores between live tokens that are not kept."""
+    zero_probs: int = 0
+    """Probabilities of 0 that P.V leaves out."""
+    list_words: int = 0
+    """Token-memory words of lists."""
+    cleared: int = 0
+    """Values other than 0 that a threshold made 0."""
 
 
 class Memories:
@@ -47,6 +73,16 @@ class Memories:
         self.norm_table = np.zeros((config.norm_tables * lanes, 3), np.int64)
         self.window = {key: np.frombuffer(value, np.uint8).copy() for key, value in windows.items()}
         self.live = 0
+        self.sieve: Mapping[str, int] = dict.fromkeys(SIEVE.members, 0)
+        """Fields of the last SIEVE."""
+        self.present = np.zeros((banks, 1 << GROUP_BITS), np.bool_)
+        """Places that keys were written to, [banks, groups]."""
+        self.first_tokens = 0
+        """Of the last LIVE."""
+        self.origin = np.arange(config.max_tokens)
+        """The token that each live row was at LIVE; package rows have numbers behind them."""
+        self.work = Work()
+        """Of the instruction at hand."""
         self.packages = 0
         """Live rows that are packages, the last ones."""
         self.scores = np.zeros((config.head_groups, config.max_tokens), np.int64)

@@ -41,6 +41,10 @@ def select(memory: Memories, f: Mapping[str, Any]) -> TokenWords:
         weight_shift=f["weight_shift"],
     )
     if not f["more"]:
+        number = memory.first_tokens + (memory.packages if f["each"] else 0)
+        kept = memory.origin[:live][keep]
+        memory.origin[: len(left)] = number
+        memory.origin[: len(kept)] = kept
         memory.live, memory.packages = len(left), packages
     content = np.ascontiguousarray(left.astype("<i2")).view(np.uint8)
     content = content.reshape(len(left), f["words"], lanes).swapaxes(0, 1)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,6 @@ __all__ = ["Sieved", "sieve"]
 
 CHUNK_IMAGES = 512
 """Many, so that there are several images of each number of tokens."""
-PACKAGE = -1
-"""In the place of a token's number: a row that is made of dropped ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,6 @@ class _Group:
 
     images: NDArray[np.int64]
     tokens: Sequences
-    origin: NDArray[np.int64]
-    """[m, rows], the token that each row is, or `PACKAGE`."""
 
 
 def sieve(
@@ -92,22 +88,22 @@ def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
     )
     if not count:
         return found
-    origin = np.broadcast_to(np.arange(config.tokens), (count, config.tokens))
-    h = patch_embed(model, images)
-    groups = [_Group(images=np.arange(count), tokens=Sequences(h=h, packages=0), origin=origin)]
+    groups = [_Group(images=np.arange(count), tokens=Sequences.whole(patch_embed(model, images)))]
     block = 0
     for number, stage in enumerate(config.stages):
         parts: dict[tuple[int, int], list[_Group]] = {}
         for group in groups:
-            h, probs = encoder_blocks(model, group.tokens.h, block, stage.block)
-            group.tokens = Sequences(h=h, packages=group.tokens.packages)
+            tokens = group.tokens
+            h, probs = encoder_blocks(model, tokens.h, tokens.origin, block, stage.block)
+            group.tokens = replace(tokens, h=h)
             for part in _select(model, stage, group, probs, number, found):
                 key = part.tokens.h.shape[1], part.tokens.packages
                 parts.setdefault(key, []).append(part)
         groups = [_joined(same) for same in parts.values()]
         block = stage.block
     for group in groups:
-        h, _ = encoder_blocks(model, group.tokens.h, block, config.depth)
+        tokens = group.tokens
+        h, _ = encoder_blocks(model, tokens.h, tokens.origin, block, config.depth)
         found.logits[group.images] = classifier_head(model, h)
     return found
 
@@ -123,16 +119,12 @@ def _select(
     """A stage of one group: what goes on, and notes of it."""
     watch = Watch(discard, f"blocks.{stage.block}.selector.kept")
     for members, tokens in select(model, stage, group.tokens, probs, watch):
-        kept, rows = watch.seen[members], tokens.h.shape[1]
-        origin = np.full((len(members), rows), PACKAGE)
-        for at, keep in enumerate(kept):
-            origin[at, : keep.sum()] = group.origin[members[at], keep]
-        images = group.images[members]
-        found.left[images, number] = rows
+        kept, images = watch.seen[members], group.images[members]
+        found.left[images, number] = tokens.h.shape[1]
         found.first[images, number] = np.where(kept.all(axis=1), -1, kept.argmin(axis=1))
-        for image, tokens_left in zip(images, origin, strict=True):
-            found.alive[image, number, tokens_left[tokens_left != PACKAGE]] = True
-        yield _Group(images=images, tokens=tokens, origin=origin)
+        for image, left in zip(images, tokens.origin, strict=True):
+            found.alive[image, number, left[left < model.config.tokens]] = True
+        yield _Group(images=images, tokens=tokens)
 
 
 def _joined(groups: list[_Group]) -> _Group:
@@ -141,6 +133,6 @@ def _joined(groups: list[_Group]) -> _Group:
         tokens=Sequences(
             h=np.concatenate([group.tokens.h for group in groups]),
             packages=groups[0].tokens.packages,
+            origin=np.concatenate([group.tokens.origin for group in groups]),
         ),
-        origin=np.concatenate([group.origin for group in groups]),
     )

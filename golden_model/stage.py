@@ -26,6 +26,15 @@ class Sequences:
     """RESIDUAL [n, tokens, embed_dim]"""
     packages: int
     """Package tokens of each, the last ones."""
+    origin: NDArray[np.int64]
+    """[n, tokens], the token of the image that each row is. A package row has a number behind them:
+    the first one, or with `each` one for every package row that was there before it."""
+
+    @classmethod
+    def whole(cls, h: NDArray[np.int16]) -> "Sequences":
+        """The tokens of images of which none is dropped yet."""
+        count, tokens, _ = h.shape
+        return cls(h=h, packages=0, origin=np.tile(np.arange(tokens), (count, 1)))
 
 
 def select(
@@ -65,4 +74,9 @@ def select(
     for (_, packages), images in sorted(groups.items()):
         h = np.stack([results[image][0] for image in images])
         collect(f"{name}.selector.tokens", h)
-        yield np.array(images), Sequences(h=h, packages=packages)
+        number = config.tokens + (tokens.packages if config.packages == "each" else 0)
+        origin = np.full(h.shape[:2], number)
+        for at, image in enumerate(images):
+            kept = tokens.origin[image, results[image][1]]
+            origin[at, : len(kept)] = kept
+        yield np.array(images), Sequences(h=h, packages=packages, origin=origin)

@@ -37,14 +37,14 @@ def vit(
     give = collect or discard
     h = patch_embed(model, images)
     give("patch_embed", h)
-    return _encode(model, 0, Sequences(h=h, packages=0), give)
+    return _encode(model, 0, Sequences.whole(h), give)
 
 
 def _encode(model: Model, first: int, tokens: Sequences, give: Collect) -> NDArray[np.int16]:
     """Logits from the residual stream as block `first` gets it."""
     stage = next((stage for stage in model.config.stages if stage.block > first), None)
     end = stage.block if stage else model.config.depth
-    h, probs = encoder_blocks(model, tokens.h, first, end, give)
+    h, probs = encoder_blocks(model, tokens.h, tokens.origin, first, end, give)
     if stage is None:
         return classifier_head(model, h, give)
     logits = np.zeros((len(h), model.config.classes), np.int16)

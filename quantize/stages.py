@@ -83,11 +83,11 @@ def force_keep(model: Model, image: NDArray[np.uint8], ratios: Sequence[float]) 
     if len(ratios) != len(config.stages):
         raise QuantizeError(f"{len(config.stages)} stages need as many ratios, not {len(ratios)}")
     wanted = [round(ratio * config.patches) for ratio in ratios]
-    tokens = Sequences(h=patch_embed(model, batch_of(image[None], config)), packages=0)
+    tokens = Sequences.whole(patch_embed(model, batch_of(image[None], config)))
     stages: list[Stage] = []
     block = 0
     for stage, count in zip(config.stages, wanted, strict=True):
-        h, probs = encoder_blocks(model, tokens.h, block, stage.block)
+        h, probs = encoder_blocks(model, tokens.h, tokens.origin, block, stage.block)
         tokens = replace(tokens, h=h)
         score = Watch(discard, f"blocks.{stage.block}.selector.score")
         list(select(model, stage, tokens, probs, score))
@@ -155,10 +155,11 @@ def _scale(layer: str, inputs: int) -> float:
 
 def _spread_scores(model: Model, tensors: Tensors, images: NDArray[np.uint8]) -> None:
     """Set bias and scale of each selector's two last layers, so that their results spread."""
-    h = patch_embed(model, batch_of(images, model.config))
+    tokens = Sequences.whole(patch_embed(model, batch_of(images, model.config)))
     block = 0
     for stage in model.config.stages:
-        h, _ = encoder_blocks(model, h, block, stage.block)
+        h, _ = encoder_blocks(model, tokens.h, tokens.origin, block, stage.block)
+        tokens = replace(tokens, h=h)
         block = stage.block
         if stage.rule != "selector":
             continue

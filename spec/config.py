@@ -6,6 +6,8 @@ import re
 from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
+from spec.formats import LOGIT, PROB
+from spec.masks import GROUP_BITS
 
 __all__ = ["FLAGS", "MAX_HEAD_GROUPS", "Config", "ConfigError"]
 
@@ -14,7 +16,10 @@ MAX_HEAD_GROUPS = 4
 
 MAX_FILE_NAME = 80
 
-FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores")
+SIEVES = ("zero_skip", "attention_masks", "thresholds")
+"""Parameters that build a sieve of the array's work; see SIEVE of `spec.isa`."""
+
+FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores", *SIEVES)
 """Parameters that are true or false."""
 
 
@@ -68,6 +73,12 @@ class Config:
     """Tokens can be dropped: SELECT, with scores from a classifier."""
     cls_scores: bool = True
     """SELECT can take its scores from the attention of CLS."""
+    zero_skip: bool = False
+    """Scalars that are 0 cost no step; of probabilities with one head group only."""
+    attention_masks: bool = False
+    """ATTENTION can follow lists of kept scores; with one head group only."""
+    thresholds: bool = False
+    """Small values can be made 0 at write-back."""
 
     def __post_init__(self) -> None:
         """Check every parameter, with messages that name it."""
@@ -113,6 +124,8 @@ class Config:
             )
         if self.cls_scores and not self.token_selector:
             raise ConfigError(f"preset '{self.name}': cls_scores needs token_selector")
+        if self.attention_masks and self.head_groups > 1:
+            raise ConfigError(f"preset '{self.name}': attention_masks needs head_groups 1")
         if self.head_groups > 1:
             self._check_groups()
 
@@ -166,11 +179,29 @@ class Config:
     def sram_bytes(self) -> int:
         """All memories of the machine, in bytes (tables at 8 bytes an entry)."""
         columns, norms = (n * self.lanes * 8 for n in (self.column_tables, self.norm_tables))
-        rings = self.score_words * self.banks * 2 + self.prob_words * self.banks
+        ring_bits = self.score_words * (LOGIT.bits + self._index_bits + self.attention_masks)
+        ring_bits += self.prob_words * (PROB.bits + self._index_bits)
+        rings = ring_bits * self.banks // 8
         queues = 4 * self.queue_depth * 32
         rows = self.row_words * self.banks * self.lanes
         groups = self.head_groups * (rows + columns + rings)
-        return groups + self.token_words * self.lanes + norms + queues + self._score_bytes
+        origins = self.max_positions * 2 * (self.attention_masks and self.token_selector)
+        own = self.token_words * self.lanes + norms + queues
+        return groups + own + self._score_bytes + origins
+
+    @property
+    def max_positions(self) -> int:
+        """Places of keys and values that lists can name."""
+        return self.banks << GROUP_BITS
+
+    @property
+    def _index_bits(self) -> int:
+        """Of a score or probability, to say which key it belongs to."""
+        skips = self.zero_skip and self.head_groups == 1
+        return max(
+            GROUP_BITS if self.attention_masks else 0,
+            (self.prob_words - 1).bit_length() if skips else 0,
+        )
 
     @property
     def _score_bytes(self) -> int:
@@ -182,10 +213,14 @@ class Config:
     def digest(self) -> int:
         """64 bits that change when any parameter changes: an image names the machine it is for.
 
-        A machine of one head group has the digest that it had before there were several.
+        A machine of one head group has the digest that it had before there were several, and one
+        without a sieve of the array's work that of before there were any.
         """
         fields = {k: v for k, v in asdict(self).items() if k != "name"}
         if self.head_groups == 1:
             del fields["head_groups"]
+        for name in SIEVES:
+            if not fields[name]:
+                del fields[name]
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -33,6 +33,7 @@ __all__ = [
     "PARTIAL_WORDS",
     "QUEUE_OF",
     "SELECT",
+    "SIEVE",
     "STORE_TOKENS",
     "Activation",
     "Destination",
@@ -61,6 +62,7 @@ class Opcode(enum.Enum, shape=8):
     HALT = 9
     HEAD_SCALES = 10
     SELECT = 11
+    SIEVE = 12
 
 
 QUEUE_OF = {
@@ -70,6 +72,7 @@ QUEUE_OF = {
     Opcode.FULLY_CONNECTED: Queue.ARRAY,
     Opcode.ATTENTION: Queue.ARRAY,
     Opcode.HEAD_SCALES: Queue.ARRAY,
+    Opcode.SIEVE: Queue.ARRAY,
     Opcode.NORMALIZE: Queue.VECTOR,
     Opcode.LIVE: Queue.VECTOR,
     Opcode.SELECT: Queue.VECTOR,
@@ -308,6 +311,36 @@ HEAD_SCALES = data.StructLayout(
 )
 """The multipliers and shifts of groups 1.. for the ATTENTION instructions that follow."""
 
+SIEVE = data.StructLayout(
+    {
+        "skip_zeros": 1,
+        "threshold": 15,
+        "masked": 1,
+        "lists": 16,
+        "list_words": 16,
+        "placed": 1,
+        "positions": 16,
+        "forget": 1,
+        "score_threshold": 15,
+        "prob_threshold": 8,
+        "context_threshold": 8,
+    }
+)
+"""What the array drops, for the FULLY_CONNECTED and ATTENTION that follow, until the next SIEVE.
+
+At the start of a program all fields are 0. A threshold makes values 0 whose magnitude does not
+exceed it: the requantized results of FULLY_CONNECTED before activation, clip or residual (not those
+of `Destination.PARTIAL`); of ATTENTION the logits, the probabilities (whose sum stays as it was)
+and the context. `skip_zeros`: scalars that are 0 cost no step (FULLY_CONNECTED: `depth` scalars;
+ATTENTION: probabilities).
+
+With `placed`, row t of a `Destination.ROWS` goes to the place of its token in the list of
+`spec.masks.POSITION` at token word `positions`, bank word target + group * target_stride; with
+`all_banks` to that word of every bank. Places are *present* once they are written; `forget` makes
+none present. With `masked`, ATTENTION scores only the kept pairs of the `list_words` words of lists
+at token word `lists` (see `spec.masks`), and needs `placed` keys and values.
+"""
+
 NORMALIZE = data.StructLayout(
     {
         "source": 16,
@@ -382,4 +415,5 @@ BODIES = {
     Opcode.STORE_TOKENS: STORE_TOKENS,
     Opcode.HALT: data.StructLayout({}),
     Opcode.HEAD_SCALES: HEAD_SCALES,
+    Opcode.SIEVE: SIEVE,
 }

@@ -27,6 +27,11 @@ COUNTER_MEANINGS = {
     "cycles": "cycles of the run",
     "array_busy_cycles": "cycles in which the array took a step",
     "macs_done": "multiplications with operands that count: no pad lane, no missing row",
+    "macs_skipped_masked": "multiplications of scores and P.V between live tokens that masks drop",
+    "macs_skipped_zero": "multiplications left out because their scalar is 0",
+    "idle_banks": "banks that took no part in a step, of walks that skip zeros or follow lists",
+    "index_words_read": "token-memory words of lists that the array read",
+    "values_cleared": "values other than 0 that a threshold of SIEVE made 0",
     "row_words_read": "words the array read from row memory, all banks",
     "dram_program_bytes": "bytes of instructions read",
     "dram_weights_bytes": "bytes read from the WEIGHTS window",
@@ -150,5 +155,18 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         f"{name}_{group}": f"as in ATTENTION, for head group {group}"
         for group in range(1, MAX_HEAD_GROUPS)
         for name in HEAD_SCALE
+    },
+    Opcode.SIEVE: {
+        "skip_zeros": "scalars that are 0 cost no step",
+        "threshold": "of FULLY_CONNECTED results, in their units before the activation",
+        "masked": "ATTENTION follows lists of kept scores",
+        "lists": "token word of the lists",
+        "list_words": "their words",
+        "placed": "K and V rows go to places",
+        "positions": "token word of the list of places",
+        "forget": "no place is present",
+        "score_threshold": "of logits",
+        "prob_threshold": "of probabilities, in units of 1/255 of the row's maximum",
+        "context_threshold": "of the context",
     },
 }

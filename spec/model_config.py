@@ -7,7 +7,7 @@ from typing import Any
 from spec.errors import SievitError
 from spec.formats import SCORE, SELECTOR
 
-__all__ = ["ModelConfig", "ModelFileError", "Stage", "float_shapes"]
+__all__ = ["THRESHOLDS", "ModelConfig", "ModelFileError", "Stage", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
 POOLINGS = ("token", "distilled", "mean")
@@ -21,6 +21,8 @@ CHOICES = {
     "packages": PACKAGE_ROWS,
 }
 """Fields that are one of a few words."""
+THRESHOLDS = ("q", "k", "v", "scores", "probs", "context", "proj", "fc1", "fc2")
+"""Tensors of an encoder block that a threshold can clear (DynaTran), in the order of the file."""
 LIMITS = {"image_size": 4096, "channels": 64, "depth": 256, "embed_dim": 1023}
 """Larger values are taken for nonsense; 65,536 where none is given. LayerNorm ends at 1,023."""
 
@@ -75,6 +77,13 @@ class ModelConfig:
     token of its own, or nothing is."""
     packages: str = "merged"
     """`merged`: one package token, into which the next stage's goes; `each`: one a stage."""
+    masks: tuple[int, ...] = ()
+    """Kept attention scores of each encoder block, all heads together; 0: all, there is no mask.
+    No entries: no block has one."""
+    thresholds: bool = False
+    """Each encoder block has thresholds, for `THRESHOLDS`."""
+    auto_encoder: int = 0
+    """Heads that Q and K are compressed to (ViTCoD); 0: they are not. Folded into the integers."""
 
     def __post_init__(self) -> None:
         """Check every field, with messages that name it."""
@@ -86,9 +95,13 @@ class ModelConfig:
                         f"{name} must be {', '.join(others)} or {last}, not {value!r}"
                     )
                 continue
-            if name == "stages":
+            if name in ("stages", "masks"):
                 continue
-            if name.endswith("_token"):
+            if name == "auto_encoder":
+                if type(value) is not int or not 0 <= value <= self.heads:
+                    raise ModelFileError(f"{name} must be an integer in 0..heads, not {value!r}")
+                continue
+            if name == "thresholds" or name.endswith("_token"):
                 if not isinstance(value, bool):
                     raise ModelFileError(f"{name} must be true or false, not {value!r}")
                 continue
@@ -109,6 +122,40 @@ class ModelConfig:
                 f"patch_size must divide image_size ({self.image_size}), not {self.patch_size}"
             )
         self._check_stages()
+        self._check_masks()
+
+    def _check_masks(self) -> None:
+        most = self.heads * self.tokens**2
+        for number, kept in enumerate(self.masks):
+            if type(kept) is not int or not (kept == 0 or self.tokens <= kept <= most):
+                raise ModelFileError(
+                    f"masks[{number}] must be 0 or a number of kept scores in "
+                    f"{self.tokens}..{most}, not {kept!r}"
+                )
+        if any(self.masks) and self.stages and not self.class_token:
+            raise ModelFileError("masks and stages together need a class_token, which always stays")
+        if self.masks and len(self.masks) != self.depth:
+            raise ModelFileError(
+                f"masks must have an entry for each of {self.depth} blocks, not {len(self.masks)}"
+            )
+        for stage in self.stages:
+            masked = self.masks and self.masks[stage.block - 1]
+            if masked and stage.rule == "cls_attention":
+                raise ModelFileError(
+                    f"masks[{stage.block - 1}] must be 0: rule cls_attention before block "
+                    f"{stage.block} needs all scores of the block before"
+                )
+
+    def package_tokens(self, block: int) -> int:
+        """Package tokens there can be in an encoder block."""
+        stages = sum(stage.block <= block for stage in self.stages)
+        if self.package == "none":
+            return 0
+        return stages if self.packages == "each" else min(stages, 1)
+
+    def masked(self, block: int) -> bool:
+        """Whether an encoder block has a mask."""
+        return bool(self.masks and self.masks[block])
 
     def _check_stages(self) -> None:
         before = 0
@@ -171,6 +218,10 @@ class ModelConfig:
                     )
                 values["head_dim"] = dim // heads
         values["stages"] = _stages(values.get("stages", []), where)
+        masks = values.get("masks", [])
+        if not isinstance(masks, list):
+            raise ModelFileError(f"{where}: config: masks must be a list, not {masks!r}")
+        values["masks"] = tuple(masks)
         needed = {field.name for field in fields(cls) if field.default is MISSING}
         for kind, names in (("missing", needed - set(values)), ("unknown", set(values) - known)):
             if names:
@@ -268,6 +319,11 @@ def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         norm(f"blocks.{n}.norm1")
         linear(f"blocks.{n}.attn.qkv", 3 * config.attention_dim, dim)
         linear(f"blocks.{n}.attn.proj", dim, config.attention_dim)
+        if config.auto_encoder:
+            for tensor in "qk":
+                name = f"blocks.{n}.attn.{tensor}"
+                linear(f"{name}_encode", config.auto_encoder, config.heads)
+                linear(f"{name}_decode", config.heads, config.auto_encoder)
         norm(f"blocks.{n}.norm2")
         linear(f"blocks.{n}.mlp.fc1", config.mlp_dim, dim)
         linear(f"blocks.{n}.mlp.fc2", dim, config.mlp_dim)

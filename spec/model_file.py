@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from spec.formats import REQUANTIZE, WEIGHT
-from spec.model_config import ModelConfig, ModelFileError, Stage, float_shapes
+from spec.formats import ACT, LOGIT, PROB, REQUANTIZE, WEIGHT
+from spec.masks import MaskError, kept_scores
+from spec.model_config import THRESHOLDS, ModelConfig, ModelFileError, Stage, float_shapes
 
 __all__ = [
     "FORMAT",
@@ -68,6 +69,22 @@ class Model:
         """Return the tensor of that name."""
         return self.tensors[name]
 
+    def kept_scores(self, block: int) -> NDArray[np.bool_]:
+        """Kept scores of a block that has a mask, bool [heads, queries, keys]."""
+        name, config = f"blocks.{block}.attn.mask", self.config
+        return kept_scores(
+            self[f"{name}.pointers"],
+            self[f"{name}.indices"],
+            always=config.prefix_tokens if config.stages else 0,
+        )
+
+    def thresholds(self, block: int) -> dict[str, int]:
+        """The thresholds of a block's `THRESHOLDS`; all 0 without any."""
+        if not self.config.thresholds:
+            return dict.fromkeys(THRESHOLDS, 0)
+        values = self[f"blocks.{block}.thresholds"].tolist()
+        return dict(zip(THRESHOLDS, values, strict=True))
+
 
 def tensor_table(config: ModelConfig) -> dict[str, Entry]:
     """Name, dtype and shape of every tensor of a model file."""
@@ -95,6 +112,11 @@ def tensor_table(config: ModelConfig) -> dict[str, Entry]:
         for kind in ("score", "out"):
             table[f"{block}.attn.{kind}_mult"] = ("uint16", (heads,))
             table[f"{block}.attn.{kind}_shift"] = ("uint8", (heads,))
+        if config.masked(n):
+            table[f"{block}.attn.mask.pointers"] = ("uint32", (heads, config.tokens + 1))
+            table[f"{block}.attn.mask.indices"] = ("uint16", (config.masks[n],))
+        if config.thresholds:
+            table[f"{block}.thresholds"] = ("uint16", (len(THRESHOLDS),))
         linear(f"{block}.attn.proj", config.attention_dim, dim)
         norm(f"{block}.norm2")
         linear(f"{block}.mlp.fc1", dim, config.mlp_dim)
@@ -261,6 +283,27 @@ def _check(model: Model, where: str) -> None:
             raise ModelFileError(f"{where}: {name}: must be at most {limit}, not {tensor.max()}")
         if dtype == "int8" and name.endswith(".weight") and tensor.min() < WEIGHT.low:
             raise ModelFileError(f"{where}: {name}: must be at least {WEIGHT.low}, not -128")
+    for n in range(model.config.depth):
+        if model.config.masked(n):
+            try:
+                model.kept_scores(n)
+            except MaskError as error:
+                raise ModelFileError(f"{where}: blocks.{n}.attn.mask.{error}") from None
+        if model.config.thresholds:
+            for name, threshold in model.thresholds(n).items():
+                if threshold > _HIGHEST_THRESHOLD[name]:
+                    raise ModelFileError(
+                        f"{where}: blocks.{n}.thresholds: {name} must be at most "
+                        f"{_HIGHEST_THRESHOLD[name]}, not {threshold}"
+                    )
+
+
+_HIGHEST_THRESHOLD = {
+    **dict.fromkeys(("q", "k", "v", "context"), ACT.high - 1),
+    **dict.fromkeys(("scores", "proj", "fc1", "fc2"), LOGIT.high - 1),
+    "probs": PROB.high - 1,
+}
+"""Something must be left: a row's largest probability is 255."""
 
 
 def _max_shift(name: str) -> int:

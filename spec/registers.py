@@ -53,6 +53,9 @@ class Error(enum.Enum, shape=8):
     it, or overflowing"""
     WATCHDOG = 10
     """nothing moved for WATCHDOG cycles: a deadlocked program or a stuck peer"""
+    INDEX = 11
+    """a list of kept scores that makes no sense: a pair of rows without steps or with more than a
+    ring holds, a header that is none, or a query that keeps no key"""
 
 
 class Control(enum.Flag, shape=32):
@@ -92,7 +95,7 @@ STALLS = (
 """Why the array did not take a step: every cycle of a run is busy or exactly one of these.
 
 load: weights or tokens not yet loaded; port_conflict: an operand read lost the token-memory port;
-bank_imbalance: some banks still search (no source of the dense machine does); softmax: the
+bank_imbalance: the search for scalars or list entries found none in what it has; softmax: the
 probability row or ring space is not there yet; vector: the epilogue or LayerNorm is behind;
 dependency: a result of an earlier array or store instruction is not there yet; issue: operands of
 a just-started instruction or row are on their way; fetch: no instruction has arrived; drain: the
@@ -104,6 +107,11 @@ COUNTERS = (
     "array_busy_cycles",
     *(f"stall_{cause}_cycles" for cause in STALLS),
     "macs_done",
+    "macs_skipped_masked",
+    "macs_skipped_zero",
+    "idle_banks",
+    "index_words_read",
+    "values_cleared",
     "row_words_read",
     "dram_program_bytes",
     "dram_weights_bytes",

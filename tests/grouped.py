@@ -6,7 +6,12 @@ from spec.presets import preset
 from tests import shapes, tiled_models
 
 GROUPED = dataclasses.replace(
-    preset("tiny"), name="grouped", head_groups=3, token_words=200, row_words=24
+    preset("tiny"),
+    name="grouped",
+    attention_masks=False,
+    head_groups=3,
+    token_words=200,
+    row_words=24,
 )
 MODELS = {
     "micro": shapes.model_of,

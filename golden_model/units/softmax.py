@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden_model.units.bit_length import bit_length
 from golden_model.units.reciprocal import reciprocal
-from spec.formats import SOFTMAX
+from spec.formats import LOGIT, SOFTMAX
 
 __all__ = ["exp2", "probabilities", "row_scale"]
 
@@ -22,21 +22,24 @@ def exp2(f: ArrayLike) -> NDArray[np.int64]:
     return (SOFTMAX.slope * distance * distance + SOFTMAX.constant) >> SOFTMAX.poly_shift
 
 
-def probabilities(logits: ArrayLike) -> NDArray[np.int64]:
+def probabilities(logits: ArrayLike, kept: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """Unnormalised probabilities of each row: 255 * 2**(logit - row maximum), rounded.
 
     logits : LOGIT [..., keys], units of 2**-7 octave
+    kept : bool, as logits; the others are taken for minus infinity. A row keeps at least one
     result : PROB [..., keys], with 255 where the row has its maximum
 
     Worst error against 255 * 2**(-d / 128), rounded, over all distances d: 1 code.
     """
     logits = np.asarray(logits, dtype=np.int64)
-    distance = logits.max(axis=-1, keepdims=True) - logits
+    present = logits if kept is None else np.where(kept, logits, LOGIT.low)
+    distance = present.max(axis=-1, keepdims=True) - present
     octaves = np.minimum(distance >> SOFTMAX.fraction_bits, SOFTMAX.max_octaves)
     mantissa = exp2(distance & ((1 << SOFTMAX.fraction_bits) - 1))
     rounding = np.int64(1) << (octaves + SOFTMAX.fraction_bits - 1)
     prob = (mantissa + rounding) >> (SOFTMAX.fraction_bits + octaves)
-    return np.where(octaves < SOFTMAX.max_octaves, prob, 0)
+    prob = np.where(octaves < SOFTMAX.max_octaves, prob, 0)
+    return prob if kept is None else np.where(kept, prob, 0)
 
 
 def row_scale(
