@@ -78,6 +78,14 @@ def _check(model: Model, config: Config) -> None:
                 f"{where}: needs {parameter}, preset '{config.name}' has none "
                 f"({parameter}=on{more})"
             )
+    for stage in shape.stages:
+        before = stage.block - 1
+        limit = model.thresholds(before)["probs"]
+        if stage.rule == "cls_attention" and limit:
+            raise CompileError(
+                f"blocks.{before}.thresholds: probs must be 0, not {limit}: rule cls_attention "
+                f"before block {stage.block} needs all probabilities of the block before"
+            )
 
 
 def _sieved(

@@ -108,9 +108,7 @@ def _place_spilled(
     """
     shape = lowered.model.config
     pairs = words(shape.embed_dim, config.lanes)
-    # The first tile has a patch, beside the tokens before the patches.
-    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
-    for count in range(1, most + 1):
+    for count in range(1, len(_smallest(lowered).tokens) + 1):
         tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
         longest = tiling.tokens[0].count
         for slices in range(1, pairs + 1) if shape.stages else (0,):
@@ -126,18 +124,23 @@ def _place_spilled(
             placed = place(with_lists(_spilled_regions(lowered, tiling), lists))
             if end_of(placed) <= config.token_words:
                 return tiling, placed
-    if shape.stages:
-        _need_selector(lowered, config, most, lists)
     return None
 
 
-def _need_selector(lowered: Lowered, config: Config, tiles: int, lists: int) -> None:
+def _smallest(lowered: Lowered) -> Tiling:
+    """The smallest tiles: the first has a patch, beside the tokens before the patches."""
+    shape = lowered.model.config
+    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
+    return Tiling(tokens=balanced(shape.tokens, most), spilled=True)
+
+
+def _need_selector(lowered: Lowered, config: Config, lists: int) -> None:
     """Refuse a selection that does not fit though the rest does, in the smallest tiles and slices.
 
     What a selector needs beside the rest is known only when all is in its place.
     """
     shape = lowered.model.config
-    tiling = Tiling(tokens=balanced(shape.tokens, tiles), spilled=True)
+    tiling = _smallest(lowered)
     without = with_lists(_spilled_regions(lowered, tiling, selections=False), lists)
     if end_of(place(without)) <= config.token_words:
         pairs = words(shape.embed_dim, config.lanes)
@@ -152,6 +155,8 @@ def _need_selector(lowered: Lowered, config: Config, tiles: int, lists: int) -> 
 def _refusal(lowered: Lowered, config: Config, lists: int) -> CompileError:
     """The first thing that does not fit: whole, or in tiles of one row if that takes less."""
     shape, packing, lanes = lowered.model.config, lowered.packing, config.lanes
+    if shape.stages:
+        _need_selector(lowered, config, lists)
     n, dim_words = shape.tokens, words(shape.embed_dim, lanes)
     hidden = words(shape.mlp_dim, lanes)
     residual = 2 * n * dim_words
@@ -187,11 +192,13 @@ def _refusal(lowered: Lowered, config: Config, lists: int) -> CompileError:
             "head": means + result,
         },
     ]
+    smallest = place(with_lists(_spilled_regions(lowered, _smallest(lowered)), lists))
+    simplest = min(plans, key=lambda plan: max(plan.values()))
+    sizes = {where: size + lists for where, size in simplest.items()}
     try:
-        for where, words_needed in min(plans, key=lambda plan: max(plan.values())).items():
-            available = config.token_words * lanes
-            needed = (words_needed + lists) * lanes
-            need(where, needed, "bytes of token memory", available, "token_words", config)
+        for where, size in {**sizes, "blocks.0": end_of(smallest)}.items():
+            what, available = "bytes of token memory", config.token_words * lanes
+            need(where, size * lanes, what, available, "token_words", config)
     except CompileError as error:
         return error
     return CompileError("internal error: no tile fits, and nothing is too large")
