@@ -26,7 +26,7 @@ from rtl_gen.sequencer.stall_monitor import StallMonitor
 from rtl_gen.sequencer.vector_issue import VectorIssue
 from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
-from spec.config import Config
+from spec.config import SIEVES, Config
 from spec.isa import Window
 from spec.registers import Error
 from spec.semaphores import Queue
@@ -117,6 +117,7 @@ class Core(wiring.Component):
             head_groups=c.head_groups,
             token_selector=c.token_selector,
             cls_scores=c.cls_scores,
+            **{name: getattr(c, name) for name in SIEVES},
         )
         selector = {"token_selector": c.token_selector}
         self.queues = {}
@@ -132,6 +133,7 @@ class Core(wiring.Component):
             prob_words=c.prob_words,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            sieves=any(getattr(c, name) for name in SIEVES),
             **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()

@@ -8,7 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SELECT, ScoreUse, Window
+from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SIEVE, ScoreUse, Window
 from spec.registers import Error
 from spec.semaphores import SEMAPHORE_COUNT
 
@@ -195,9 +195,15 @@ EPILOGUE_COMMAND = data.StructLayout(
         "first_lane": 8,
         "token_signal": OPTIONAL_SEMAPHORE,
         "signal": SEMAPHORE_COUNT,
+        "threshold": SIEVE["threshold"].shape,
+        "placed": 1,
+        "positions": 16,
     }
 )
-"""`rows` results (attention: rows x head_words) will come from the array: where they go."""
+"""`rows` results (attention: rows x head_words) will come from the array: where they go.
+
+The last three are of SIEVE; `threshold` is the context's for attention.
+"""
 
 SOFTMAX_COMMAND = data.StructLayout(
     {
@@ -208,9 +214,16 @@ SOFTMAX_COMMAND = data.StructLayout(
         "output_multiplier": 16,
         "output_shift": 6,
         "scores": ScoreUse,
+        "skip_zeros": 1,
+        "masked": 1,
+        "score_threshold": SIEVE["score_threshold"].shape,
+        "prob_threshold": SIEVE["prob_threshold"].shape,
     }
 )
-"""`rows` score rows will come from the array; what the first one's probabilities are for."""
+"""`rows` score rows will come from the array; what the first one's probabilities are for.
+
+The last four are of SIEVE.
+"""
 
 ROW_SCALE = data.StructLayout({"multiplier": 16, "shift": 6})
 """Requantizer of one attention row's P.V."""

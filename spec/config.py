@@ -9,7 +9,7 @@ from spec.errors import SievitError
 from spec.formats import LOGIT, PROB
 from spec.masks import GROUP_BITS
 
-__all__ = ["FLAGS", "MAX_HEAD_GROUPS", "Config", "ConfigError"]
+__all__ = ["FLAGS", "MAX_HEAD_GROUPS", "SIEVES", "Config", "ConfigError"]
 
 MAX_HEAD_GROUPS = 4
 """Most head groups that an instruction can name."""

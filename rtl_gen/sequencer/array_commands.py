@@ -17,12 +17,14 @@ def fill_commands(
     issued: data.View,
     is_attention: Value,
     rows: Value,
+    sieve: data.View,
 ) -> None:
     """Fill the epilogue's and the softmax's command from the instruction's fields.
 
     epilogue, softmax : EPILOGUE_COMMAND and SOFTMAX_COMMAND
     issued : ISSUED, a FULLY_CONNECTED or an ATTENTION
     rows : its rows (queries), resolved
+    sieve : SIEVE in force
     """
     header = View(HEADER, issued.word[: HEADER.size])
     body = issued.word[HEADER.size :]
@@ -49,6 +51,9 @@ def fill_commands(
         epilogue.rows.eq(rows),
         epilogue.target.eq(Mux(is_attention, attention.target, fc.target)),
         epilogue.target_stride.eq(Mux(is_attention, attention.target_stride, fc.target_stride)),
+        epilogue.threshold.eq(Mux(is_attention, sieve.context_threshold, sieve.threshold)),
+        epilogue.placed.eq(sieve.placed),
+        epilogue.positions.eq(sieve.positions),
         epilogue.token_signal.eq(header.token_signal),
         epilogue.signal.eq(header.signal),
         softmax.pc.eq(issued.pc),
@@ -58,4 +63,8 @@ def fill_commands(
         softmax.output_multiplier.eq(attention.output_multiplier),
         softmax.output_shift.eq(attention.output_shift),
         softmax.scores.eq(attention.scores),
+        softmax.skip_zeros.eq(sieve.skip_zeros),
+        softmax.masked.eq(sieve.masked),
+        softmax.score_threshold.eq(sieve.score_threshold),
+        softmax.prob_threshold.eq(sieve.prob_threshold),
     ]

@@ -24,7 +24,7 @@ from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
 from rtl_gen.sequencer.vector_issue import resolve_rows
-from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, Opcode
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, SIEVE, Opcode
 from spec.registers import Error
 
 __all__ = ["ArrayController"]
@@ -68,8 +68,10 @@ class ArrayController(wiring.Component):
         max_head_words: int,
         head_groups: int = 1,
         token_selector: bool = False,
+        sieves: bool = False,
     ) -> None:
         self._banks = banks
+        self._sieves = sieves
         self._token_selector = token_selector
         self._head_groups = head_groups
         self._lanes = lanes
@@ -142,7 +144,8 @@ class ArrayController(wiring.Component):
         key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
-        other = self._head_scales(m, next_header, word) if self._head_groups > 1 else Const(0, 1)
+        sieve = Signal(SIEVE)
+        other = self._settings(m, next_header, word, sieve)
         skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
@@ -186,6 +189,7 @@ class ArrayController(wiring.Component):
             issued=self.issued.p,
             is_attention=next_is_attention,
             rows=rows,
+            sieve=sieve,
         )
         m.d.comb += [
             operands.start.eq(accept),
@@ -344,11 +348,19 @@ class ArrayController(wiring.Component):
             return attention.head_words
         return attention.head_words * (attention.further_groups + 1)
 
-    def _head_scales(self, m: Module, header: data.View, word: Value) -> Value:
-        """Execute HEAD_SCALES: when nothing is in hand; returns whether it is next."""
-        with m.If(self.issued.valid & self.issued.ready & (header.opcode == Opcode.HEAD_SCALES)):
-            m.d.sync += self.scales.eq(word[HEADER.size :][: HEAD_SCALES.size])
-        return header.opcode == Opcode.HEAD_SCALES
+    def _settings(self, m: Module, header: data.View, word: Value, sieve: data.View) -> Signal:
+        """Execute HEAD_SCALES and SIEVE: when nothing is in hand; high if one is next."""
+        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
+        if self._sieves:
+            registers[Opcode.SIEVE] = sieve
+        found = Signal()
+        for opcode, register in registers.items():
+            with m.If(header.opcode == opcode):
+                m.d.comb += found.eq(1)
+                with m.If(self.issued.valid & self.issued.ready):
+                    body = word[HEADER.size :]
+                    m.d.sync += register.eq(body[: register.shape().size])
+        return found
 
     def _rests(self) -> Value:
         """Whether all that was begun is written."""
