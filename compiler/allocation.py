@@ -6,18 +6,18 @@ from compiler.errors import need
 from compiler.index_ring import LISTS, IndexItem, index_items
 from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
+from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
 from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES
-from spec.isa import BODIES, FULLY_CONNECTED, LOAD_TOKENS, Opcode
+from spec.isa import BODIES, FULLY_CONNECTED, Opcode
 
 __all__ = ["Allocation", "Region", "allocate"]
 
 MAX_STRIDE = (1 << FULLY_CONNECTED["source_stride"].width) - 1
-MAX_LOAD_WORDS = (1 << LOAD_TOKENS["words"].width) - 1
 MAX_OFFSET = 1 << 32
 
 

@@ -59,22 +59,18 @@ def place_tokens(
     What need not be spilled is not. A ring of lists is as large as it can be for that.
     """
     least, *more = ring_sizes(lowered)
-    found = _place_all(lowered, config, proj_whole, least)
+
+    def attempt(lists: int) -> tuple[Tiling, dict[str, Region]] | None:
+        on_chip = _place_on_chip(lowered, config, proj_whole, lists)
+        return on_chip or _place_spilled(lowered, config, lists)
+
+    found = attempt(least)
     if found is None:
         raise _refusal(lowered, config, least)
-    for size in more:
-        larger = _place_all(lowered, config, proj_whole, size)
+    for larger in map(attempt, more):
         found = larger if larger and larger[0] == found[0] else found
     check_disjoint(found[1])
     return found
-
-
-def _place_all(
-    lowered: Lowered, config: Config, proj_whole: bool, lists: int
-) -> tuple[Tiling, dict[str, Region]] | None:
-    """Place everything, with a ring of `lists` words."""
-    found = _place_on_chip(lowered, config, proj_whole, lists)
-    return found or _place_spilled(lowered, config, lists)
 
 
 def _place_on_chip(
