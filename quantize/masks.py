@@ -20,6 +20,7 @@ __all__ = [
     "average_attention",
     "global_limit",
     "global_tokens",
+    "mask_counts",
     "prune_by_information",
     "prune_to_sparsity",
     "reordering",
@@ -142,10 +143,15 @@ def reordering(kept: Masks) -> NDArray[np.int64]:
     return order
 
 
+def mask_counts(kept: Masks) -> tuple[int, ...]:
+    """Kept scores of each block, 0 where all are: `ModelConfig.masks`."""
+    return tuple(0 if each.all() else int(each.sum()) for each in kept)
+
+
 def with_masks(model: Model, kept: Masks) -> Model:
     """Give a quantised model masks, instead of any it has.
 
-    kept : bool [blocks, heads, queries, keys]
+    kept : bool [blocks, heads, queries, keys]; a block that keeps all scores gets none
     """
     config = model.config
     wanted = (config.depth, config.heads, config.tokens, config.tokens)
@@ -156,6 +162,6 @@ def with_masks(model: Model, kept: Masks) -> Model:
         block, head, query = empty[0]
         raise QuantizeError(f"masks: block {block}, head {head}, query {query} keeps no key")
     tensors = {name: value for name, value in model.tensors.items() if ".attn.mask." not in name}
-    tensors |= mask_tensors(dict(enumerate(kept)))
-    counts = tuple(int(each.sum()) for each in kept)
+    counts = mask_counts(kept)
+    tensors |= mask_tensors({block: kept[block] for block, count in enumerate(counts) if count})
     return replace(model, config=replace(config, masks=counts), tensors=tensors)

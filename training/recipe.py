@@ -176,7 +176,7 @@ RECIPES = {
         Recipe(
             name="demo-relu",
             model=replace(DEMO, activation="relu"),
-            epochs=12,
+            epochs=5,
             warmup_epochs=1,
             learning_rate=1e-3,
             shift_pixels=2,
@@ -188,7 +188,7 @@ RECIPES = {
         Recipe(
             name="demo-masks",
             model=DEMO,
-            epochs=8,
+            epochs=5,
             warmup_epochs=1,
             learning_rate=6e-4,
             shift_pixels=2,
@@ -196,6 +196,21 @@ RECIPES = {
             mixup=0.1,
             cutmix=0.1,
             fine_tuning=FineTuning(start="demo", sparsity=0.85),
+        ),
+        Recipe(
+            name="demo-all",
+            model=replace(DEEP, activation="relu", stages=_stages(2, 4, 6), thresholds=True),
+            epochs=4,
+            warmup_epochs=1,
+            learning_rate=8e-4,
+            shift_pixels=1,
+            sieve=Sieve(keep=(0.55, 0.30, 0.15)),
+            fine_tuning=FineTuning(
+                start="demo-tokens",
+                sparsity=0.8,
+                tau=tuple({"probs": 0.02, "context": 0.05, "fc1": 0.05}.items()),
+                activity_weight=0.02,
+            ),
         ),
         Recipe(
             name="micro",
@@ -224,7 +239,7 @@ RECIPES = {
         Recipe(
             name="micro-relu",
             model=replace(MICRO, activation="relu"),
-            epochs=8,
+            epochs=4,
             warmup_epochs=1,
             learning_rate=3e-3,
             fine_tuning=FineTuning(start="micro", activity_weight=0.05),
@@ -232,7 +247,7 @@ RECIPES = {
         Recipe(
             name="micro-masks",
             model=MICRO,
-            epochs=8,
+            epochs=4,
             warmup_epochs=1,
             learning_rate=3e-3,
             fine_tuning=FineTuning(start="micro", sparsity=0.6),
@@ -240,7 +255,7 @@ RECIPES = {
         Recipe(
             name="micro-all",
             model=replace(MICRO_DEEP, activation="relu", stages=_stages(1, 2, 3), thresholds=True),
-            epochs=10,
+            epochs=2,
             warmup_epochs=1,
             learning_rate=3e-3,
             sieve=Sieve(keep=(0.75, 0.5, 0.3)),
