@@ -21,6 +21,8 @@ MAX_REPLICATED = 16
 """Keys in all banks, beside package tokens; of few tokens, one in `REPLICATED_SHARE`."""
 REPLICATED_SHARE = 8
 """A key must be kept by more than one of so many queries to lie in all banks."""
+COUNT = np.int16
+"""Of keys in a row or pair: small, because the search looks at many."""
 PASSES = 3
 """Of the search for keys that had better swap their banks."""
 
@@ -99,16 +101,15 @@ class _Steps:
     """Steps of all rows and pairs of queries, while keys get their banks."""
 
     def __init__(self, kept: NDArray[np.bool_], everywhere: NDArray[np.bool_], banks: int) -> None:
-        heads, tokens, _ = kept.shape
-        padded = np.pad(kept.astype(np.int64), ((0, 0), (0, tokens % 2), (0, 0)))
-        pairs = padded.reshape(heads, -1, 2, tokens).sum(axis=2)
-        self.uses = np.concatenate(
-            [kept.reshape(-1, tokens).astype(np.int64), pairs.reshape(-1, tokens)]
-        )
+        tokens = kept.shape[2]
+        padded = np.pad(kept.astype(COUNT), ((0, 0), (0, tokens % 2), (0, 0)))
+        pairs = padded[:, ::2] + padded[:, 1::2]
+        rows = kept.reshape(-1, tokens).astype(COUNT)
+        self.uses = np.concatenate([rows, pairs.reshape(-1, tokens)])
         """[rows and pairs, keys], how often a row or pair has a key"""
-        self.least = -(-self.uses.sum(axis=1) // banks)
+        self.least = (-(-self.uses.sum(axis=1) // banks)).astype(COUNT)
         """Steps if its keys were spread evenly."""
-        self.load = np.zeros((len(self.uses), banks), np.int64)
+        self.load = np.zeros((len(self.uses), banks), COUNT)
         """[rows and pairs, banks], keys that lie in one bank only"""
         self.free = ~everywhere
         self.bank = np.full(tokens, -1)
@@ -154,8 +155,9 @@ class _Steps:
             value = np.take_along_axis(self.load, column[:, None], axis=1)
             other = (column != mine)[:, None] & (column[:, None] != theirs)
             rest = np.where(other, value, rest)
-        steps = np.maximum(np.maximum(here, there), np.maximum(rest, self.least[:, None]))
-        total = steps.sum(axis=0)
+        for other in (there, rest, self.least[:, None]):
+            np.maximum(here, other, out=here)
+        total = here.sum(axis=0, dtype=np.int64)
         best = int(total.argmin())
         if total[best] >= np.maximum(most, self.least).sum():
             return False

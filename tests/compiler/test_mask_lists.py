@@ -17,6 +17,7 @@ from compiler.mask_lists import (
     encode_places,
     place_keys,
 )
+from quantize.named import named_masks
 from spec.masks import LIST_ENTRY, POSITION
 
 
@@ -204,6 +205,21 @@ def test_a_mask_like_those_of_the_paper():
     assert done <= 1.35 * bound
     rows = np.stack([kept[0, :, bank::8].sum(axis=1) for bank in range(8)], axis=1).max(axis=1)
     assert 2 * rows.sum() > 1.5 * done
+
+
+def test_the_published_masks():
+    """ViTCoD's DeiT-T: both parts of the attention core at most 1.35 x the bound, all heads."""
+    kept = named_masks("deit_tiny_patch16_224~vitcod").reshape(-1, 197, 197)
+    done, places = np.zeros(2, int), []
+    for head in kept:
+        places.append(place_keys(head[None], 8))
+        done += work(steps_of(encode_list(head, places[-1], 8, 64, 128), 8))
+    bound = 2 * kept.sum() / 8
+    assert kept.shape[0] == 36
+    assert bound == 18599.75
+    assert done.tolist() == [11204, 13071]
+    assert done.sum() < 1.31 * bound
+    assert max(own.groups for own in places) == 39
 
 
 def test_the_same_lists_each_time():

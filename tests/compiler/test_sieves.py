@@ -1,6 +1,7 @@
 """SIEVE in compiled programs: what is in force where, lists in token memory, order, refusals."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from compiler.lowering import lower
 from compiler.pipeline import finish
 from compiler.planning import plan
 from compiler.verification import verify
+from quantize.named import quantized_named
 from spec.assembler import decode
 from spec.isa import Destination, Opcode
 from spec.model_file import Stage
@@ -198,6 +200,18 @@ def in_order(model, config, lefts=(None,)):
 def test_programs_are_in_order(name):
     for config in (TINY, ASIC):
         in_order(with_thresholds(masked(model_of(name))), config)
+
+
+def test_deit_tiny_on_asic512():
+    """Lists beside the tiles of the dense program, each loaded while the one before is in use."""
+    model = quantized_named("deit_tiny_patch16_224:2~vitcod")
+    steps = in_order(model, ASIC)
+    plan_ = steps.allocation
+    assert [tile.count for tile in plan_.tiling.tokens] == [99, 98]
+    lists = [item for item in plan_.index if item.size > 20]
+    assert len(lists) == 6
+    largest = max(a.size + b.size for a, b in itertools.pairwise(lists))
+    assert plan_.regions["lists"].size >= largest
 
 
 @pytest.mark.parametrize("name", CASES)
