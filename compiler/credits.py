@@ -44,8 +44,8 @@ In tiles of tokens (`tiling` has the order, `token_regions` the places):
 - Patches: TOKENS_READY and the position embedding before it, row by row; a tile's buffer is loaded
   again when TOKENS_FREE says that the whole layer has used it.
 
-Lists of kept scores and places of keys (`index_ring`): TOKENS_READY one a load, TOKENS_FREE as their
-ring plans it. Places are read by the K and V behind the load, a list by its attention.
+Lists of kept scores and places of keys (`index_ring`): TOKENS_READY one a load, TOKENS_FREE as
+their ring plans it. Places are read by the K and V behind the load, a list by its attention.
 
 With selections (`selector` has their layers):
 
