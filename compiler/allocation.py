@@ -83,6 +83,12 @@ class Allocation:
             f"{len(blocks)} blocks, largest {max(b.size for b in blocks)} words"
             + (", from 0 on while no keys are in use" if self.shared else "")
         )
+        if self.index:
+            size, longest = (op(item.size for item in self.index) for op in (sum, max))
+            lines.append(
+                f"lists         {len(self.index)} of scores and of places, {size} words, the "
+                f"longest {longest}"
+            )
         lines.append(f"norm tables   {self.norm_slots} slots of {self.norm_tables}")
         lines.append(f"WEIGHTS       {self.weights_bytes:,} bytes")
         if self.scratch_bytes:

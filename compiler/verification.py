@@ -1,8 +1,8 @@
 """Fifth step: an independent look at the finished program.
 
 Counts every credit in program order, and proves from the instructions alone that no load
-overwrites a table, weights, keys or values that are still to be used, and that no key or value is
-written over weights that are still to be used.
+overwrites a table, weights, lists, keys or values that are still to be used, and that no key or
+value is written over weights that are still to be used.
 """
 
 from collections import Counter
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from compiler.errors import CompileError
 from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.config import Config
-from spec.isa import QUEUE_OF, Destination, Opcode
-from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Semaphore
+from spec.isa import QUEUE_OF, Destination, Opcode, Window
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Queue, Semaphore
 
 __all__ = ["verify"]
 
@@ -27,6 +27,7 @@ def verify(instructions: list[Instruction], config: Config, key_groups: int = 0)
     for left in _numbers_left(instructions):
         _check_credits(instructions, left)
     _check_reuse(instructions, config, key_groups)
+    _check_lists(instructions)
 
 
 def _numbers_left(instructions: list[Instruction]) -> list[int]:
@@ -149,6 +150,41 @@ def _check_reuse(instructions: list[Instruction], config: Config, key_groups: in
                     raise CompileError(
                         f"internal error: load {number} shares words with keys or values in use"
                     )
+
+
+def _check_lists(instructions: list[Instruction]) -> None:
+    """A list, or a list of places, may overwrite only those that the array has used up."""
+    users = [op for op in instructions if op.queue == Queue.ARRAY]
+    givers = iter([n for n, op in enumerate(users) if Semaphore.TOKENS_FREE in op.signal])
+    sieve: Mapping[str, int] = {"placed": 0, "masked": 0}
+    loads: list[tuple[Span, int]] = []
+    """Words, and how many users are over when it starts."""
+    latest: dict[int, int] = {}
+    last_use: dict[int, int] = {}
+    user = retired = 0
+    for op in instructions:
+        f = op.fields
+        if op.queue == Queue.LOAD and Semaphore.TOKENS_FREE in op.wait:
+            retired = next(givers) + 1
+        if op.opcode == Opcode.LOAD_TOKENS and f["window"] == Window.WEIGHTS:
+            latest[f["token"]] = len(loads)
+            loads.append(((f["token"], f["token"] + f["rows"] * f["words"]), retired))
+        elif op.opcode == Opcode.SIEVE:
+            sieve = f
+        by_list = op.opcode == Opcode.ATTENTION and sieve["masked"]
+        by_place = f.get("destination") == Destination.ROWS and sieve["placed"]
+        if by_list or by_place:
+            at = sieve["lists" if by_list else "positions"]
+            if at not in latest:
+                raise CompileError(f"internal error: no list was loaded to token word {at}")
+            last_use[latest[at]] = user
+        user += op.queue == Queue.ARRAY
+    for number, (span, over) in enumerate(loads):
+        for other in range(number):
+            if last_use.get(other, -1) >= over and _meet(span, loads[other][0]):
+                raise CompileError(
+                    f"internal error: list {number} may overwrite list {other}, which is in use"
+                )
 
 
 Span = tuple[int, int]

@@ -16,11 +16,11 @@ from quantize.named import quantized_named
 from spec.assembler import decode
 from spec.isa import Destination, Opcode
 from spec.model_file import Stage
-from spec.presets import PRESETS, preset
+from spec.presets import preset
 from spec.semaphores import Queue, Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.grouped import GROUPED
-from tests.random_models import random_model, with_stages
+from tests.random_models import with_stages
 from tests.shapes import SHAPES, model_of
 from tests.sieved_models import masked, with_thresholds
 from tests.tiled_models import CASES, SPILLED, SPILLED_STAGES, machine_of, selecting
@@ -208,6 +208,9 @@ def test_deit_tiny_on_asic512():
     steps = in_order(model, ASIC)
     plan_ = steps.allocation
     assert [tile.count for tile in plan_.tiling.tokens] == [99, 98]
+    assert (
+        "lists         12 of scores and of places, 481 words, the longest 139" in steps.describe()
+    )
     lists = [item for item in plan_.index if item.size > 20]
     assert len(lists) == 6
     largest = max(a.size + b.size for a, b in itertools.pairwise(lists))
@@ -285,6 +288,26 @@ def test_verification_knows_where_placed_keys_lie():
         verify(program, config, groups)
 
 
+@pytest.mark.parametrize("spilled", [False, True])
+def test_verification_knows_which_lists_are_in_use(spilled):
+    """A list that comes without its credit, or to another place."""
+    model, config = masked(tiled_model("odd depth")), machine_of({"token_words": 400})
+    if spilled:
+        config = more(SPILLED["three tiles"][1], 22)
+    steps = compile_steps(model, config)
+    assert steps.allocation.tiling.spilled == spilled
+    program = list(steps.schedule.instructions)
+    verify(program, config, steps.lowered.key_groups)
+    with pytest.raises(CompileError, match=r"list \d+ may overwrite list \d+, which is in use"):
+        verify(without(program, Semaphore.TOKENS_FREE), config, steps.lowered.key_groups)
+    at = steps.allocation.regions["lists"].base + steps.allocation.index[1].row
+    pc = next(pc for pc, op in enumerate(program) if op.fields.get("token") == at)
+    fields = {**program[pc].fields, "token": at + 1}
+    program[pc] = dataclasses.replace(program[pc], fields=fields)
+    with pytest.raises(CompileError, match=f"no list was loaded to token word {at}"):
+        verify(program, config, steps.lowered.key_groups)
+
+
 def test_fewer_keys_in_all_banks_if_row_memory_is_small():
     model = masked(tiled_model("odd depth"))
     wide = compile_steps(model, machine_of({"row_words": 64})).lowered.key_groups
@@ -309,70 +332,6 @@ def test_tensors_of_masked_blocks():
             assert (f"blocks.{block}.attn.{tensor}" in tensors) == (block in (0, 2))
         assert f"blocks.{block}.attn.context" in tensors
         assert len(tensors[f"blocks.{block}.attn.k"].parts) > 0
-
-
-def refusal(model, config):
-    with pytest.raises(CompileError) as error:
-        compile(model, config)
-    return str(error.value)
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_machines_without_a_sieve(name):
-    config, model = preset(name), model_of("demo")
-    thresholds = with_thresholds(model)
-    thresholds.tensors["blocks.0.thresholds"][:] = 0
-    lacking = dataclasses.replace(config, name="plain", **dict.fromkeys(SIEVES, False))
-    assert refusal(thresholds, lacking) == (
-        "blocks.1.thresholds: needs thresholds, preset 'plain' has none (thresholds=on)"
-    )
-    alone = ", head_groups=1" if config.head_groups > 1 else ""
-    assert refusal(masked(model, blocks=[2]), lacking) == (
-        "blocks.2.attn.mask: needs attention_masks, preset 'plain' has none "
-        f"(attention_masks=on{alone})"
-    )
-
-
-def test_pairs_with_too_many_steps():
-    small = dataclasses.replace(TINY, name="small", score_words=16, prob_words=16)
-    assert refusal(masked(model_of("demo"), share=0.9), small) == (
-        "blocks.0.attn.mask: head 0, queries 0 and 1: needs 23 steps of kept scores for a pair, "
-        "preset 'small' has 16 (score_words and prob_words)"
-    )
-
-
-def test_more_tokens_than_places():
-    small = dataclasses.replace(TINY, name="small", banks=1, score_lanes=1, score_words=128)
-    small = dataclasses.replace(small, prob_words=128, row_words=4096)
-    model = masked(tiled_model("odd depth"))
-    compile(model, small)
-    shape = dataclasses.replace(SHAPES["micro"], image_size=32)
-    assert shape.tokens == 65
-    assert refusal(masked(random_model(shape, outliers=False, images=2)), small) == (
-        "blocks.0.attn.mask: needs 65 places of keys in a bank for 65 tokens, the instruction set "
-        "has 64 (banks 1)"
-    )
-
-
-def test_token_memory_too_small_for_lists():
-    model = masked(tiled_model("even depth"))
-    assert refusal(model, machine_of({"token_words": 90})) == (
-        "blocks.0.attn: needs 848 bytes of token memory, preset 'cramped' has 720 (token_words)"
-    )
-    # tiles of one row beside what attention needs
-    assert refusal(model, machine_of({"token_words": 112})) == (
-        "blocks.0: needs 944 bytes of token memory, preset 'cramped' has 896 (token_words)"
-    )
-
-
-def test_selections_by_cleared_probabilities():
-    model = selecting("odd depth", "cls_attention")
-    model = with_thresholds(model)
-    model.tensors["blocks.0.thresholds"][4] = 9
-    assert refusal(model, TINY) == (
-        "blocks.0.thresholds: probs must be 0, not 9: rule cls_attention before block 1 needs all "
-        "probabilities of the block before"
-    )
 
 
 def test_sieve_words_are_encoded():
