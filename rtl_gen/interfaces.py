@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SIEVE, ScoreUse, Window
+from spec.masks import GROUP_BITS
 from spec.registers import Error
 from spec.semaphores import SEMAPHORE_COUNT
 
@@ -30,8 +31,10 @@ __all__ = [
     "WALK",
     "WINDOWS",
     "accumulators_layout",
+    "prob_index_bits",
     "prob_row_layout",
     "row_write_layout",
+    "score_tag_layout",
     "scores_layout",
     "step_layout",
     "table_read_port",
@@ -163,10 +166,23 @@ def accumulators_layout(lanes: int) -> data.ArrayLayout:
     return data.ArrayLayout(signed(32), lanes)
 
 
-def scores_layout(banks: int) -> data.StructLayout:
-    """Raw scores of `banks` keys; `valid` masks the keys there are, `last` ends the row."""
+def score_tag_layout(banks: int) -> data.StructLayout:
+    """Of a word of scores of a pair of queries: whose each is, and the place of its key."""
+    return data.StructLayout({"second": banks, "group": data.ArrayLayout(GROUP_BITS, banks)})
+
+
+def scores_layout(banks: int, pairs: bool = False) -> data.StructLayout:
+    """Raw scores of `banks` keys; `valid` masks the keys there are, `last` ends the row.
+
+    With `pairs`, `tag` is a `score_tag_layout`; 0 for rows of a single query.
+    """
     return data.StructLayout(
-        {"values": data.ArrayLayout(signed(32), banks), "valid": banks, "last": 1}
+        {
+            "values": data.ArrayLayout(signed(32), banks),
+            "valid": banks,
+            "last": 1,
+            **({"tag": score_tag_layout(banks)} if pairs else {}),
+        }
     )
 
 
@@ -229,9 +245,20 @@ ROW_SCALE = data.StructLayout({"multiplier": 16, "shift": 6})
 """Requantizer of one attention row's P.V."""
 
 
-def prob_row_layout(prob_words: int) -> data.StructLayout:
-    """A finished probability row in the ring: where it starts and its length in words."""
-    return data.StructLayout({"address": range(prob_words), "words": 16})
+def prob_index_bits(prob_words: int, pairs: bool, skip_zeros: bool) -> int:
+    """Bits of a key's place beside its probability; 0: the ring is not packed."""
+    return max(GROUP_BITS if pairs else 0, (prob_words - 1).bit_length() if skip_zeros else 0)
+
+
+def prob_row_layout(prob_words: int, banks: int = 0) -> data.StructLayout:
+    """A finished probability row in the ring: where it starts and its length in words.
+
+    With `banks`, of a packed ring: how many entries each bank has.
+    """
+    counts = data.ArrayLayout(range(prob_words + 1), banks)
+    return data.StructLayout(
+        {"address": range(prob_words), "words": 16, **({"counts": counts} if banks else {})}
+    )
 
 
 NORM_COMMAND = data.StructLayout(
