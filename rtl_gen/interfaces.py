@@ -5,7 +5,7 @@ payload stays put until it is taken. Lane 0 and bank 0 lie in the least signific
 """
 
 from amaranth.hdl import signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.formats import SCALAR
@@ -31,7 +31,10 @@ __all__ = [
     "TABLE_ENTRY",
     "WALK",
     "WINDOWS",
+    "WalkSource",
     "accumulators_layout",
+    "attention_walk_layout",
+    "entries_layout",
     "prob_index_bits",
     "prob_row_layout",
     "row_write_layout",
@@ -124,6 +127,11 @@ def table_read_port(entries: int) -> wiring.Signature:
     )
 
 
+def entries_layout(banks: int) -> data.StructLayout:
+    """A step of a list: the entries that count, and what they say."""
+    return data.StructLayout({"valid": banks, "tag": score_tag_layout(banks)})
+
+
 # Index engine and array -------------------------------------------------------------------------
 
 WALK = data.StructLayout(
@@ -153,13 +161,35 @@ def walk_layout(sparse: bool = False) -> data.StructLayout:
     return data.StructLayout({**WALK.members, **search})
 
 
-def step_layout(banks: int, sparse: bool = False) -> data.StructLayout:
+class WalkSource(enum.Enum, shape=2):
+    """Where the steps of a walk come from."""
+
+    ROWS = 0
+    """rows of a matrix, counted, or searched for"""
+    LISTS = 1
+    """keys of a pair of queries: `count` steps of its list, `words` inner words each"""
+    PROBS = 2
+    """rows of the probabilities in a row of the packed ring"""
+
+
+def attention_walk_layout(banks: int, prob_words: int) -> data.StructLayout:
+    """A walk of any source; `row` of PROBS."""
+    return data.StructLayout(
+        {
+            "source": WalkSource,
+            "walk": walk_layout(True),
+            "row": prob_row_layout(prob_words, banks),
+        }
+    )
+
+
+def step_layout(banks: int, sparse: bool = False, pairs: bool = False) -> data.StructLayout:
     """One array step: for each bank a row address, whether it takes part, and its scalar's address.
 
     `scalar` counts the rows' groups of `banks` (dense: the same for all banks); `word` is the
     inner word. `first` and `last` mark the pass, `group_first` and `group_last` the inner words.
     In a machine whose steps may leave rows out (`sparse`), a step with `sparse` carries its
-    scalars itself, in `code`; `scalar` then means nothing.
+    scalars itself, in `code`; `scalar` then means nothing. `tag` (with `pairs`) is that of scores.
     """
     code = {"sparse": 1, "code": data.ArrayLayout(signed(SCALAR.bits), banks)} if sparse else {}
     return data.StructLayout(
@@ -173,6 +203,7 @@ def step_layout(banks: int, sparse: bool = False) -> data.StructLayout:
             "group_first": 1,
             "group_last": 1,
             **code,
+            **({"tag": score_tag_layout(banks)} if pairs else {}),
         }
     )
 
