@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
 from rtl_gen.core_events import connect_events
+from rtl_gen.core_places import build_origins, connect_places
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -39,6 +40,7 @@ FETCH, LOAD = 0, 1
 # Clients of token memory, in order of priority: what holds up the array comes first. Of the first
 # ones there is one in each head group.
 _GROUP_READERS = ("residual", "partial")
+_PLACE_READERS = ("residual", "partial", "place_read")
 _OPERAND, _NORM, _STORE, _SELECT = range(4)
 _NORMALIZED, _LOADED, _SELECTED = range(3)
 
@@ -64,7 +66,8 @@ class Core(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.selects = config.token_selector
+        self.selects, self.places = config.token_selector, config.attention_masks
+        self._readers = _PLACE_READERS if self.places else _GROUP_READERS
         bus_bits = config.bus_bits
         events = events_layout(
             banks=config.banks,
@@ -150,13 +153,16 @@ class Core(wiring.Component):
             register_operands=c.register_operands,
             logic_multipliers=logic,
             cls_scores=c.cls_scores,
+            max_positions=c.max_positions if self.places else 0,
         )
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(_GROUP_READERS) * c.head_groups + 3 + c.token_selector,
+            readers=len(self._readers) * c.head_groups + 3 + c.token_selector,
             writers=c.head_groups + 2 + c.token_selector,
         )
+        if self.places:
+            build_origins(m, self, c)
         if c.token_selector:
             m.submodules.select_tokens = self.select_tokens = SelectTokens(
                 lanes=c.lanes,
@@ -164,6 +170,7 @@ class Core(wiring.Component):
                 max_tokens=c.max_tokens,
                 cls_scores=c.cls_scores,
                 logic_multipliers=logic,
+                origins=self.places,
             )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
             words=c.norm_tables * c.lanes // c.norm_lanes, entries=c.norm_lanes
@@ -275,7 +282,7 @@ class Core(wiring.Component):
         """Memories, array and post-processing."""
         controller, groups, tokens = self.controller, self.head_groups, self.token_memory
         count = self._config.head_groups
-        readers, writers = tokens.read[len(_GROUP_READERS) * count :], tokens.write[count:]
+        readers, writers = tokens.read[len(self._readers) * count :], tokens.write[count:]
         connect(m, flipped(self.read_request[FETCH]), self.fetcher.request)
         connect(m, flipped(self.read_request[LOAD]), self.loader.request)
         connect(m, flipped(self.read_data[FETCH]), self.fetcher.data)
@@ -301,6 +308,8 @@ class Core(wiring.Component):
         for number, name in enumerate(_GROUP_READERS):
             for group in range(count):
                 connect(m, getattr(groups, name)[group], tokens.read[number * count + group])
+        if self.places:
+            connect_places(m, self, tokens.read[len(_GROUP_READERS)])
         connect(m, controller.read, readers[_OPERAND])
         connect(m, self.layer_norm.read, readers[_NORM])
         connect(m, self.storer.token_read, readers[_STORE])
@@ -338,14 +347,17 @@ class Core(wiring.Component):
         token, table = Error.TOKEN_ADDRESS, Error.TABLE_ADDRESS
         norm_pc, load_pc = self.layer_norm.pc, self.loader.error.pc
         m.d.comb += [groups.array_pc.eq(self.controller.pc), groups.load_pc.eq(load_pc)]
-        reads = len(_GROUP_READERS) * count
+        reads = len(self._readers) * count
+        pcs = [groups.pc[n % count] for n in range(len(_GROUP_READERS) * count)]
+        if self.places:
+            pcs.append(groups.place_pc)
 
         def writer(number: int) -> tuple[Value, Error, Value]:
             return tokens.write_error[number], token, tokens.write[number].p.pc
 
         found = [
             (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
-            *((tokens.read_error[n], token, groups.pc[n % count]) for n in range(reads)),
+            *((tokens.read_error[n], token, pc) for n, pc in enumerate(pcs)),
             (tokens.read_error[reads + _NORM], token, norm_pc),
             *(writer(number) for number in range(len(tokens.write))),
             *(

@@ -40,6 +40,7 @@ class HeadGroups(wiring.Component):
     fired : a step is taken in this cycle, see `ArrayController`
     groups, next_groups, group_words, scales : see `ArrayController`
     row_group, column_group : see `Loader`
+    Places (`origin`, `place_read`, `lookup`) are there with one group only.
     With `cls_scores`, `collected` is the sum of all groups' scores, two cycles after the question.
     """
 
@@ -137,6 +138,14 @@ class HeadGroups(wiring.Component):
             m.d.comb += getattr(group, name).eq(getattr(self, name))
         for name in ("give", "give_token", "errors"):
             m.d.comb += getattr(self, name).eq(getattr(group, name))
+        if group.max_positions:
+            for name in ("origin", "place_read"):
+                connect(m, getattr(group, name), flipped(getattr(self, name)))
+            connect(m, flipped(self.lookup), group.lookup)
+            m.d.comb += [
+                self.place_pc.eq(group.place_pc),
+                group.forget_places.eq(self.forget_places),
+            ]
 
     def _connect_steps(self, m: Module) -> None:
         """Each step to the groups at work, when no array is frozen."""

@@ -23,6 +23,7 @@ __all__ = [
     "ISSUED",
     "NORM_COMMAND",
     "OPTIONAL_SEMAPHORE",
+    "ORIGIN_MOVES",
     "PC_BITS",
     "ROWS_BITS",
     "ROW_SCALE",
@@ -35,6 +36,10 @@ __all__ = [
     "accumulators_layout",
     "attention_walk_layout",
     "entries_layout",
+    "origin_read_port",
+    "place_layout",
+    "placed_layout",
+    "present_port",
     "prob_index_bits",
     "prob_row_layout",
     "row_write_layout",
@@ -90,14 +95,15 @@ def token_write_layout(lanes: int) -> data.StructLayout:
     )
 
 
-def row_write_layout(banks: int, lanes: int) -> data.StructLayout:
-    """A row-memory write of one row."""
+def row_write_layout(banks: int, lanes: int, places: bool = False) -> data.StructLayout:
+    """A row-memory write of one row; with `places` also to the same word of `all_banks`."""
     return data.StructLayout(
         {
             "bank": range(banks),
             "address": ADDRESS_BITS,
             "data": lanes * 8,
             "pc": PC_BITS,
+            **({"all_banks": 1} if places else {}),
         }
     )
 
@@ -125,6 +131,65 @@ def table_read_port(entries: int) -> wiring.Signature:
             "data": In(data.ArrayLayout(TABLE_ENTRY, entries)),
         }
     )
+
+
+# Places of keys and values ------------------------------------------------------------------------
+
+
+def place_layout(banks: int) -> data.StructLayout:
+    """Where a row goes, of the row memory: see `spec.masks.POSITION`.
+
+    offset : group * target_stride; bad : there is no such place
+    """
+    return data.StructLayout(
+        {"bank": range(banks), "group": GROUP_BITS, "all_banks": 1, "offset": 16, "bad": 1}
+    )
+
+
+def placed_layout(banks: int) -> data.StructLayout:
+    """A row has been written to its place, or to that group of all banks."""
+    return data.StructLayout(
+        {"valid": 1, "bank": range(banks), "group": GROUP_BITS, "all_banks": 1}
+    )
+
+
+def present_port(banks: int) -> wiring.Signature:
+    """Asks whether a key is at this group of each bank; the answer comes in the same cycle."""
+    return wiring.Signature(
+        {"group": Out(data.ArrayLayout(GROUP_BITS, banks)), "present": In(banks)}
+    )
+
+
+def origin_read_port() -> wiring.Signature:
+    """Asks for the token that a live row was at LIVE: `origin` and `valid` a cycle after the grant.
+
+    A request stays as it is until it is taken, as in any stream.
+    """
+    return wiring.Signature(
+        {
+            "row": Out(stream.Signature(ROWS_BITS)),
+            "valid": In(1),
+            "origin": In(ROWS_BITS),
+        }
+    )
+
+
+ORIGIN_MOVES = data.StructLayout(
+    {
+        "start": 1,
+        "first": ROWS_BITS,
+        "read": 1,
+        "stays": 1,
+        "package": 1,
+        "number": ROWS_BITS,
+        "end": 1,
+    }
+)
+"""A SELECT moves origins as it moves rows: from row `first` on, which comes with `start`.
+
+A row is looked at in every cycle with `read`; `stays` one cycle later: it moves to the next place.
+`package` puts a package row behind the last one, with `number` others before it. `end`: all moved.
+"""
 
 
 def entries_layout(banks: int) -> data.StructLayout:

@@ -15,6 +15,8 @@ from rtl_gen.interfaces import (
     ROW_SCALE,
     ROWS_BITS,
     accumulators_layout,
+    origin_read_port,
+    placed_layout,
     row_write_layout,
     table_read_port,
     token_read_port,
@@ -22,6 +24,7 @@ from rtl_gen.interfaces import (
 )
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from rtl_gen.postproc.partial_reader import PartialReader
+from rtl_gen.postproc.place_reader import PlaceReader
 from rtl_gen.postproc.residual_reader import ResidualReader
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
@@ -68,6 +71,7 @@ class Epilogue(wiring.Component):
     banks, lanes, vector_lanes : of the machine
     column_tables : tables there are; a command that names another one stops with an error
     logic_multipliers : GELU multiplies in LUTs (the requantizers, two DSP blocks each, do not)
+    max_positions : rows that can have a place in row memory; 0: no instruction is `placed`
 
     Members
     -------
@@ -83,6 +87,11 @@ class Epilogue(wiring.Component):
     error : `TABLE_ADDRESS`; the command and all after it wait for a reset
     pc : instruction of the `residual` and `partial` reads
     idle : no command is in work
+
+    With `max_positions` only:
+    origin, place_read, place_pc : reads of places, and their instruction
+    forget : rows of the commands that are in work now will not be present
+    placed : a row is written to its place, where it is present from then on
     """
 
     SLOTS = 4
@@ -96,11 +105,21 @@ class Epilogue(wiring.Component):
         vector_lanes: int,
         column_tables: int,
         logic_multipliers: bool = False,
+        max_positions: int = 0,
     ) -> None:
         if vector_lanes < 1 or lanes % vector_lanes:
             raise ValueError(f"vector_lanes must divide lanes ({lanes}), not {vector_lanes}")
         self._banks, self._lanes, self._vector_lanes = banks, lanes, vector_lanes
         self._column_tables, self._logic = column_tables, logic_multipliers
+        self._max_positions = max_positions
+        place_ports = {
+            "origin": Out(origin_read_port()),
+            "place_read": Out(token_read_port(lanes)),
+            "place_pc": Out(PC_BITS),
+            "forget": In(1),
+            "placed": Out(placed_layout(banks)),
+        }
+        row_write = row_write_layout(banks, lanes, bool(max_positions))
         super().__init__(
             {
                 "command": In(stream.Signature(EPILOGUE_COMMAND)),
@@ -110,13 +129,14 @@ class Epilogue(wiring.Component):
                 "residual": Out(token_read_port(lanes)),
                 "partial": Out(token_read_port(lanes)),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
-                "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
+                "row_write": Out(stream.Signature(row_write)),
                 "give": Out(GIVE),
                 "give_token": Out(GIVE_TOKEN),
                 "residual_saturations": Out(range(vector_lanes + 1)),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
                 "idle": Out(1),
+                **(place_ports if max_positions else {}),
             }
         )
 
@@ -126,7 +146,7 @@ class Epilogue(wiring.Component):
         lanes, vector_lanes = self._lanes, self._vector_lanes
         groups = lanes // vector_lanes
         m.submodules.writer = writer = ResultWriter(
-            banks=self._banks, lanes=lanes, eager=groups < 3
+            banks=self._banks, lanes=lanes, eager=groups < 3, places=bool(self._max_positions)
         )
         m.submodules.reader = reader = ResidualReader(lanes=lanes, vector_lanes=vector_lanes)
         connect(m, writer.token_write, flipped(self.token_write))
@@ -180,6 +200,9 @@ class Epilogue(wiring.Component):
             self.give_token.eq(writer.give_token),
             self.idle.eq((used == 0) & ~self.give.valid & ~self.give_token.valid),
         ]
+
+        if self._max_positions:
+            self._place(m, writer, entered=entered, enter=enter, back=back)
 
         # Walk the results of the newest command
         enable = Signal()
@@ -338,3 +361,36 @@ class Epilogue(wiring.Component):
             Mux(fires, sum(unit.saturated for unit in units), 0)
         )
         return m
+
+    def _place(
+        self, m: Module, writer: ResultWriter, *, entered: Value, enter: Value, back: Value
+    ) -> None:
+        """Places for the writer; what it writes is present, unless its command is forgotten."""
+        m.submodules.places = places = PlaceReader(
+            banks=self._banks,
+            lanes=self._lanes,
+            depth=4 if self._lanes > self._vector_lanes else 8,
+            slots=self.SLOTS,
+            max_positions=self._max_positions,
+        )
+        connect(m, places.o, writer.place)
+        connect(m, places.origin, flipped(self.origin))
+        connect(m, places.memory, flipped(self.place_read))
+        forgotten = Signal(self.SLOTS)
+        with m.If(entered):
+            m.d.sync += forgotten.bit_select(enter, 1).eq(0)
+        with m.If(self.forget):
+            m.d.sync += forgotten.eq(-1)
+        m.d.comb += [
+            places.command.eq(self.command.payload),
+            places.entered.eq(entered),
+            self.place_pc.eq(places.pc),
+            self.placed.eq(writer.placed),
+            self.placed.valid.eq(writer.placed.valid & ~forgotten.bit_select(back, 1)),
+        ]
+        with m.If(writer.bad_place):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.code.eq(Error.INDEX),
+                self.error.pc.eq(writer.command.pc),
+            ]

@@ -49,6 +49,7 @@ class ArrayController(wiring.Component):
     walk, step : to and from the index engine.
     array : control of the PE array and the row memory, see `ArrayStep`.
     state fields (active .. wait_rows) : for the stall monitor; fired, macs : counter events.
+    forget : SIEVE makes all places absent (with `sieves` only).
 
     With several head groups only (HEAD_SCALES sets `scales`):
     groups, next_groups : those at work on the instruction in hand, and on the one that would be
@@ -118,6 +119,7 @@ class ArrayController(wiring.Component):
                 "wait_rows": Out(1),
                 **(group_ports if head_groups > 1 else {}),
                 **(skip_ports if token_selector else {}),
+                **({"forget": Out(1)} if sieves else {}),
             }
         )
 
@@ -360,6 +362,8 @@ class ArrayController(wiring.Component):
                 with m.If(self.issued.valid & self.issued.ready):
                     body = word[HEADER.size :]
                     m.d.sync += register.eq(body[: register.shape().size])
+                    if opcode is Opcode.SIEVE:
+                        m.d.comb += self.forget.eq(body[SIEVE["forget"].offset])
         return found
 
     def _rests(self) -> Value:

@@ -1,6 +1,6 @@
-"""Follows the lists of kept scores: which queries of each pair are alive, and which keys they keep."""
+"""Follows the lists of kept scores: which queries of each pair are alive, and what they keep."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -100,12 +100,12 @@ class PairWalker(wiring.Component):
         last = left == 1
         m.d.comb += [
             heads.eq(left == 0),
-            found[0].eq(first_token == Cat(0, number)),
+            found[0].eq(first_token == number << 1),
             found[1].eq(
                 Mux(
                     found[0],
-                    (rows_left != 1) & (second_token == Cat(1, number)),
-                    first_token == Cat(1, number),
+                    (rows_left != 1) & (second_token == Cat(Const(1, 1), number)),
+                    first_token == Cat(Const(1, 1), number),
                 )
             ),
             fine.eq(
@@ -202,7 +202,7 @@ class PairWalker(wiring.Component):
     def _check(
         self, m: Module, ends: Signal, looked: Signal, own: list[Signal], pair: Signal, keys: Signal
     ) -> None:
-        """At the end of a pair: did each live query keep a key, and how many do they not keep?"""
+        """At the end of a pair: whether each live query keeps a key, and what they do not keep."""
         seen, kept = Signal(2), Signal(ROWS_BITS + 1)
         now, count = Signal(2), Signal(ROWS_BITS + 1)
         m.d.comb += [
