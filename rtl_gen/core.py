@@ -8,6 +8,7 @@ from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
 from rtl_gen.core_events import connect_events
 from rtl_gen.core_places import build_origins, connect_places
+from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -40,7 +41,7 @@ FETCH, LOAD = 0, 1
 # Clients of token memory, in order of priority: what holds up the array comes first. Of the first
 # ones there is one in each head group.
 _GROUP_READERS = ("residual", "partial")
-_PLACE_READERS = ("residual", "partial", "place_read")
+_PLACE_READERS = (*_GROUP_READERS, "place_read", "list_read")
 _OPERAND, _NORM, _STORE, _SELECT = range(4)
 _NORMALIZED, _LOADED, _SELECTED = range(3)
 
@@ -137,10 +138,14 @@ class Core(wiring.Component):
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
             sieves=any(getattr(c, name) for name in SIEVES),
+            sparse=c.sparse_steps,
+            packed=c.packs_probs,
+            attention_masks=c.attention_masks,
+            score_words=c.score_words,
             **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
-        m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
+        m.submodules.index_engine = self.index_engine = IndexEngine(**sizes, sparse=c.sparse_steps)
         m.submodules.head_groups = self.head_groups = HeadGroups(
             **sizes,
             head_groups=c.head_groups,
@@ -154,7 +159,10 @@ class Core(wiring.Component):
             logic_multipliers=logic,
             cls_scores=c.cls_scores,
             max_positions=c.max_positions if self.places else 0,
+            skip_zeros=c.zero_skip and c.packs_probs,
         )
+        if c.packs_probs:
+            build_sources(m, self, c)
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
@@ -291,10 +299,9 @@ class Core(wiring.Component):
         connect(m, flipped(self.write_data), self.storer.data)
         m.d.comb += self.storer.done.eq(self.written)
 
-        connect(m, controller.walk, self.index_engine.walk)
-        connect(m, self.index_engine.step, controller.step)
+        connect_walks(m, self, self._config.packs_probs)
         connect(m, controller.array, groups.control)
-        for name in ("prob_enable", "prob_address", "release", "release_words"):
+        for name in ("release", "release_words"):
             m.d.comb += getattr(groups, name).eq(getattr(controller, name))
         for name in ("epilogue_command", "softmax_command", "reserve"):
             connect(m, getattr(controller, name), getattr(groups, name))
@@ -310,6 +317,7 @@ class Core(wiring.Component):
                 connect(m, getattr(groups, name)[group], tokens.read[number * count + group])
         if self.places:
             connect_places(m, self, tokens.read[len(_GROUP_READERS)])
+            connect_lists(m, self, tokens.read[len(_GROUP_READERS) + 1])
         connect(m, controller.read, readers[_OPERAND])
         connect(m, self.layer_norm.read, readers[_NORM])
         connect(m, self.storer.token_read, readers[_STORE])
@@ -350,7 +358,7 @@ class Core(wiring.Component):
         reads = len(self._readers) * count
         pcs = [groups.pc[n % count] for n in range(len(_GROUP_READERS) * count)]
         if self.places:
-            pcs.append(groups.place_pc)
+            pcs += [groups.place_pc, self.controller.pc]
 
         def writer(number: int) -> tuple[Value, Error, Value]:
             return tokens.write_error[number], token, tokens.write[number].p.pc

@@ -17,7 +17,6 @@ from rtl_gen.interfaces import (
     SOFTMAX_COMMAND,
     origin_read_port,
     present_port,
-    prob_row_layout,
     row_write_layout,
     table_write_layout,
     token_read_port,
@@ -65,6 +64,7 @@ class HeadGroup(wiring.Component):
     idle : epilogue and softmax are at rest; epilogue_idle : the first of these is.
     collect_enable, collect_token, collected, collecting, forget : see `CollectedScores` (with
         `cls_scores` only); `collecting` while a row is in work
+    prob_index, zero_probs : of a softmax with a packed ring
     origin, place_read, place_pc : of the epilogue (with `max_positions` only)
     forget_places, lookup : `forget` and `lookup` of `Places` (likewise)
     """
@@ -84,12 +84,14 @@ class HeadGroup(wiring.Component):
         logic_multipliers: bool,
         cls_scores: bool = False,
         max_positions: int = 0,
+        skip_zeros: bool = False,
     ) -> None:
         self.cls_scores = cls_scores
         self.max_positions = max_positions
         sizes = {"banks": banks, "lanes": lanes}
         multipliers = {"logic_multipliers": logic_multipliers}
-        self.pe_array = PEArray(**sizes, register_operands=register_operands)
+        pairs = bool(max_positions)
+        self.pe_array = PEArray(**sizes, register_operands=register_operands, pairs=pairs)
         self.row_memory = RowMemory(**sizes, words=row_words, places=bool(max_positions))
         self.column_tables = TableMemory(
             words=column_tables * lanes // vector_lanes, entries=vector_lanes
@@ -107,12 +109,18 @@ class HeadGroup(wiring.Component):
             score_words=score_words,
             prob_words=prob_words,
             cls_scores=cls_scores,
+            pairs=pairs,
+            skip_zeros=skip_zeros,
             **multipliers,
         )
         if cls_scores:
             self.collected_scores = CollectedScores(banks=banks, prob_words=prob_words)
         if max_positions:
             self.places = Places(banks=banks)
+        packed_ports = {
+            "prob_index": Out(data.ArrayLayout(self.softmax.index_bits, banks)),
+            "zero_probs": Out(range(banks + 1)),
+        }
         place_ports = {
             "origin": Out(origin_read_port()),
             "place_read": Out(token_read_port(lanes)),
@@ -122,7 +130,7 @@ class HeadGroup(wiring.Component):
         }
         super().__init__(
             {
-                "control": In(array_signature(banks, lanes)),
+                "control": In(array_signature(banks, lanes, pairs=pairs)),
                 "prob_enable": In(1),
                 "prob_address": In(range(prob_words)),
                 "release": In(1),
@@ -130,7 +138,7 @@ class HeadGroup(wiring.Component):
                 "epilogue_command": In(stream.Signature(EPILOGUE_COMMAND)),
                 "softmax_command": In(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": In(stream.Signature(16)),
-                "prob_rows": Out(stream.Signature(prob_row_layout(prob_words))),
+                "prob_rows": Out(self.softmax.rows.signature),
                 "row_load": In(stream.Signature(row_write_layout(banks, lanes))),
                 "column_load": In(stream.Signature(table_write_layout(vector_lanes))),
                 "residual": Out(token_read_port(lanes)),
@@ -154,6 +162,7 @@ class HeadGroup(wiring.Component):
                 "idle": Out(1),
                 **(_COLLECT if cls_scores else {}),
                 **(place_ports if max_positions else {}),
+                **(packed_ports if self.softmax.index_bits else {}),
             }
         )
 
@@ -185,6 +194,13 @@ class HeadGroup(wiring.Component):
         ]
         for name in ("step_valid", "reduce", "first", "last", "row_last", "bank_valid"):
             m.d.comb += getattr(array, name).eq(getattr(control, name))
+        for name in ("second_vector", "tag") if array.pairs else ():
+            m.d.comb += getattr(array, name).eq(getattr(control, name))
+        if softmax.index_bits:
+            m.d.comb += [
+                self.prob_index.eq(softmax.prob_index),
+                self.zero_probs.eq(softmax.zero_probs),
+            ]
 
         connect(m, array.accumulators, epilogue.accumulators)
         connect(m, array.scores, softmax.scores)

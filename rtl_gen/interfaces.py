@@ -5,7 +5,7 @@ payload stays put until it is taken. Lane 0 and bank 0 lie in the least signific
 """
 
 from amaranth.hdl import signed, unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.formats import SCALAR
@@ -32,15 +32,11 @@ __all__ = [
     "TABLE_ENTRY",
     "WALK",
     "WINDOWS",
-    "WalkSource",
     "accumulators_layout",
-    "attention_walk_layout",
-    "entries_layout",
     "origin_read_port",
     "place_layout",
     "placed_layout",
     "present_port",
-    "prob_index_bits",
     "prob_row_layout",
     "row_write_layout",
     "score_tag_layout",
@@ -192,11 +188,6 @@ A row is looked at in every cycle with `read`; `stays` one cycle later: it moves
 """
 
 
-def entries_layout(banks: int) -> data.StructLayout:
-    """A step of a list: the entries that count, and what they say."""
-    return data.StructLayout({"valid": banks, "tag": score_tag_layout(banks)})
-
-
 # Index engine and array -------------------------------------------------------------------------
 
 WALK = data.StructLayout(
@@ -224,28 +215,6 @@ def walk_layout(sparse: bool = False) -> data.StructLayout:
     """
     search = {"search": 1, "zero_point": signed(8)} if sparse else {}
     return data.StructLayout({**WALK.members, **search})
-
-
-class WalkSource(enum.Enum, shape=2):
-    """Where the steps of a walk come from."""
-
-    ROWS = 0
-    """rows of a matrix, counted, or searched for"""
-    LISTS = 1
-    """keys of a pair of queries: `count` steps of its list, `words` inner words each"""
-    PROBS = 2
-    """rows of the probabilities in a row of the packed ring"""
-
-
-def attention_walk_layout(banks: int, prob_words: int) -> data.StructLayout:
-    """A walk of any source; `row` of PROBS."""
-    return data.StructLayout(
-        {
-            "source": WalkSource,
-            "walk": walk_layout(True),
-            "row": prob_row_layout(prob_words, banks),
-        }
-    )
 
 
 def step_layout(banks: int, sparse: bool = False, pairs: bool = False) -> data.StructLayout:
@@ -355,11 +324,6 @@ The last four are of SIEVE.
 
 ROW_SCALE = data.StructLayout({"multiplier": 16, "shift": 6})
 """Requantizer of one attention row's P.V."""
-
-
-def prob_index_bits(prob_words: int, pairs: bool, skip_zeros: bool) -> int:
-    """Bits of a key's place beside its probability; 0: the ring is not packed."""
-    return max(GROUP_BITS if pairs else 0, (prob_words - 1).bit_length() if skip_zeros else 0)
 
 
 def prob_row_layout(prob_words: int, banks: int = 0) -> data.StructLayout:

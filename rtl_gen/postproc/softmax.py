@@ -6,11 +6,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl_gen.attention_interfaces import prob_index_bits
 from rtl_gen.interfaces import (
     PC_BITS,
     ROW_SCALE,
     SOFTMAX_COMMAND,
-    prob_index_bits,
     prob_row_layout,
     scores_layout,
 )

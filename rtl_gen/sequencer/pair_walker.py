@@ -5,9 +5,9 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl_gen.attention_interfaces import entries_layout
 from rtl_gen.interfaces import (
     ROWS_BITS,
-    entries_layout,
     origin_read_port,
     present_port,
     token_read_port,
