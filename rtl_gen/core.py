@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
-from rtl_gen.core_events import connect_events
+from rtl_gen.core_events import connect_events, counter_sizes
 from rtl_gen.core_places import build_origins, connect_places
 from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
@@ -68,14 +68,10 @@ class Core(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._config = config
         self.selects, self.places = config.token_selector, config.attention_masks
+        self.skips = config.zero_skip
         self._readers = _PLACE_READERS if self.places else _GROUP_READERS
         bus_bits = config.bus_bits
-        events = events_layout(
-            banks=config.banks,
-            lanes=config.lanes,
-            bus_bits=bus_bits,
-            head_groups=config.head_groups,
-        )
+        events = events_layout(**counter_sizes(config))
         super().__init__(
             {
                 "begin": In(1),
@@ -139,13 +135,16 @@ class Core(wiring.Component):
             head_groups=c.head_groups,
             sieves=any(getattr(c, name) for name in SIEVES),
             sparse=c.sparse_steps,
+            zero_skip=c.zero_skip,
             packed=c.packs_probs,
             attention_masks=c.attention_masks,
             score_words=c.score_words,
             **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
-        m.submodules.index_engine = self.index_engine = IndexEngine(**sizes, sparse=c.sparse_steps)
+        m.submodules.index_engine = self.index_engine = IndexEngine(
+            **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
+        )
         m.submodules.head_groups = self.head_groups = HeadGroups(
             **sizes,
             head_groups=c.head_groups,
@@ -300,6 +299,8 @@ class Core(wiring.Component):
         m.d.comb += self.storer.done.eq(self.written)
 
         connect_walks(m, self, self._config.packs_probs)
+        if self.skips:
+            connect(m, controller.search_words, self.index_engine.words)
         connect(m, controller.array, groups.control)
         for name in ("release", "release_words"):
             m.d.comb += getattr(groups, name).eq(getattr(controller, name))

@@ -19,13 +19,15 @@ from rtl_gen.interfaces import (
     token_read_port,
     walk_layout,
 )
-from rtl_gen.sequencer.array_commands import fill_commands
+from rtl_gen.sequencer.array_commands import execute_settings, fill_commands
 from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
 from rtl_gen.sequencer.kept_pairs import connect_pairs, pair_ports
 from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.pair_walker import PairWalker
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
+from rtl_gen.sequencer.search_feed import connect_search, search_ports
+from rtl_gen.sequencer.skipped_work import SkippedWork
 from rtl_gen.sequencer.vector_issue import resolve_rows
 from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, SIEVE, Opcode
 from spec.registers import Error
@@ -62,7 +64,8 @@ class ArrayController(wiring.Component):
     With a token selector only, for instructions whose `row_limit` leaves no row:
     at_rest, give : all results are written; the credits of such an instruction.
 
-    With `attention_masks` see `pair_ports`. With `packed`, the probability ring is, and walks name
+    With `zero_skip` see `search_ports`; `sparse`: steps can be, see `step_layout`. With
+    `attention_masks` see `pair_ports`. With `packed`, the probability ring is, and walks name
     their sources.
     """
 
@@ -77,10 +80,12 @@ class ArrayController(wiring.Component):
         token_selector: bool = False,
         sieves: bool = False,
         sparse: bool = False,
+        zero_skip: bool = False,
         packed: bool = False,
         attention_masks: bool = False,
         score_words: int = 0,
     ) -> None:
+        self._zero_skip = zero_skip
         self._sparse, self._packed, self._pairs = sparse, packed, attention_masks
         self._most_steps = min(score_words, prob_words)
         self._banks = banks
@@ -140,6 +145,7 @@ class ArrayController(wiring.Component):
                 **(skip_ports if token_selector else {}),
                 **({"forget": Out(1)} if sieves else {}),
                 **(pair_ports(banks, lanes) if attention_masks else {}),
+                **(search_ports(banks, lanes, head_groups) if zero_skip else {}),
             }
         )
 
@@ -167,7 +173,14 @@ class ArrayController(wiring.Component):
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
         sieve = Signal(SIEVE)
-        other = self._settings(m, next_header, word, sieve)
+        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
+        registers |= {Opcode.SIEVE: sieve} if self._sieves else {}
+        other = execute_settings(m, self.issued, registers)
+        if self._sieves:
+            forgets = (next_header.opcode == Opcode.SIEVE) & View(
+                SIEVE, word[HEADER.size :][: SIEVE.size]
+            ).forget
+            m.d.comb += self.forget.eq(self.issued.valid & self.issued.ready & forgets)
         skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
@@ -380,6 +393,11 @@ class ArrayController(wiring.Component):
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
             operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
+        if self._zero_skip:
+            sizes = {"banks": banks, "lanes": lanes, "head_groups": self._head_groups}
+            searches = sieve.skip_zeros & ~next_is_attention
+            parts = (self, operands, step_stage, SkippedWork(**sizes))
+            connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
         all_pushed = (rows_left == 0) & (values_left == 0)
         m.d.comb += finished.eq(
             self.active & all_pushed & ((outstanding == 0) | ((outstanding == 1) & pass_done))
@@ -428,22 +446,6 @@ class ArrayController(wiring.Component):
         if self._head_groups == 1:
             return attention.head_words
         return attention.head_words * (attention.further_groups + 1)
-
-    def _settings(self, m: Module, header: data.View, word: Value, sieve: data.View) -> Signal:
-        """Execute HEAD_SCALES and SIEVE: when nothing is in hand; high if one is next."""
-        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
-        if self._sieves:
-            registers[Opcode.SIEVE] = sieve
-        found = Signal()
-        for opcode, register in registers.items():
-            with m.If(header.opcode == opcode):
-                m.d.comb += found.eq(1)
-                with m.If(self.issued.valid & self.issued.ready):
-                    body = word[HEADER.size :]
-                    m.d.sync += register.eq(body[: register.shape().size])
-                    if opcode is Opcode.SIEVE:
-                        m.d.comb += self.forget.eq(body[SIEVE["forget"].offset])
-        return found
 
     def _rests(self) -> Value:
         """Whether all that was begun is written."""
