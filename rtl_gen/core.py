@@ -68,7 +68,7 @@ class Core(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._config = config
         self.selects, self.places = config.token_selector, config.attention_masks
-        self.skips = config.zero_skip
+        self.skips, self.packs = config.zero_skip, config.packs_probs
         self._readers = _PLACE_READERS if self.places else _GROUP_READERS
         bus_bits = config.bus_bits
         events = events_layout(**counter_sizes(config))
@@ -298,7 +298,7 @@ class Core(wiring.Component):
         connect(m, flipped(self.write_data), self.storer.data)
         m.d.comb += self.storer.done.eq(self.written)
 
-        connect_walks(m, self, self._config.packs_probs)
+        connect_walks(m, self)
         if self.skips:
             connect(m, controller.search_words, self.index_engine.words)
         connect(m, controller.array, groups.control)

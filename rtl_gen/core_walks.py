@@ -28,10 +28,10 @@ def build_sources(m: Module, core: "Core", config: Config) -> None:
     m.submodules.walk_sources = core.walk_sources
 
 
-def connect_walks(m: Module, core: "Core", packed: bool) -> None:
-    """Connect controller, index engine and, if the probability ring is `packed`, other sources."""
+def connect_walks(m: Module, core: "Core") -> None:
+    """Connect controller, index engine and, if the probability ring is packed, other sources."""
     controller, engine, groups = core.controller, core.index_engine, core.head_groups
-    if not packed:
+    if not core.packs:
         connect(m, controller.walk, engine.walk)
         connect(m, engine.step, controller.step)
         for name in ("prob_enable", "prob_address"):

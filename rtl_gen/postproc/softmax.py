@@ -193,8 +193,8 @@ class Softmax(wiring.Component):
                 active.eq(self.command.payload.rows != 0),
                 rows_left.eq(self.command.payload.rows),
             ]
+        ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)
         with m.If(given & self.scores.payload.last):
-            ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)
             m.d.sync += [rows_left.eq(rows_left - ended), active.eq(rows_left != ended)]
 
         for name in use_layout.members:

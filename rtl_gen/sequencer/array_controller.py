@@ -145,7 +145,9 @@ class ArrayController(wiring.Component):
                 **(skip_ports if token_selector else {}),
                 **({"forget": Out(1)} if sieves else {}),
                 **(pair_ports(banks, lanes) if attention_masks else {}),
-                **(search_ports(banks, lanes, head_groups) if zero_skip else {}),
+                **(search_ports(lanes) if zero_skip else {}),
+                **({"idle_banks": Out(range(head_groups * banks + 1))} if sparse else {}),
+                **({"head_dim": Out(8)} if packed else {}),
             }
         )
 
@@ -393,10 +395,22 @@ class ArrayController(wiring.Component):
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
             operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
-        if self._zero_skip:
+        if self._sparse:
             sizes = {"banks": banks, "lanes": lanes, "head_groups": self._head_groups}
+            m.submodules.skipped = skipped = SkippedWork(**sizes)
+            by_list = current.pair if self._pairs else 0
+            m.d.comb += [
+                skipped.fired.eq(step_stage.fired),
+                skipped.sparse.eq(self.step.p.sparse | by_list),
+                skipped.valid.eq(self.step.p.valid),
+                skipped.last.eq(self.step.p.last),
+                self.idle_banks.eq(skipped.idle_banks),
+            ]
+        if self._packed:
+            m.d.comb += self.head_dim.eq(attention.head_dim)
+        if self._zero_skip:
             searches = sieve.skip_zeros & ~next_is_attention
-            parts = (self, operands, step_stage, SkippedWork(**sizes))
+            parts = (self, operands, step_stage, skipped)
             connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
         all_pushed = (rows_left == 0) & (values_left == 0)
         m.d.comb += finished.eq(
