@@ -47,7 +47,7 @@ PARAMETERS = [
     {
         "banks": 4,
         "score_lanes": 4,
-        "score_words": 8,
+        "score_words": 32,
         "prob_words": 32,
         "skip_zeros": True,
         "cls_scores": True,
