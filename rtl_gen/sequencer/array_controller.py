@@ -328,7 +328,7 @@ class ArrayController(wiring.Component):
             m.d.comb += self.head_dim.eq(attention.head_dim)
         if self._zero_skip:
             searches = sieve.skip_zeros & ~next_is_attention
-            parts = (self, operands, choice, step_stage, skipped)
+            parts = (self, operands, step_stage, skipped)
             connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
         with m.If(choice.finished):
             m.d.sync += self.active.eq(0)

@@ -30,7 +30,6 @@ class PassChoice(wiring.Component):
     -------
     start, rows, next_is_attention, key_rows : an instruction of so many rows begins
     active, is_attention, fc, attention : the one in hand; skips_zeros, of_lists : of its SIEVE
-    searching : likewise, of a layer (with `sparse`)
     loaded, both_loaded : the next query row, or the next two, are there
     pair : the next pair of queries (with `pairs`)
     reserve, prob_rows, walk : see `ArrayController`
@@ -51,7 +50,8 @@ class PassChoice(wiring.Component):
         packed: bool = False,
         pairs: bool = False,
     ) -> None:
-        self._banks, self._sparse, self._packed, self._pairs = banks, sparse, packed, pairs
+        self._banks, self._packed, self._pairs = banks, packed, pairs
+        self._sparse = sparse
         self._layout = pass_layout(prob_words, pairs)
         rows = prob_row_layout(prob_words, banks if packed else 0)
         walk = attention_walk_layout(banks, prob_words) if packed else walk_layout(sparse)
@@ -85,7 +85,6 @@ class PassChoice(wiring.Component):
                 "finished": Out(1),
                 "pushed": Out(1),
                 **(pair_ports if pairs else {}),
-                **({"searching": In(1)} if sparse else {}),
             }
         )
 
@@ -105,6 +104,11 @@ class PassChoice(wiring.Component):
         chosen = Signal(self._layout)
         last_word = value_word == attention.head_words - 1
         walk = self.walk.p
+        if self._sparse:
+            m.d.comb += [
+                walk.search.eq(self.skips_zeros & ~is_attention),
+                walk.zero_point.eq(fc.zero_point),
+            ]
         m.d.comb += [
             row_words.eq(key_words),
             row_queries.eq(1),
@@ -161,8 +165,6 @@ class PassChoice(wiring.Component):
                 self.active & self.all_pushed & (self.quiet | ((outstanding == 1) & self.pass_done))
             ),
         ]
-        if self._sparse:
-            m.d.comb += [walk.search.eq(self.searching), walk.zero_point.eq(fc.zero_point)]
         if self._packed:
             turn, kept = Signal(), Signal()
             m.d.comb += [

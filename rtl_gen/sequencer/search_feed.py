@@ -8,7 +8,6 @@ from amaranth.lib.wiring import Out
 
 from rtl_gen.sequencer.array_step import ArrayStep
 from rtl_gen.sequencer.operand_reader import OperandReader, operand_layout
-from rtl_gen.sequencer.pass_choice import PassChoice
 from rtl_gen.sequencer.skipped_work import COLUMNS, DEPTH, SkippedWork
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ def connect_search(
     m: Module,
     controller: "ArrayController",
     operands: OperandReader,
-    choice: PassChoice,
     step_stage: ArrayStep,
     skipped: SkippedWork,
     *,
@@ -45,7 +43,6 @@ def connect_search(
     with m.If(accept):
         m.d.sync += searching.eq(searches)
     m.d.comb += [
-        choice.searching.eq(searching),
         controller.search_words.payload.eq(operands.words.payload),
         controller.search_words.valid.eq(operands.words.valid & searching),
         skipped.searching.eq(searching),
