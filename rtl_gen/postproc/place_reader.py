@@ -30,9 +30,9 @@ class PlaceReader(wiring.Component):
 
     Golden twin: `golden_model.machine_lists.place_rows`. Each entry is `spec.masks.POSITION`.
 
-    Latency: a place is there seven cycles after its command has entered, when memories are free.
-    Throughput: within an instruction a place a cycle (`depth` 8), or 4 in 5 cycles (4); the next
-    one's first place comes seven cycles after the last. Back-pressure: `depth` places are kept.
+    Latency: a place is there `LATENCY` cycles after its command has entered, when memories are
+    free. Throughput: within an instruction a place a cycle (`depth` 8), or 4 in `LOOP` cycles (4);
+    the next one's first place comes `LATENCY` cycles after the last. Back-pressure: `depth` places.
 
     banks, lanes : of the machine
     depth : places that can be on their way, a power of two
@@ -48,6 +48,10 @@ class PlaceReader(wiring.Component):
     pc : instruction of these reads
     o : places of the rows, in order
     """
+
+    LATENCY = 6
+    LOOP = 6
+    """Cycles from a claim to the next claim of the same place in the queue."""
 
     def __init__(
         self, *, banks: int, lanes: int, depth: int, slots: int, max_positions: int
