@@ -1,31 +1,23 @@
 """Places of rows against the golden machine's, in order, and how fast they come."""
 
-import dataclasses
 import random
 from typing import Any
 
 import cocotb
-import numpy as np
 from amaranth.lib import wiring
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from golden_model.machine_lists import place_rows
-from golden_model.machine_memory import MachineError, Memories
 from rtl_gen.interfaces import EPILOGUE_COMMAND, place_layout
 from rtl_gen.postproc.place_reader import PlaceReader
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, check, check_all, write
+from sim.units.place_cases import Lists
 from spec.isa import Destination
-from spec.masks import POSITION
-from spec.presets import PRESETS
-from spec.registers import Error
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "depth": 4, "slots": 4, "max_positions": 1000},
     {"banks": 8, "lanes": 64, "depth": 8, "slots": 4, "max_positions": 30},
 ]
-_PRESET = {8: "tiny", 64: "asic512"}
-"""Lanes -> a machine with as many, and with the same banks."""
 
 
 def component(**sizes: Any) -> wiring.Component:
@@ -41,18 +33,7 @@ class TB:
         self.dut, self.seed, self.stall = dut, seed, stall
         self.banks, self.slots = size["banks"], size["slots"]
         self.random = random.Random(f"places/{seeded(seed)}")
-        numbers = np.random.default_rng(seeded(seed))
-        config = dataclasses.replace(PRESETS[_PRESET[size["lanes"]]], name="bench")
-        self.memory = Memories(config, {}, seed=seeded(seed))
-        self.memory.origin = numbers.permutation(config.max_tokens)
-        self.words = numbers.integers(0, 1 << 16, self.memory.token.size // 2)
-        """All of token memory is a list of places; some are bad."""
-        self.words &= ~np.int64(0xC0 | 0xF00) | (self.banks - 1) << POSITION["bank"].offset
-        bad = numbers.random(len(self.words)) < 0.03
-        self.words[bad] = numbers.integers(0, 1 << 16, int(bad.sum()))
-        self.memory.token[:] = (
-            self.words.astype("<u2").view(np.uint8).reshape(self.memory.token.shape)
-        )
+        self.lists = Lists(seed, lanes=size["lanes"], bad=0.03)
         self.places = Sink(dut, "o", place_layout(self.banks), seed=seed, stall=slow)
         self.expected: list[dict[str, int]] = []
         self.cycle, self.came = 0, []
@@ -78,36 +59,22 @@ class TB:
             self.cycle += 1
             dut.origin__valid.value = int(row is not None)
             dut.origin__origin.value = (
-                self.random.getrandbits(12) if row is None else int(self.memory.origin[row])
+                self.random.getrandbits(12) if row is None else self.lists.origin(row)
             )
             dut.memory__valid.value = int(address is not None)
-            word = self.random.randbytes(len(self.memory.token[0]))
-            if address is not None and address < len(self.memory.token):
-                word = self.memory.token[address].tobytes()
-            dut.memory__data.value = int.from_bytes(word, "little")
+            dut.memory__data.value = (
+                self.random.getrandbits(8 * parameters()["lanes"])
+                if address is None
+                else self.lists.word(address)
+            )
 
     def expect(self, command: dict[str, Any]) -> None:
-        """What must come of a command's rows, each by itself."""
-        memory, origin = self.memory, self.memory.origin
-        memory.sieve = {"positions": command["positions"]}
-        for row in range(command["rows"]):
-            memory.origin = origin[row:]
-            try:
-                bank, group = (int(value[0]) for value in place_rows(memory, 1))
-                self.expected.append(
-                    {
-                        "bank": bank,
-                        "group": group,
-                        "all_banks": int(bank < 0),
-                        "offset": group * command["target_stride"],
-                        "bad": int(row >= parameters()["max_positions"]),
-                    }
-                )
-            except MachineError as error:
-                if error.code != Error.INDEX:
-                    raise
-                self.expected.append({"bad": 1})
-        memory.origin = origin
+        """What must come of a command's rows."""
+        for row, place in enumerate(self.lists.places(command)):
+            if not place["bad"]:
+                place["offset"] = place["group"] * command["target_stride"]
+                place["bad"] = int(row >= parameters()["max_positions"])
+            self.expected.append(place)
 
     async def enter(self, command: dict[str, Any]) -> None:
         """A command enters the epilogue."""
@@ -119,7 +86,6 @@ class TB:
 
     def command(self, rows: int, *, placed: bool = True) -> dict[str, Any]:
         """A placed command, or one of the others; whatever they hold."""
-        words = len(self.memory.token)
         kind = "placed" if placed else self.random.choice(("attention", "elsewhere", "plain"))
         others = [place for place in Destination if place != Destination.ROWS]
         elsewhere = kind == "elsewhere"
@@ -130,18 +96,15 @@ class TB:
             "placed": int(kind != "plain"),
             "rows": rows,
             "target_stride": self.random.getrandbits(8),
-            "positions": self.random.randrange(words - 300),
+            "positions": self.random.randrange(self.lists.words - 300),
         }
 
     async def finish(self) -> None:
         """Compare all places."""
         got = await self.places.receive(len(self.expected))
         for place, expected in zip(got, self.expected, strict=True):
-            if expected["bad"] or expected["all_banks"]:
-                for name in ("bank", "group", "offset") if expected["bad"] else ("bank",):
-                    expected[name] = place[name]
             if expected["bad"]:
-                expected["all_banks"] = place["all_banks"]
+                expected |= place | {"bad": 1}
         check_all("place_reader", got, self.expected, seed=self.seed)
         await cycles(self.dut, 30)
         check("place_reader (places)", len(self.places.received), 0, seed=self.seed)
