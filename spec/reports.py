@@ -46,6 +46,7 @@ _CYCLE_KEYS: dict[str, Any] = {
     "stalls": _counts(STALLS),
     "macs_done": _COUNT,
     "macs_skipped": {"type": "object", "additionalProperties": _COUNT},
+    "attention_core_cycles": _COUNT,
     "dram_bytes": _counts(DRAM_KINDS),
     "roofline_cycles": _COUNT,
     "roofline_ratio": _NUMBER,
@@ -64,8 +65,10 @@ SIMULATE["properties"]["live"] = {"type": "array", "items": {"type": "array", "i
 """`sievit simulate`: totals over the images, and the same keys for each image.
 
 `stalls` and `macs_skipped` are by cause, in cycles and MACs: `tokens` are the MACs of the same
-model without stages, less those that the network needs with them. `live` are, for each image, the
-tokens behind each stage; the roofline is that of these.
+model without stages, less those that the network needs with them; `masked` and `zero` are the
+machine's counters, and do not enter the roofline. `attention_core_cycles` are those of scores,
+softmax and P.V in the encoder blocks, from the last write before to the last of their own. `live`
+are, for each image, the tokens behind each stage; the roofline is that of these.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
 """
 
