@@ -190,9 +190,6 @@ class Epilogue(wiring.Component):
             self.idle.eq((used == 0) & ~self.give.valid & ~self.give_token.valid),
         ]
 
-        if self._max_positions:
-            self._place(m, writer, entered=entered, enter=enter, back=back)
-
         # Walk the results of the newest command
         enable = Signal()
         now = Signal(EPILOGUE_COMMAND)
@@ -361,6 +358,8 @@ class Epilogue(wiring.Component):
         m.d.sync += self.residual_saturations.eq(
             Mux(fires, sum(unit.saturated for unit in units), 0)
         )
+        if self._max_positions:
+            self._place(m, writer, entered=entered, enter=enter, back=back)
         return m
 
     def _place(

@@ -30,9 +30,9 @@ class PlaceReader(wiring.Component):
 
     Golden twin: `golden_model.machine_lists.place_rows`. Each entry is `spec.masks.POSITION`.
 
-    Latency: a place is there seven cycles after its command has entered, when memories are free.
-    Throughput: within an instruction a place a cycle (`depth` 8), or 4 in 5 cycles (4); the next
-    one's first place comes seven cycles after the last. Back-pressure: `depth` places are kept.
+    Latency: a place is there `LATENCY` cycles after its command has entered, when memories are
+    free. Throughput: `depth` places in `LOOP` cycles, at most one a cycle, also across
+    instructions. Back-pressure: `depth` places are kept.
 
     banks, lanes : of the machine
     depth : places that can be on their way, a power of two
@@ -48,6 +48,10 @@ class PlaceReader(wiring.Component):
     pc : instruction of these reads
     o : places of the rows, in order
     """
+
+    LATENCY = 6
+    LOOP = 6
+    """Cycles from a claim to the next claim of the same place in the queue."""
 
     def __init__(
         self, *, banks: int, lanes: int, depth: int, slots: int, max_positions: int
@@ -66,72 +70,90 @@ class PlaceReader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Commands, origins, words, places: a queue before each of the three reads' results."""
+        """Commands, words to be read, places: a queue of each, and reads between them."""
         m = Module()
-        depth, per_word = self._depth, self._lanes // POSITION_BYTES
+        depth, place_bits = self._depth, exact_log2(self._lanes // POSITION_BYTES)
+        wanted = data.StructLayout(
+            {
+                "address": ADDRESS_BITS,
+                "entry": place_bits,
+                "beyond": 1,
+                **{name: _COMMAND[name].shape for name in ("target_stride", "pc")},
+            }
+        )
         m.submodules.commands = commands = fifo.SyncFIFO(width=_COMMAND.size, depth=self._slots)
-        m.submodules.origins = origins = fifo.SyncFIFO(width=ROWS_BITS + 1, depth=depth)
-        m.submodules.places = places = fifo.SyncFIFO(width=self.o.payload.shape().size, depth=depth)
+        m.submodules.words = words = fifo.SyncFIFO(width=wanted.size, depth=depth)
+        m.submodules.places = places = fifo.SyncFIFO(
+            width=place_layout(self._banks).size, depth=depth
+        )
         given, command = self.command, View(_COMMAND, commands.r_data)
         rows = ~given.attention & (given.destination == Destination.ROWS)
         m.d.comb += [
             commands.w_en.eq(self.entered & rows & given.placed),
             commands.w_data.eq(Cat(given[name] for name in _COMMAND.members)),
-            self.pc.eq(command.pc),
         ]
 
         # Rows: claimed places are those that are there or on their way
-        row, claimed, on_way = Signal(ROWS_BITS), Signal(range(depth + 1)), Signal(range(depth + 1))
-        asked, came, taken = Signal(), Signal(), Signal()
-        all_asked = row == command.rows
+        row, claimed = Signal(ROWS_BITS), Signal(range(depth + 1))
+        asked, taken, asked_for, beyond = Signal(), Signal(), Signal(_COMMAND), Signal()
         m.d.comb += [
-            self.origin.row.valid.eq(commands.r_rdy & ~all_asked & (claimed != depth)),
+            self.origin.row.valid.eq(commands.r_rdy & (claimed != depth)),
             self.origin.row.payload.eq(row),
             asked.eq(self.origin.row.valid & self.origin.row.ready),
             taken.eq(self.o.valid & self.o.ready),
-            commands.r_en.eq(commands.r_rdy & all_asked & (on_way == 0)),
+            commands.r_en.eq(asked & (row == command.rows - 1)),
         ]
         with m.If(asked):
-            m.d.sync += row.eq(row + 1)
-        with m.If(commands.r_en):
-            m.d.sync += row.eq(0)
-        m.d.sync += [
-            claimed.eq(claimed + asked - taken),
-            on_way.eq(on_way + asked - came),
-        ]
+            m.d.sync += [
+                row.eq(row + 1),
+                asked_for.eq(command),
+                beyond.eq(row >= self._max_positions),
+            ]
+            with m.If(commands.r_en):
+                m.d.sync += row.eq(0)
+        m.d.sync += claimed.eq(claimed + asked - taken)
 
-        # Words: of one command at a time, so its fields hold for all that is on the way
-        beyond, entry_of = Signal(), Signal(ROWS_BITS + 1)
-        with m.If(asked):
-            m.d.sync += beyond.eq(row >= self._max_positions)
-        request = self.memory.request
-        place_bits = exact_log2(per_word)
+        # Words of the list
+        word, next_word, came_for = Signal(wanted), Signal(wanted), Signal(wanted)
+        request, origin = self.memory.request, self.origin.origin
         m.d.comb += [
-            origins.w_en.eq(self.origin.valid),
-            origins.w_data.eq(Cat(self.origin.origin, beyond)),
-            request.valid.eq(origins.r_rdy),
-            request.payload.eq(
-                (command.positions + origins.r_data[place_bits:ROWS_BITS])[:ADDRESS_BITS]
-            ),
-            origins.r_en.eq(request.ready),
+            word.address.eq(asked_for.positions + (origin >> place_bits)),
+            word.entry.eq(origin[:place_bits]),
+            word.beyond.eq(beyond),
+            word.target_stride.eq(asked_for.target_stride),
+            word.pc.eq(asked_for.pc),
+            words.w_en.eq(self.origin.valid),
+            words.w_data.eq(word),
+            next_word.eq(words.r_data),
+            self.pc.eq(next_word.pc),
+            request.valid.eq(words.r_rdy),
+            request.payload.eq(next_word.address),
+            words.r_en.eq(request.ready),
         ]
         with m.If(request.valid & request.ready):
-            m.d.sync += entry_of.eq(origins.r_data)
+            m.d.sync += came_for.eq(next_word)
 
         # Places
-        entry, place, out_of_reach = Signal(POSITION), Signal(place_layout(self._banks)), Signal()
+        came, entry, beyond_all, stride = (
+            Signal(),
+            Signal(POSITION),
+            Signal(),
+            Signal(_COMMAND["target_stride"].shape),
+        )
+        place = Signal(place_layout(self._banks))
         m.d.sync += [
             came.eq(self.memory.valid),
-            entry.eq(self.memory.data.word_select(entry_of[:place_bits], POSITION.size)),
-            out_of_reach.eq(entry_of[ROWS_BITS]),
+            entry.eq(self.memory.data.word_select(came_for.entry, POSITION.size)),
+            beyond_all.eq(came_for.beyond),
+            stride.eq(came_for.target_stride),
         ]
         wrong_bank = (entry.bank >= self._banks) & ~entry.all_banks
         m.d.comb += [
             place.bank.eq(entry.bank),
             place.group.eq(entry.group),
             place.all_banks.eq(entry.all_banks),
-            place.offset.eq(entry.group[:GROUP_BITS] * command.target_stride),
-            place.bad.eq(wrong_bank | entry.group[GROUP_BITS:].any() | out_of_reach),
+            place.offset.eq(entry.group[:GROUP_BITS] * stride),
+            place.bad.eq(wrong_bank | entry.group[GROUP_BITS:].any() | beyond_all),
             places.w_en.eq(came),
             places.w_data.eq(place),
             self.o.valid.eq(places.r_rdy),
