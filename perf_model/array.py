@@ -109,7 +109,7 @@ class Array(Executor[ArrayOperation]):
     def next_skips(self) -> bool:
         """Whether the next instruction has no rows: it waits until all before it is written."""
         number = len(self.queue.takes)
-        return number < len(self.program) and not self.program[number].rows
+        return number < len(self.program) and self.program[number].skips
 
     def _cycle(self) -> bool:
         """One cycle, or several in which nothing changes; False if it is not known how it goes."""
@@ -135,10 +135,6 @@ class Array(Executor[ArrayOperation]):
             if found is None:
                 return False
             wants_to_skip = found[0] is not None and not found[1]
-        self.waits += bool(
-            self.active and self.operand_rows and not self.credited and not token_ready
-        )
-
         if self.active and self.operand_rows and not self.credited:
             self.waits += not token_ready
         seen = (self.active, wants_to_skip, id(head), tuple(map(id, lacking)), token_ready)
@@ -157,7 +153,8 @@ class Array(Executor[ArrayOperation]):
 
         epilogue, softmax = self.epilogue, self.softmax
         slot = epilogue.used < epilogue.slots
-        skips = issued and not head.rows
+        sets = issued and head.sets
+        skips = issued and head.skips
         rests = not self.active and not epilogue.used and t > epilogue.give_time
         late = wants_to_skip or (skips and not rests)
         accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
@@ -241,7 +238,7 @@ class Array(Executor[ArrayOperation]):
                 and not self.credited
                 and not token_ready
             )
-            can_start = not self.active and not self.operand_rows
+            can_start = not self.active and not self.operand_rows and not sets
             softmax_ready = head is None or not head.attention or softmax.command_ready()
             lacking_row = [operation.token_wait] if waiting_row else []
             if blocked_scores:
@@ -337,15 +334,15 @@ class Array(Executor[ArrayOperation]):
                 self.rows_left -= 1
         if finished:
             self.active = False
-        accepted = issued and not self.operand_rows and slot and not skips
+        accepted = issued and not self.operand_rows and slot and not skips and not sets
         accepted = accepted and (not head.attention or softmax_accepts)
         if accepted:
             self._accept(t, head)
-        elif skips and rests:
+        elif sets or (skips and rests):
             self._skip(t, head)
         self.time = t + 1
         stands = before is not None and not fired and before == self.state()
-        if stands and not skips and not (self.active and self.next_skips()):
+        if stands and not skips and not sets and not (self.active and self.next_skips()):
             self.still = (seen, cause, lacking or lacking_row)
             self._jump(t, cause, lacking or lacking_row)
         else:
@@ -370,7 +367,7 @@ class Array(Executor[ArrayOperation]):
         self.credited = head.token_wait is None
 
     def _skip(self, t: int, head: ArrayOperation) -> None:
-        """An instruction without rows: only its credits."""
+        """SIEVE, or an instruction without rows: only its credits."""
         self.take(t, head)
         if head.pc in self.marks:
             self.marks[head.pc] = (self.busy, dict(self.stalls))
