@@ -1,11 +1,11 @@
-"""Tables of models with stages: tokens, MACs, cycles; accuracy against cycles; latency."""
+"""Tables of models with sieves: tokens, MACs, cycles; accuracy against cycles; latency."""
 
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-__all__ = ["curve_table", "latency_table", "stage_table"]
+__all__ = ["curve_table", "latency_table", "sieve_table", "stage_table"]
 
 
 def stage_table(report: dict[str, Any]) -> Table:
@@ -79,5 +79,38 @@ def latency_table(report: dict[str, Any]) -> Table:
             f"{whole:,}",
             f"{whole / dense:.1%}",
             f"{report['selector_cycles'][number]:,}",
+        )
+    return table
+
+
+def sieve_table(report: dict[str, Any]) -> Table:
+    """Cycles and multiplications with each sieve (`spec.reports.SIEVES`)."""
+    where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
+    table = Table(
+        title=f"{where}: predicted, mean of {report['images']:,} images",
+        caption="cycles in brackets: least and most; attention core: scores, softmax and P.V",
+    )
+    table.add_column("sieves")
+    for column in (
+        *("cycles", "dense / it", "array busy", "attention core", "dense / it"),
+        *("MACs", "left out: tokens", "masks", "zeros"),
+    ):
+        table.add_column(column, justify="right")
+    dense, *_ = report["variants"]
+
+    def gain(entry: dict[str, Any], key: str) -> str:
+        return f"{dense[key]['mean'] / max(entry[key]['mean'], 1):.3f}"
+
+    for entry in report["variants"]:
+        cycles, skipped = entry["cycles"], entry["macs_skipped"]
+        table.add_row(
+            entry["name"],
+            f"{cycles['mean']:,.0f} ({cycles['min']:,}..{cycles['max']:,})",
+            gain(entry, "cycles"),
+            f"{entry['array_busy_cycles']['mean']:,.0f}",
+            f"{entry['attention_core_cycles']['mean']:,.0f}",
+            gain(entry, "attention_core_cycles"),
+            f"{entry['macs_done']['mean']:,.0f}",
+            *(f"{skipped[cause]:,.0f}" for cause in ("tokens", "masked", "zero")),
         )
     return table

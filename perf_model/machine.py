@@ -115,10 +115,8 @@ def predict(
         array_busy_cycles=array.busy,
         stalls=stalls,
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
-        skipped={
-            cause: sum(getattr(each, cause) for each in left) for cause in ("masked", "zero")
-        },
-        idle_banks=sum(each.idle_banks for each in left) + array.idle_banks,
+        skipped={cause: sum(getattr(each, cause) for each in left) for cause in ("masked", "zero")},
+        idle_banks=sum(each.idle_banks for each in left),
         dram_bytes=dram_bytes(program, config),
         starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
         marks=array.marks,

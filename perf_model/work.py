@@ -4,7 +4,7 @@ Time depends on data only through these. `golden_model.machine.Execution.work` h
 image, by program counter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from spec.assembler import Instruction
 from spec.config import Config
 from spec.isa import SIEVE, Opcode
 
-__all__ = ["Left", "Sieves", "Work"]
+__all__ = ["Left", "Sieves", "Work", "needs_work"]
 
 
 class Work(Protocol):
@@ -121,3 +121,9 @@ class Sieves:
             zero=work.zero_probs * size,
             idle_banks=idle * words,
         )
+
+
+def needs_work(instructions: Iterable[Instruction]) -> bool:
+    """Whether a program's time depends on what masks and zeros leave."""
+    sieves = [op.fields for op in instructions if op.opcode == Opcode.SIEVE]
+    return any(fields["skip_zeros"] or fields["masked"] for fields in sieves)
