@@ -10,10 +10,10 @@ from perf_model.executor import Executor
 from perf_model.operations import ArrayOperation
 from perf_model.skip import RowSkipper
 from perf_model.softmax import GROUP, ROW_END, Softmax
-from perf_model.timeline import NEVER, Credits, Port
+from perf_model.timeline import NEVER, Credits, Port, cause_of
+from perf_model.zero_search import ZeroSearch
 from spec.config import Config
 from spec.registers import STALLS
-from spec.semaphores import PRODUCER_OF, Queue
 
 __all__ = ["Array"]
 
@@ -60,6 +60,8 @@ class Array(Executor[ArrayOperation]):
         # index engine
         self.steps_left = self.steps_done = 0
         self.kind = FC
+        self.search = ZeroSearch(config.banks)
+        self.searches = False
         # array
         self.pipe = [0] * (3 + config.register_operands)
         self.accumulators = False
@@ -91,6 +93,7 @@ class Array(Executor[ArrayOperation]):
             self.steps_left,
             self.steps_done,
             self.kind,
+            self.search.state() if self.searches else (),
             tuple(self.pipe),
             self.accumulators,
             self.scores,
@@ -148,7 +151,8 @@ class Array(Executor[ArrayOperation]):
                 return True
             self.still = None
         before = None
-        if not self.buffer and not self.steps_left:
+        search = self.search
+        if not self.buffer and not self.steps_left and not search.valid:
             before = self.state()
 
         epilogue, softmax = self.epilogue, self.softmax
@@ -167,8 +171,11 @@ class Array(Executor[ArrayOperation]):
         advance = not (blocked_accumulators or blocked_scores)
         # The step
         attention = self.attention
-        fired = bool(self.steps_left and advance and (attention or self.buffer))
-        last = fired and self.steps_left == 1
+        searches = self.searches
+        step = search.valid if searches else self.steps_left
+        passing = searches and search.passing
+        fired = bool(step and advance and (attention or searches or self.buffer))
+        last = fired and (search.last if searches else step == 1)
         kind = self.kind
         code = word_taken = 0
         if fired:
@@ -181,7 +188,7 @@ class Array(Executor[ArrayOperation]):
             else:
                 if last:
                     code = RESULT
-                if kind == FC:
+                if kind == FC and not searches:
                     word_taken = last or (self.steps_done & (self.slices - 1)) == self.slices - 1
         released = 0
         if last and kind == VALUE_END:
@@ -189,6 +196,10 @@ class Array(Executor[ArrayOperation]):
         # Which pass next
         operation = self.operation
         walk_ready = not self.steps_left or last
+        enters = False
+        if searches:
+            enters = self.buffer and search.room
+            walk_ready = enters and search.fresh
         passes = self.passes
         pushed = row_taken = scheduled = False
         reserved = 0
@@ -213,6 +224,10 @@ class Array(Executor[ArrayOperation]):
                 elif softmax.can_reserve(operation.key_words):
                     pushed, started, scheduled = True, SCORE, True
                     reserved = operation.key_words
+        if searches:
+            # a row's first word comes in with its pass
+            enters = word_taken = bool(enters and (pushed or not search.fresh))
+            search.step(advance, enters)
         all_pushed = not self.rows_left and not self.values_left
         outstanding = len(passes)
         finished = self.active and all_pushed and (outstanding == 0 or (outstanding == 1 and last))
@@ -238,23 +253,18 @@ class Array(Executor[ArrayOperation]):
                 and not self.credited
                 and not token_ready
             )
-            can_start = not self.active and not self.operand_rows and not sets
-            softmax_ready = head is None or not head.attention or softmax.command_ready()
             lacking_row = [operation.token_wait] if waiting_row else []
+            starts = issued and not self.active and not self.operand_rows and not skips and not sets
             if blocked_scores:
                 cause = "softmax"
-            elif blocked_accumulators or late or (can_start and issued and not slot):
+            elif blocked_accumulators or late or (starts and not slot):
                 cause = "vector"
-            elif issued and can_start and not skips and not softmax_ready:
+            elif starts and head.attention and not softmax.command_ready():
                 cause = "softmax"
+            elif self.active and passing:
+                cause = "bank_imbalance"
             elif lacking or lacking_row:
-                producers = {PRODUCER_OF[c.semaphore] for c in lacking or lacking_row}
-                if Queue.LOAD in producers:
-                    cause = "load"
-                elif Queue.VECTOR in producers:
-                    cause = "vector"
-                else:
-                    cause = "dependency"
+                cause = cause_of(lacking or lacking_row)
             elif self.active and needs and denied:
                 cause = "port_conflict"
             elif (
@@ -266,7 +276,7 @@ class Array(Executor[ArrayOperation]):
                 and not all_pushed
             ):
                 cause = "softmax"
-            elif (self.active and (not self.steps_left or not buffered)) or issued:
+            elif (self.active and (not step or not buffered)) or issued:
                 cause = "issue"
             elif head is None:
                 halted = self.fetch.halted <= t
@@ -318,12 +328,15 @@ class Array(Executor[ArrayOperation]):
             self.credited = True
             operation.token_wait.taken += 1
             self.skipper.takes.append(t)
-        if fired:
+        if fired and not searches:
             self.steps_left -= 1
             self.steps_done += 1
-            if last:
-                passes.pop(0)
-        if pushed:
+        if last:
+            passes.pop(0)
+        if pushed and searches:
+            passes.append(started)
+            self.rows_left -= 1
+        elif pushed:
             passes.append(started)
             self.kind, self.steps_done = started, 0
             self.steps_left = operation.score_steps if started == SCORE else operation.steps
@@ -347,7 +360,7 @@ class Array(Executor[ArrayOperation]):
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
-        if accepted or (last and kind in ROW_ENDS):
+        if (accepted or (last and kind in ROW_ENDS)) and not searches:
             self.skipper.checkpoint()
         return True
 
@@ -365,6 +378,10 @@ class Array(Executor[ArrayOperation]):
         self.value_word = 0
         self.operand_rows, self.operand_left = head.rows, head.operand_words
         self.credited = head.token_wait is None
+        self.searches = head.left is not None and head.left.words is not None
+        if self.searches:
+            self.kind = FC
+            self.search.begin(head.left.words)
 
     def _skip(self, t: int, head: ArrayOperation) -> None:
         """SIEVE, or an instruction without rows: only its credits."""
