@@ -1,8 +1,9 @@
 """Second step: where everything lies: token and row memory, tables, the WEIGHTS window."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.errors import need
+from compiler.index_ring import LISTS, IndexItem, index_items
 from compiler.layers import ATTENTION_INPUTS, Attention, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
@@ -46,6 +47,8 @@ class Allocation:
     norm_offsets: tuple[int, ...]
     block_offsets: tuple[int, ...]
     """Of all layers' column blocks."""
+    index: tuple[IndexItem, ...]
+    """Lists of kept scores and places of keys, in the order of their use."""
     weights_bytes: int
     scratch: dict[str, int]
     """Offset of each spilled tensor in the SCRATCH window: `residual`, `tokens`, `context`."""
@@ -97,7 +100,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     tiling, regions = place_tokens(lowered, config, proj_whole)
     order = steps(lowered, tiling)
     shape = lowered.model.config
-    kv_words = words(shape.tokens, config.banks) * lowered.packing.head_words
+    kv_words = lowered.key_groups * lowered.packing.head_words
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
@@ -123,6 +126,11 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
         if isinstance(layer, Linear)
         for block in layer.blocks
     )
+    ring_words = regions[LISTS].size if LISTS in regions else 0
+    index = tuple(
+        replace(item, offset=place(item.size * config.lanes))
+        for item in index_items(lowered, ring_words, tiling.spilled)
+    )
     need("weights", offset, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
     placed = (place_best if shared else place_uses)(uses, config.row_words, config.column_tables)
     return Allocation(
@@ -140,6 +148,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
         position_offset=position_offset,
         norm_offsets=norm_offsets,
         block_offsets=block_offsets,
+        index=index,
         weights_bytes=offset,
         scratch=scratch,
         scratch_bytes=scratch_bytes,

@@ -9,6 +9,7 @@ from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm
 from compiler.packing import HeadPacking, words
 from compiler.pooling import mean_layers
 from compiler.selector import check_stages, select_layer, selector_layers
+from compiler.sieving import key_groups, sieved
 from spec.config import Config
 from spec.image import TensorPart
 from spec.isa import Activation, Destination, ScoreUse
@@ -61,13 +62,15 @@ def lower(model: Model, config: Config) -> Lowered:
         rows=shape.prefix_tokens,
         count=shape.embed_dim,
     )
+    done = sieved(layers, model, config, packing)
     return Lowered(
         model=model,
         lanes=lanes,
         packing=packing,
         position=position,
         position_views=(("patch_embed", part),) if shape.prefix_tokens else (),
-        layers=tuple(layers),
+        layers=done,
+        key_groups=key_groups(done, shape.tokens, config.banks),
     )
 
 
@@ -372,5 +375,6 @@ class _Lowering:
             blocks=blocks,
             zero_point=zero_point,
             last_writer=last,
+            reads_relu=not is_gelu,
         )
         return [fc1, fc2]

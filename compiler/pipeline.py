@@ -74,7 +74,7 @@ def finish(
     program = _schedule(candidate)
     count = len(program.instructions)
     need("program", count, "instructions", MAX_INSTRUCTIONS, "width of the program counter")
-    verify(program.instructions, config)
+    verify(program.instructions, config, lowered.key_groups)
     shape, regions = model.config, allocation.regions
     image = Image(
         program=encode_program(program),
