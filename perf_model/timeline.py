@@ -11,7 +11,16 @@ from typing import Protocol
 
 from spec.semaphores import PRODUCER_OF, Queue, Semaphore
 
-__all__ = ["NEVER", "Awaited", "Credits", "InstructionQueue", "Port", "Unit", "cause_of", "port_busy"]
+__all__ = [
+    "NEVER",
+    "Awaited",
+    "Credits",
+    "InstructionQueue",
+    "Port",
+    "Unit",
+    "cause_of",
+    "port_busy",
+]
 
 NEVER = 1 << 60
 
