@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
-from rtl_gen.core_events import connect_events
+from rtl_gen.core_events import connect_events, counter_sizes
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -65,13 +65,9 @@ class Core(wiring.Component):
     def __init__(self, config: Config) -> None:
         self._config = config
         self.selects = config.token_selector
+        self.skips = config.zero_skip
         bus_bits = config.bus_bits
-        events = events_layout(
-            banks=config.banks,
-            lanes=config.lanes,
-            bus_bits=bus_bits,
-            head_groups=config.head_groups,
-        )
+        events = events_layout(**counter_sizes(config))
         super().__init__(
             {
                 "begin": In(1),
@@ -134,10 +130,14 @@ class Core(wiring.Component):
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
             sieves=any(getattr(c, name) for name in SIEVES),
+            sparse=c.sparse_steps,
+            zero_skip=c.zero_skip,
             **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
-        m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
+        m.submodules.index_engine = self.index_engine = IndexEngine(
+            **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
+        )
         m.submodules.head_groups = self.head_groups = HeadGroups(
             **sizes,
             head_groups=c.head_groups,
@@ -286,6 +286,8 @@ class Core(wiring.Component):
 
         connect(m, controller.walk, self.index_engine.walk)
         connect(m, self.index_engine.step, controller.step)
+        if self.skips:
+            connect(m, controller.search_words, self.index_engine.words)
         connect(m, controller.array, groups.control)
         for name in ("prob_enable", "prob_address", "release", "release_words"):
             m.d.comb += getattr(groups, name).eq(getattr(controller, name))

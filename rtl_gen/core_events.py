@@ -4,13 +4,27 @@ from typing import TYPE_CHECKING
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 
+from spec.config import Config
 from spec.registers import STALLS
 from spec.semaphores import Queue
 
 if TYPE_CHECKING:
     from rtl_gen.core import Core
 
-__all__ = ["connect_events"]
+__all__ = ["connect_events", "counter_sizes"]
+
+
+def counter_sizes(config: Config) -> dict[str, int]:
+    """What `events_layout` wants to know of a machine; softmax clears logits and probabilities."""
+    cleared = config.vector_lanes + 2 * config.score_lanes
+    return {
+        "banks": config.banks,
+        "lanes": config.lanes,
+        "bus_bits": config.bus_bits,
+        "head_groups": config.head_groups,
+        "zero_skip": config.zero_skip,
+        "cleared": cleared if config.thresholds else 0,
+    }
 
 
 def connect_events(m: Module, core: "Core") -> None:
@@ -40,6 +54,13 @@ def connect_events(m: Module, core: "Core") -> None:
         "wait_rows",
     ):
         m.d.comb += state[name].eq(getattr(controller, name))
+
+    if core.skips:
+        m.d.comb += [
+            state.passing.eq(core.index_engine.passing),
+            events.macs_skipped_zero.eq(controller.macs_skipped_zero),
+            events.idle_banks.eq(controller.idle_banks),
+        ]
 
     loader, storer = core.loader, core.storer
     written = Signal()

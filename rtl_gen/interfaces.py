@@ -8,6 +8,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spec.formats import SCALAR
 from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SIEVE, ScoreUse, Window
 from spec.registers import Error
 from spec.semaphores import SEMAPHORE_COUNT
@@ -38,6 +39,7 @@ __all__ = [
     "table_write_layout",
     "token_read_port",
     "token_write_layout",
+    "walk_layout",
 ]
 
 PC_BITS = 16
@@ -138,12 +140,25 @@ head_words. P.V: count = keys, stride = head_words, words = 1, offset = the outp
 """
 
 
-def step_layout(banks: int) -> data.StructLayout:
+def walk_layout(sparse: bool = False) -> data.StructLayout:
+    """A WALK; `sparse`: of a machine whose steps may leave rows out.
+
+    search : fully connected, only the rows whose scalar is not `zero_point`; the scalars are
+    those of the next row of operand words.
+    """
+    search = {"search": 1, "zero_point": signed(8)} if sparse else {}
+    return data.StructLayout({**WALK.members, **search})
+
+
+def step_layout(banks: int, sparse: bool = False) -> data.StructLayout:
     """One array step: for each bank a row address, whether it takes part, and its scalar's address.
 
     `scalar` counts the rows' groups of `banks` (dense: the same for all banks); `word` is the
     inner word. `first` and `last` mark the pass, `group_first` and `group_last` the inner words.
+    In a machine whose steps may leave rows out (`sparse`), a step with `sparse` carries its
+    scalars itself, in `code`; `scalar` then means nothing.
     """
+    code = {"sparse": 1, "code": data.ArrayLayout(signed(SCALAR.bits), banks)} if sparse else {}
     return data.StructLayout(
         {
             "address": data.ArrayLayout(ADDRESS_BITS, banks),
@@ -154,6 +169,7 @@ def step_layout(banks: int) -> data.StructLayout:
             "last": 1,
             "group_first": 1,
             "group_last": 1,
+            **code,
         }
     )
 

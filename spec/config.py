@@ -190,6 +190,11 @@ class Config:
         return groups + own + self._score_bytes + origins
 
     @property
+    def sparse_steps(self) -> bool:
+        """Whether an array step can leave rows out, and then brings its scalars itself."""
+        return self.zero_skip or self.attention_masks
+
+    @property
     def max_positions(self) -> int:
         """Places of keys and values that lists can name."""
         return self.banks << GROUP_BITS

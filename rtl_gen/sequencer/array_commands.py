@@ -1,12 +1,33 @@
 """The commands that an instruction of the array becomes."""
 
-from amaranth.hdl import Module, Mux, Value
-from amaranth.lib import data
+from collections.abc import Mapping
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream
 from amaranth.lib.data import View
 
-from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER, Opcode
 
-__all__ = ["fill_commands"]
+__all__ = ["execute_settings", "fill_commands"]
+
+
+def execute_settings(
+    m: Module, issued: stream.Interface, registers: Mapping[Opcode, data.View]
+) -> Signal:
+    """Set the register of the next instruction's opcode when it is taken; high if it has one.
+
+    issued : stream of ISSUED; registers : the body of the last instruction of each opcode
+    """
+    word = issued.p.word
+    opcode = View(HEADER, word[: HEADER.size]).opcode
+    found = Signal()
+    for own, register in registers.items():
+        with m.If(opcode == own):
+            m.d.comb += found.eq(1)
+            with m.If(issued.valid & issued.ready):
+                body = word[HEADER.size :]
+                m.d.sync += register.eq(body[: register.shape().size])
+    return found
 
 
 def fill_commands(

@@ -13,16 +13,18 @@ from rtl_gen.interfaces import (
     PC_BITS,
     ROWS_BITS,
     SOFTMAX_COMMAND,
-    WALK,
     prob_row_layout,
     step_layout,
     token_read_port,
+    walk_layout,
 )
-from rtl_gen.sequencer.array_commands import fill_commands
+from rtl_gen.sequencer.array_commands import execute_settings, fill_commands
 from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
 from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
+from rtl_gen.sequencer.search_feed import connect_search, search_ports
+from rtl_gen.sequencer.skipped_work import SkippedWork
 from rtl_gen.sequencer.vector_issue import resolve_rows
 from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, SIEVE, Opcode
 from spec.registers import Error
@@ -57,6 +59,8 @@ class ArrayController(wiring.Component):
 
     With a token selector only, for instructions whose `row_limit` leaves no row:
     at_rest, give : all results are written; the credits of such an instruction.
+
+    With `zero_skip` see `search_ports`; `sparse`: steps can be, see `step_layout`.
     """
 
     def __init__(
@@ -69,7 +73,10 @@ class ArrayController(wiring.Component):
         head_groups: int = 1,
         token_selector: bool = False,
         sieves: bool = False,
+        sparse: bool = False,
+        zero_skip: bool = False,
     ) -> None:
+        self._zero_skip = zero_skip
         self._banks = banks
         self._sieves = sieves
         self._token_selector = token_selector
@@ -78,7 +85,11 @@ class ArrayController(wiring.Component):
         self._prob_words = prob_words
         self._max_head_words = max_head_words
         self._step = ArrayStep(
-            banks=banks, lanes=lanes, prob_words=prob_words, head_groups=head_groups
+            banks=banks,
+            lanes=lanes,
+            prob_words=prob_words,
+            head_groups=head_groups,
+            sparse=sparse,
         )
         group_ports = {
             "groups": Out(head_groups),
@@ -101,8 +112,8 @@ class ArrayController(wiring.Component):
                 "release_words": Out(16),
                 "prob_enable": Out(1),
                 "prob_address": Out(range(prob_words)),
-                "walk": Out(stream.Signature(WALK)),
-                "step": In(stream.Signature(step_layout(banks))),
+                "walk": Out(stream.Signature(walk_layout(sparse))),
+                "step": In(stream.Signature(step_layout(banks, sparse))),
                 "array": Out(self._step.array_signature),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
@@ -118,6 +129,7 @@ class ArrayController(wiring.Component):
                 "wait_rows": Out(1),
                 **(group_ports if head_groups > 1 else {}),
                 **(skip_ports if token_selector else {}),
+                **(search_ports(banks, lanes, head_groups) if zero_skip else {}),
             }
         )
 
@@ -145,7 +157,9 @@ class ArrayController(wiring.Component):
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
         sieve = Signal(SIEVE)
-        other = self._settings(m, next_header, word, sieve)
+        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
+        registers |= {Opcode.SIEVE: sieve} if self._sieves else {}
+        other = execute_settings(m, self.issued, registers)
         skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
@@ -308,6 +322,11 @@ class ArrayController(wiring.Component):
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
             operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
+        if self._zero_skip:
+            sizes = {"banks": banks, "lanes": lanes, "head_groups": self._head_groups}
+            searches = sieve.skip_zeros & ~next_is_attention
+            parts = (self, operands, step_stage, SkippedWork(**sizes))
+            connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
         all_pushed = (rows_left == 0) & (values_left == 0)
         m.d.comb += finished.eq(
             self.active & all_pushed & ((outstanding == 0) | ((outstanding == 1) & pass_done))
@@ -347,20 +366,6 @@ class ArrayController(wiring.Component):
         if self._head_groups == 1:
             return attention.head_words
         return attention.head_words * (attention.further_groups + 1)
-
-    def _settings(self, m: Module, header: data.View, word: Value, sieve: data.View) -> Signal:
-        """Execute HEAD_SCALES and SIEVE: when nothing is in hand; high if one is next."""
-        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
-        if self._sieves:
-            registers[Opcode.SIEVE] = sieve
-        found = Signal()
-        for opcode, register in registers.items():
-            with m.If(header.opcode == opcode):
-                m.d.comb += found.eq(1)
-                with m.If(self.issued.valid & self.issued.ready):
-                    body = word[HEADER.size :]
-                    m.d.sync += register.eq(body[: register.shape().size])
-        return found
 
     def _rests(self) -> Value:
         """Whether all that was begun is written."""

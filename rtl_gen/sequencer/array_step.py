@@ -56,7 +56,8 @@ class ArrayStep(wiring.Component):
 
     The scalars of fully connected passes come from the operand words (word w of a token holds
     lanes / banks groups of `banks` channels); those of P.V come from the probability ring, whose
-    read takes as long as the row memory's.
+    read takes as long as the row memory's. A sparse step of either kind carries its scalars itself,
+    and takes neither operand words nor probabilities (`sparse`: there are such steps).
 
     Members
     -------
@@ -71,15 +72,24 @@ class ArrayStep(wiring.Component):
         of fully connected passes are the same for all.
     """
 
-    def __init__(self, *, banks: int, lanes: int, prob_words: int, head_groups: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        prob_words: int,
+        head_groups: int = 1,
+        sparse: bool = False,
+    ) -> None:
         self._banks = banks
+        self._sparse = sparse
         self._lanes = lanes
         self._prob_words = prob_words
         self._head_groups = head_groups
         self.array_signature = array_signature(banks, lanes, head_groups)
         super().__init__(
             {
-                "step": In(stream.Signature(step_layout(banks))),
+                "step": In(stream.Signature(step_layout(banks, sparse))),
                 "current": In(pass_layout(prob_words)),
                 "words": In(stream.Signature(operand_layout(lanes))),
                 "vector": In(data.ArrayLayout(8, head_groups * lanes)),
@@ -103,16 +113,22 @@ class ArrayStep(wiring.Component):
         slices = lanes // banks
         step, array, current = self.step.p, self.array, self.current
 
-        fully_connected = ~self.attention
+        # Whether the scalars are the operand word's, and the ring's.
+        own_operand = self.attention
+        from_words, of_ring = ~self.attention, current.value
+        if self._sparse:
+            own_operand |= step.sparse
+            from_words &= ~step.sparse
+            of_ring &= ~step.sparse
         last_slice = step.scalar[0] & (slices - 1) == slices - 1
         m.d.comb += [
-            self.step.ready.eq(array.advance & (self.attention | self.words.valid)),
+            self.step.ready.eq(array.advance & (own_operand | self.words.valid)),
             self.fired.eq(self.step.valid & self.step.ready),
-            self.words.ready.eq(self.fired & fully_connected & (last_slice | step.last)),
+            self.words.ready.eq(self.fired & from_words & (last_slice | step.last)),
             array.row_enable.eq(array.advance & self.fired),
             array.row_address.eq(step.address),
             array.row_valid.eq(step.valid),
-            self.prob_enable.eq(self.fired & current.value),
+            self.prob_enable.eq(self.fired & of_ring),
             self.prob_address.eq(current.prob_row.address + step.scalar[0]),
         ]
 
@@ -128,7 +144,7 @@ class ArrayStep(wiring.Component):
                 array.last.eq(Mux(current.reduce, step.group_last, step.last)),
                 array.row_last.eq(step.last),
                 array.bank_valid.eq(step.valid),
-                from_ring.eq(current.value),
+                from_ring.eq(of_ring),
             ]
             with m.If(current.reduce):
                 m.d.sync += array.vector.eq(self.vector)
@@ -140,8 +156,11 @@ class ArrayStep(wiring.Component):
                     with m.Case(index):
                         lane = index * banks + bank
                         m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
-            with m.If(self.fired & fully_connected):
+            with m.If(self.fired & from_words):
                 m.d.sync += scalars[bank].eq(code - self.zero_point)
+            if self._sparse:
+                with m.If(self.fired & step.sparse):
+                    m.d.sync += scalars[bank].eq(step.code[bank])
             for each in range(bank, self._head_groups * banks, banks):
                 m.d.comb += array.scalars[each].eq(
                     Mux(from_ring, array.prob_data[each], scalars[bank])

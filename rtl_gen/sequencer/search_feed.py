@@ -1,0 +1,66 @@
+"""The array controller's side of the search for scalars."""
+
+from typing import TYPE_CHECKING
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import Out
+
+from rtl_gen.sequencer.array_step import ArrayStep
+from rtl_gen.sequencer.operand_reader import OperandReader, operand_layout
+from rtl_gen.sequencer.skipped_work import COLUMNS, DEPTH, SkippedWork
+
+if TYPE_CHECKING:
+    from rtl_gen.sequencer.array_controller import ArrayController
+
+__all__ = ["connect_search", "search_ports"]
+
+
+def search_ports(banks: int, lanes: int, head_groups: int) -> dict[str, Out]:
+    """Ports of the array controller: operand words that are searched, and counter events."""
+    return {
+        "search_words": Out(stream.Signature(operand_layout(lanes))),
+        "idle_banks": Out(range(head_groups * banks + 1)),
+        "macs_skipped_zero": Out(DEPTH.width + COLUMNS.width),
+    }
+
+
+def connect_search(
+    m: Module,
+    controller: "ArrayController",
+    operands: OperandReader,
+    step_stage: ArrayStep,
+    skipped: SkippedWork,
+    *,
+    accept: Value,
+    searches: Value,
+    fc: data.View,
+) -> None:
+    """Send the operand words of an instruction that `searches` to the index engine.
+
+    accept : the next instruction starts; fc : fully connected instruction in hand
+    """
+    searching = Signal()
+    with m.If(accept):
+        m.d.sync += searching.eq(searches)
+    m.submodules.skipped = skipped
+    m.d.comb += [
+        controller.walk.p.search.eq(searching),
+        controller.walk.p.zero_point.eq(fc.zero_point),
+        controller.search_words.payload.eq(operands.words.payload),
+        controller.search_words.valid.eq(operands.words.valid & searching),
+        skipped.fired.eq(step_stage.fired),
+        skipped.sparse.eq(controller.step.p.sparse),
+        skipped.valid.eq(controller.step.p.valid),
+        skipped.last.eq(controller.step.p.last),
+        skipped.searching.eq(searching),
+        skipped.depth.eq(fc.depth),
+        skipped.columns.eq(fc.columns),
+        controller.idle_banks.eq(skipped.idle_banks),
+        controller.macs_skipped_zero.eq(skipped.macs),
+    ]
+    with m.If(searching):
+        m.d.comb += [
+            step_stage.words.valid.eq(0),
+            operands.words.ready.eq(controller.search_words.ready),
+        ]
