@@ -8,10 +8,11 @@ takes the same way as the row before, the rows that will do so too are skipped (
 from perf_model.epilogue import Epilogue
 from perf_model.executor import Executor
 from perf_model.operations import ArrayOperation
+from perf_model.query_buffer import QueryBuffer
 from perf_model.skip import RowSkipper
-from perf_model.softmax import GROUP, ROW_END, Softmax
+from perf_model.softmax import GROUP, Softmax
+from perf_model.sources import RESULT, ROW_ENDS, Pass, Sources
 from perf_model.timeline import NEVER, Credits, Port, cause_of
-from perf_model.zero_search import ZeroSearch
 from spec.config import Config
 from spec.registers import STALLS
 
@@ -19,13 +20,6 @@ __all__ = ["Array"]
 
 OPERAND_WORDS = 4
 """Depth of the operand reader's buffer."""
-PASSES = 4
-"""Passes that are walked or wait to be."""
-FC, SCORE, VALUE, VALUE_END = range(4)
-"""Kinds of a pass; VALUE_END: the last of a probability row."""
-ROW_ENDS = (FC, VALUE_END)
-STEP, RESULT = 1, 2
-"""In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
 
 
 class Array(Executor[ArrayOperation]):
@@ -37,6 +31,8 @@ class Array(Executor[ArrayOperation]):
         self.reads, self.token_writes, self.row_writes = Port(), Port(), Port()
         self.epilogue = Epilogue(config, self.reads, self.token_writes, self.row_writes)
         self.softmax = Softmax(config)
+        self.sources = Sources(config)
+        self.queries = QueryBuffer(4 if config.attention_masks else 2)
         self.stalls = dict.fromkeys(STALLS, 0)
         self.busy = 0
         self.marks: dict[int, tuple[int, dict[str, int]]] = {}
@@ -47,26 +43,16 @@ class Array(Executor[ArrayOperation]):
         self.operation: ArrayOperation | None = None
         self.attention = False
         self.rows_left = self.values_left = self.value_word = 0
-        self.passes: list[int] = []
         # operands
         self.operand_rows = self.operand_left = 0
         self.credited = False
         self.flying = 0
         """1 a word is on its way, 2 it is a row's last."""
         self.buffer: list[int] = []
-        # query buffer
-        self.occupied, self.loaded = [False, False], [False, False]
-        self.fill = self.next_row = self.use = 0
-        # index engine
-        self.steps_left = self.steps_done = 0
-        self.kind = FC
-        self.search = ZeroSearch(config.banks)
-        self.searches = False
         # array
         self.pipe = [0] * (3 + config.register_operands)
         self.accumulators = False
         self.scores = 0
-        self.slices = config.lanes // config.banks
         self.still: tuple[tuple, str, list[Credits]] | None = None
         """What was seen, the cause and what is lacking, if nothing moved in the cycle before."""
         self.program: list[ArrayOperation] = []
@@ -79,7 +65,6 @@ class Array(Executor[ArrayOperation]):
         """What changes whenever anything moves."""
         return (
             self.active,
-            tuple(self.passes),
             self.rows_left,
             self.values_left,
             self.operand_rows,
@@ -88,15 +73,11 @@ class Array(Executor[ArrayOperation]):
             self.credited,
             self.flying,
             tuple(self.buffer),
-            tuple(self.occupied),
-            tuple(self.loaded),
-            self.steps_left,
-            self.steps_done,
-            self.kind,
-            self.search.state() if self.searches else (),
             tuple(self.pipe),
             self.accumulators,
             self.scores,
+            self.queries.state(),
+            self.sources.state(),
             self.epilogue.state(),
             self.softmax.state(),
         )
@@ -106,7 +87,7 @@ class Array(Executor[ArrayOperation]):
         return self.epilogue.idle_from()
 
     def row_bank(self, t: int) -> int:
-        """The bank of the row-memory write of cycle t."""
+        """The bank of the row-memory write of cycle t; -1: all banks."""
         return self.epilogue.bank(t)
 
     def next_skips(self) -> bool:
@@ -132,14 +113,13 @@ class Array(Executor[ArrayOperation]):
             token_ready = self.operation.token_wait.ready(t)
             if token_ready is None:
                 return False
+            self.waits += not token_ready
         wants_to_skip = False
         if self.active and self.next_skips():
             found = self.head(t)
             if found is None:
                 return False
             wants_to_skip = found[0] is not None and not found[1]
-        if self.active and self.operand_rows and not self.credited:
-            self.waits += not token_ready
         seen = (self.active, wants_to_skip, id(head), tuple(map(id, lacking)), token_ready)
         if self.still is not None:
             # nothing moved in the cycle before: if nothing new is seen, nothing moves now
@@ -150,12 +130,12 @@ class Array(Executor[ArrayOperation]):
                 self._jump(t, cause, lacked)
                 return True
             self.still = None
+        sources, queries = self.sources, self.queries
         before = None
-        search = self.search
-        if not self.buffer and not self.steps_left and not search.valid:
+        if not self.buffer and not sources.there:
             before = self.state()
 
-        epilogue, softmax = self.epilogue, self.softmax
+        epilogue, softmax, operation = self.epilogue, self.softmax, self.operation
         slot = epilogue.used < epilogue.slots
         sets = issued and head.sets
         skips = issued and head.skips
@@ -163,89 +143,80 @@ class Array(Executor[ArrayOperation]):
         late = wants_to_skip or (skips and not rests)
         accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
         scores_ready = softmax.scores_ready()
-        # Array: does it advance?
+        # Array: does it advance, and is there a step?
         pipe = self.pipe
         tail = pipe[-1]
         blocked_accumulators = tail == RESULT and self.accumulators
         blocked_scores = tail >= GROUP and self.scores and not scores_ready
         advance = not (blocked_accumulators or blocked_scores)
-        # The step
-        attention = self.attention
-        searches = self.searches
-        step = search.valid if searches else self.steps_left
-        passing = searches and search.passing
-        fired = bool(step and advance and (attention or searches or self.buffer))
-        last = fired and (search.last if searches else step == 1)
-        kind = self.kind
-        code = word_taken = 0
-        if fired:
-            self.busy += 1
-            code = STEP
-            if kind == SCORE:
-                head_words = self.operation.head_words
-                if self.steps_done % head_words == head_words - 1:
-                    code = ROW_END if last else GROUP
-            else:
-                if last:
-                    code = RESULT
-                if kind == FC and not searches:
-                    word_taken = last or (self.steps_done & (self.slices - 1)) == self.slices - 1
+        buffered, attention = bool(self.buffer), self.attention
+        code = sources.fire(buffered, operation.head_words) if advance and operation else 0
+        fired = code != 0
+        self.busy += fired
+        last = fired and sources.last
+        kind = sources.kind
         released = 0
-        if last and kind == VALUE_END:
-            released = self.operation.key_words
+        if last and kind == Pass.VALUE_END:
+            released = operation.key_words
+        elif last and kind == Pass.PACKED_END:
+            released = sources.released()
         # Which pass next
-        operation = self.operation
-        walk_ready = not self.steps_left or last
-        enters = False
-        if searches:
-            enters = self.buffer and search.room
-            walk_ready = enters and search.fresh
-        passes = self.passes
-        pushed = row_taken = scheduled = False
-        reserved = 0
-        walkable = walk_ready and len(passes) < PASSES
+        outstanding = len(sources.passes)
+        started = -1
+        steps, row_queries = 0, 1
+        row_taken = False
         choose_value = self.active and self.values_left and softmax.rows
-        row_possible = (
-            self.active
-            and self.rows_left
-            and not choose_value
-            and (not attention or self.loaded[self.next_row])
-        )
-        started = None
-        if walkable:
-            if choose_value:
-                pushed = True
-                started = VALUE
-                if self.value_word == operation.head_words - 1:
-                    started, row_taken = VALUE_END, True
-            elif row_possible:
-                if not attention:
-                    pushed, started = True, FC
-                elif softmax.can_reserve(operation.key_words):
-                    pushed, started, scheduled = True, SCORE, True
-                    reserved = operation.key_words
-        if searches:
-            # a row's first word comes in with its pass
-            enters = word_taken = bool(enters and (pushed or not search.fresh))
-            search.step(advance, enters)
+        query_ready = True
+        if attention:
+            steps = operation.key_words
+            if sources.by_lists:
+                pairs = sources.walker.pairs
+                steps, row_queries = pairs[0] if pairs else (0, 0)
+            query_ready = row_queries and queries.ready(row_queries)
+        if choose_value:
+            if sources.ready(True, fired, buffered):
+                row_taken = self.value_word == operation.head_words - 1
+                started = Pass.PACKED if sources.packed else Pass.VALUE
+                started += row_taken
+        elif self.active and self.rows_left and query_ready:
+            room = not attention or softmax.can_reserve(steps)
+            if room and sources.ready(False, fired, buffered):
+                started = Pass.SCORE if attention else Pass.FC
+                if sources.searches:
+                    started = Pass.SEARCH
+                elif sources.by_lists:
+                    started = Pass.PAIR if row_queries == 1 else Pass.BOTH
+        pushed = started >= 0
+        scheduled = pushed and attention and not choose_value
         all_pushed = not self.rows_left and not self.values_left
-        outstanding = len(passes)
         finished = self.active and all_pushed and (outstanding == 0 or (outstanding == 1 and last))
         # Operands
+        word_taken = sources.word_taken if fired else False
+        if sources.searches:
+            word_taken = sources.searched_word(pushed, buffered)
         request = self.operand_rows and self.credited
         request = request and len(self.buffer) + (self.flying != 0) < OPERAND_WORDS
-        granted = request and not epilogue.denies
+        denies = epilogue.denies
+        passing = sources.searches and sources.search.passing
+        sources.move(fired, started, operation, word_taken)
+        if sources.by_lists:
+            listed = sources.walker.wants_word and not denies
+            denies |= sources.walker.wants_word
+            if listed:
+                self.reads.cycles.add(t)
+            origin = sources.walker.wants_origin and not epilogue.asks_origin
+            pair_steps = steps if scheduled else 0
+            passing = sources.move_lists(fired, pair_steps, operation.head_words, listed, origin)
+        granted = request and not denies
         denied = request and not granted
-        queries_ready = attention and not self.occupied[self.fill]
-        buffered = bool(self.buffer)
-        query_loaded = self.loaded[self.next_row]
+        queries_ready = attention and not queries.occupied[queries.fill]
 
         # Why nothing moves
         if not fired:
             no_pass = outstanding == 0
             needs = not buffered
             if attention:
-                needs = self.rows_left and not query_loaded and no_pass
+                needs = self.rows_left and not query_ready and no_pass
             waiting_row = (
                 self.active
                 and needs
@@ -276,7 +247,7 @@ class Array(Executor[ArrayOperation]):
                 and not all_pushed
             ):
                 cause = "softmax"
-            elif (self.active and (not step or not buffered)) or issued:
+            elif self.active or issued:
                 cause = "issue"
             elif head is None:
                 halted = self.fetch.halted <= t
@@ -287,6 +258,9 @@ class Array(Executor[ArrayOperation]):
 
         # Everything moves
         softmax_accepts = softmax.command_ready()
+        if scheduled and sources.by_lists:
+            softmax.reserve(steps, row_queries)
+        reserved = steps if scheduled else 0
         softmax.step(self.scores, reserved, released, row_taken, scale_taken)
         if scores_ready:
             self.scores = 0
@@ -305,16 +279,13 @@ class Array(Executor[ArrayOperation]):
         if buffered and (queries_ready if attention else word_taken):
             end = self.buffer.pop(0)
             if attention and end:
-                self.occupied[self.fill] = self.loaded[self.fill] = True
-                self.fill ^= 1
+                queries.filled()
         if flying:
             self.buffer.append(flying - 1)
         if scheduled:
-            self.loaded[self.next_row] = False
-            self.next_row ^= 1
-        if last and kind == SCORE:
-            self.occupied[self.use] = False
-            self.use ^= 1
+            queries.schedule(row_queries)
+        if last and kind in (Pass.SCORE, Pass.PAIR, Pass.BOTH):
+            queries.done(2 if kind == Pass.BOTH else 1)
         self.flying = 0
         if granted:
             self.flying = 1
@@ -328,23 +299,11 @@ class Array(Executor[ArrayOperation]):
             self.credited = True
             operation.token_wait.taken += 1
             self.skipper.takes.append(t)
-        if fired and not searches:
-            self.steps_left -= 1
-            self.steps_done += 1
-        if last:
-            passes.pop(0)
-        if pushed and searches:
-            passes.append(started)
-            self.rows_left -= 1
+        if pushed and choose_value:
+            self.value_word = 0 if row_taken else self.value_word + 1
+            self.values_left -= row_taken
         elif pushed:
-            passes.append(started)
-            self.kind, self.steps_done = started, 0
-            self.steps_left = operation.score_steps if started == SCORE else operation.steps
-            if choose_value:
-                self.value_word = 0 if row_taken else self.value_word + 1
-                self.values_left -= row_taken
-            else:
-                self.rows_left -= 1
+            self.rows_left -= row_queries
         if finished:
             self.active = False
         accepted = issued and not self.operand_rows and slot and not skips and not sets
@@ -353,6 +312,8 @@ class Array(Executor[ArrayOperation]):
             self._accept(t, head)
         elif sets or (skips and rests):
             self._skip(t, head)
+        if epilogue.placing or (accepted and head.command.placed):
+            epilogue.step_places(head.command if accepted else None)
         self.time = t + 1
         stands = before is not None and not fired and before == self.state()
         if stands and not skips and not sets and not (self.active and self.next_skips()):
@@ -360,7 +321,7 @@ class Array(Executor[ArrayOperation]):
             self._jump(t, cause, lacking or lacking_row)
         else:
             self.waiting = []
-        if (accepted or (last and kind in ROW_ENDS)) and not searches:
+        if accepted or (last and kind in ROW_ENDS):
             self.skipper.checkpoint()
         return True
 
@@ -371,17 +332,14 @@ class Array(Executor[ArrayOperation]):
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         self.epilogue.enter(head.command)
         if head.attention:
-            self.softmax.start(head.rows, head.key_words, head.collects)
+            self.softmax.start(head.rows, head.key_words, head.collects, head.left)
         self.active, self.operation, self.attention = True, head, head.attention
         self.rows_left = head.rows
         self.values_left = head.rows if head.attention else 0
         self.value_word = 0
         self.operand_rows, self.operand_left = head.rows, head.operand_words
         self.credited = head.token_wait is None
-        self.searches = head.left is not None and head.left.words is not None
-        if self.searches:
-            self.kind = FC
-            self.search.begin(head.left.words)
+        self.sources.begin(head)
 
     def _skip(self, t: int, head: ArrayOperation) -> None:
         """SIEVE, or an instruction without rows: only its credits."""

@@ -41,6 +41,8 @@ class Prediction:
     """Multiplications left out, by cause: `masked`, `zero`."""
     idle_banks: int
     """Banks that took no part in a step of sparse work, over all steps."""
+    index_words: int
+    """Token-memory words of lists that were used."""
     dram_bytes: dict[str, int]
     starts: dict[int, int]
     """Cycle in which each instruction leaves its queue."""
@@ -116,7 +118,9 @@ def predict(
         stalls=stalls,
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
         skipped={cause: sum(getattr(each, cause) for each in left) for cause in ("masked", "zero")},
-        idle_banks=sum(each.idle_banks for each in left),
+        idle_banks=array.sources.sparse_steps * config.banks
+        - sum(each.banks_used for each in left),
+        index_words=array.sources.walker.words_used,
         dram_bytes=dram_bytes(program, config),
         starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
         marks=array.marks,

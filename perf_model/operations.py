@@ -132,7 +132,7 @@ def operations_of(
         each: Credits(each, units[producer], units[CONSUMER_OF[each]])
         for each, producer in PRODUCER_OF.items()
     }
-    live, sieves = 0, Sieves(config, work)
+    live, sieves = 0, Sieves(work)
     operations = []
     for pc, instruction in enumerate(instructions):
         if instruction.opcode == Opcode.LIVE:
@@ -142,6 +142,7 @@ def operations_of(
             sieves.set(instruction)
         elif isinstance(operation, ArrayOperation):
             operation.left = sieves.left(pc, instruction, operation.rows)
+            sieves.place(pc, instruction, operation.command)
             if operation.left is not None:
                 operation.macs = operation.left.macs
         if instruction.opcode == Opcode.SELECT:

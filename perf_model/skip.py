@@ -1,10 +1,11 @@
 """Rows that go as a row went before are not walked again.
 
-The machine's timing does not depend on data. From one end of a row (or start of an instruction) to
-the next, the array's cluster goes its way without asking anybody, unless it lacks a row's credit.
-So what happens on this way follows from its state alone: it is walked once, kept as a `_Way`, and
-gone again in one leap whenever the array is in that state. A way that leads back to its own state
-is gone as often as rows and credits allow.
+The timing of dense work does not depend on data. From one end of a row (or start of an
+instruction) to the next, the array's cluster goes its way without asking anybody, unless it lacks
+a row's credit. So what happens on this way follows from its state alone: it is walked once, kept as
+a `_Way`, and gone again in one leap whenever the array is in that state. A way that leads back to
+its own state is gone as often as rows and credits allow. Rows of which sieves leave something else
+each time are walked.
 
 A state says how many rows are left only as far as that is soon to matter (`_Way` keeps away from
 the rest), so instructions of any number of rows share their ways.
@@ -22,9 +23,11 @@ __all__ = ["RowSkipper"]
 
 _NAMES = {
     "array": (
-        *("active", "value_word", "operand_left", "credited", "flying", "fill", "next_row"),
-        *("use", "steps_left", "steps_done", "kind", "accumulators", "scores"),
+        *("active", "value_word", "operand_left", "credited", "flying", "accumulators"),
+        "scores",
     ),
+    "sources": ("steps_left", "steps_done"),
+    "queries": ("fill", "next_row", "use"),
     "epilogue": (
         *("word", "group", "half", "valid", "count", "collected_words", "left", "write_word"),
         *("second", "read_group", "received", "claimed", "asked", "sums_word", "sums_group"),
@@ -37,10 +40,17 @@ _NAMES = {
         *("gap", "exp_wanted", "collects", "collect_cycles"),
     ),
 }
-"""Attributes that are the same after each going of a way."""
-_LISTS = ("passes", "buffer", "occupied", "loaded", "pipe")
+"""Attributes that are the same after each going of a way, of the array and its units."""
+_LISTS = {
+    "array": ("buffer", "pipe"),
+    "sources": ("passes",),
+    "queries": ("occupied", "loaded"),
+}
 _GET = {unit: attrgetter(*names) for unit, names in _NAMES.items()}
-_GET_LISTS = attrgetter(*_LISTS)
+_GET_LISTS = {
+    unit: attrgetter(*names) if len(names) > 1 else lambda each, name=names[0]: (vars(each)[name],)
+    for unit, names in _LISTS.items()
+}
 _FRONT, _BACK = ("row",), ("write_row", "read_row", "sums_row")
 """Row counters of the epilogue, of the commands at its front and at its back."""
 _FEW = 4
@@ -104,6 +114,13 @@ class RowSkipper:
 
     def __init__(self, array: "Array") -> None:
         self.array = array
+        self.units = {
+            "array": array,
+            "epilogue": array.epilogue,
+            "softmax": array.softmax,
+            "sources": array.sources,
+            "queries": array.queries,
+        }
         self.ways: dict[tuple, _Way] = {}
         self.kinds: dict[tuple, int] = {}
         """A number for each kind of instruction and of command."""
@@ -113,7 +130,7 @@ class RowSkipper:
 
     def checkpoint(self) -> None:
         """A row has ended, or an instruction has begun, in the cycle before `array.time`."""
-        if self.array.next_skips():
+        if self.array.next_skips() or not self._alike():
             # what stalls are called depends on the instruction behind this one
             self.mark = None
             return
@@ -134,6 +151,13 @@ class RowSkipper:
                 return
             self._go(way, count)
         self.mark = self._here(key) if self.array.active else None
+
+    def _alike(self) -> bool:
+        """Whether rows may go as others did: no sieve leaves something else of each."""
+        array, epilogue = self.array, self.array.epilogue
+        sieved = array.active and array.operation.left is not None
+        in_work = epilogue.commands[epilogue.back :]
+        return not sieved and not any(command.placed for command in in_work)
 
     # Where the array is -----------------------------------------------------------------------
 
@@ -157,12 +181,10 @@ class RowSkipper:
         return command.kind
 
     def _raw(self) -> tuple:
-        array = self.array
+        units = self.units
         return (
-            _GET["array"](array),
-            _GET["epilogue"](array.epilogue),
-            _GET["softmax"](array.softmax),
-            tuple(map(tuple, _GET_LISTS(array))),
+            *(get(units[name]) for name, get in _GET.items()),
+            *(tuple(map(tuple, get(units[name]))) for name, get in _GET_LISTS.items()),
         )
 
     def _key(self) -> tuple | None:
@@ -378,9 +400,9 @@ class RowSkipper:
             epilogue.fires_left -= count * way.fires
         if way.loops:
             return
-        own, other, softmax, lists = way.raw
-        vars(array).update(zip(_NAMES["array"], own, strict=True))
-        vars(epilogue).update(zip(_NAMES["epilogue"], other, strict=True))
-        vars(array.softmax).update(zip(_NAMES["softmax"], softmax, strict=True))
-        for name, values in zip(_LISTS, lists, strict=True):
-            setattr(array, name, list(values))
+        parts = iter(way.raw)
+        for unit, names in _NAMES.items():
+            vars(self.units[unit]).update(zip(names, next(parts), strict=True))
+        for unit, names in _LISTS.items():
+            for name, values in zip(names, next(parts), strict=True):
+                setattr(self.units[unit], name, list(values))

@@ -2,12 +2,12 @@
 
 from collections import deque
 
+from perf_model.work import Left
 from rtl_gen.postproc.exponential import Exponential
 from rtl_gen.postproc.logits import Logits
 from rtl_gen.postproc.row_scale import RowScale
 from rtl_gen.postproc.softmax import ROWS_IN_FLIGHT
 from rtl_gen.token_selector.collected_scores import CollectedScores
-from perf_model.work import Left
 from spec.config import Config
 
 __all__ = ["GROUP", "ROW_END", "Softmax"]

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from perf_model.epilogue import ResultCommand
 from perf_model.selection import PredictionError
 from spec.assembler import Instruction
-from spec.config import Config
-from spec.isa import SIEVE, Opcode
+from spec.isa import SIEVE, Destination, Opcode
 
 __all__ = ["Left", "Sieves", "Work", "needs_work"]
 
@@ -24,6 +24,8 @@ class Work(Protocol):
 
     nonzeros: NDArray[np.uint8] | None
     """FULLY_CONNECTED that skips zeros: other scalars, [rows, words, banks]."""
+    place_banks: NDArray[np.int64] | None
+    """FULLY_CONNECTED whose rows have places: the bank of each, -1: all."""
     pair_steps: NDArray[np.int64] | None
     """ATTENTION by lists: steps of each pair of queries, and how many of the two are alive."""
     pair_queries: NDArray[np.int64] | None
@@ -46,6 +48,8 @@ class Left:
     """FULLY_CONNECTED: of each row's words the scalars a bank, a byte for each bank."""
     pairs: list[tuple[int, int]] | None = None
     """ATTENTION: steps of each pair's scores, and its live queries; there may be pairs without."""
+    list_words: int = 0
+    """ATTENTION: token-memory words of its lists, however many are read."""
     values: list[int] | None = None
     """ATTENTION: steps of P.V of each row, for one word."""
     macs: int = 0
@@ -53,15 +57,15 @@ class Left:
     """Multiplications that are left out: of scores that are not kept,"""
     zero: int = 0
     """and of scalars that are 0."""
-    idle_banks: int = 0
-    """Banks that take no part, over all steps."""
+    banks_used: int = 0
+    """Banks that take part, over all steps of which some may stand idle."""
 
 
 class Sieves:
     """The settings of SIEVE at a place of the program, and what they leave there."""
 
-    def __init__(self, config: Config, work: Mapping[int, Work] | None) -> None:
-        self.config, self.work = config, work
+    def __init__(self, work: Mapping[int, Work] | None) -> None:
+        self.work = work
         self.fields: Mapping[str, Any] = dict.fromkeys(SIEVE.members, 0)
 
     def set(self, instruction: Instruction) -> None:
@@ -83,10 +87,7 @@ class Sieves:
             missing = found.value_steps is None if attention else found.nonzeros is None
             missing |= bool(masked) and found.pair_steps is None
         if found is None or missing:
-            raise PredictionError(
-                f"pc {pc} ({instruction.opcode.name}): what masks and zeros leave depends on the "
-                "image: predict needs `work`, as a run of the golden machine has it"
-            )
+            raise _unknown(pc, instruction)
         f = instruction.fields
         return self._attention(f, found) if attention else self._connected(f, found)
 
@@ -102,25 +103,41 @@ class Sieves:
             words=packed.tolist(),
             macs=scalars * f["columns"],
             zero=(rows * f["depth"] - scalars) * f["columns"],
+            banks_used=scalars,
         )
+
+    def place(self, pc: int, instruction: Instruction, command: ResultCommand) -> None:
+        """Say where rows go that have places."""
+        rows = instruction.fields.get("destination") == Destination.ROWS
+        if not self.fields["placed"] or not rows or not command.rows:
+            return
+        found = None if self.work is None else self.work.get(pc)
+        if found is None or found.place_banks is None:
+            raise _unknown(pc, instruction)
+        command.placed, command.banks = True, found.place_banks.tolist()
 
     def _attention(self, f: Mapping[str, Any], work: Work) -> Left:
         assert work.value_steps is not None
-        banks, words, size = self.config.banks, f["head_words"], f["head_dim"]
-        values = work.value_steps.tolist()
-        idle = sum(values) * banks - work.valued
-        pairs = None
+        size, pairs, used = f["head_dim"], None, work.valued
         if work.pair_steps is not None and work.pair_queries is not None:
             pairs = list(zip(work.pair_steps.tolist(), work.pair_queries.tolist(), strict=True))
-            idle += sum(steps for steps, queries in pairs if queries) * banks - work.scored
+            used += work.scored
         return Left(
             pairs=pairs,
-            values=values,
+            list_words=self.fields["list_words"],
+            values=work.value_steps.tolist(),
             macs=(work.scored + work.valued) * size,
             masked=2 * work.masked * size,
             zero=work.zero_probs * size,
-            idle_banks=idle * words,
+            banks_used=used * f["head_words"],
         )
+
+
+def _unknown(pc: int, instruction: Instruction) -> PredictionError:
+    return PredictionError(
+        f"pc {pc} ({instruction.opcode.name}): what masks and zeros leave depends on the image: "
+        "predict needs `work`, as a run of the golden machine has it"
+    )
 
 
 def needs_work(instructions: Iterable[Instruction]) -> bool:
