@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
 from spec.config import Config
 from spec.registers import STALLS
@@ -23,6 +23,7 @@ def counter_sizes(config: Config) -> dict[str, int]:
         "bus_bits": config.bus_bits,
         "head_groups": config.head_groups,
         "zero_skip": config.zero_skip,
+        "attention_masks": config.attention_masks,
         "cleared": cleared if config.thresholds else 0,
     }
 
@@ -55,12 +56,25 @@ def connect_events(m: Module, core: "Core") -> None:
     ):
         m.d.comb += state[name].eq(getattr(controller, name))
 
+    zero_macs, passing = [], []
     if core.skips:
+        zero_macs.append(controller.macs_skipped_zero)
+        passing.append(core.index_engine.passing)
+    if core.packs:
+        m.d.comb += events.idle_banks.eq(controller.idle_banks)
+        zero_macs.append(core.head_groups.zero_probs * controller.head_dim)
+    elif core.skips:
+        m.d.comb += events.idle_banks.eq(controller.idle_banks)
+    if core.places:
+        passing.append(controller.passing)
         m.d.comb += [
-            state.passing.eq(core.index_engine.passing),
-            events.macs_skipped_zero.eq(controller.macs_skipped_zero),
-            events.idle_banks.eq(controller.idle_banks),
+            events.index_words_read.eq(controller.index_words_read),
+            events.macs_skipped_masked.eq(controller.macs_skipped_masked),
         ]
+    m.d.comb += [
+        state.passing.eq(Cat(passing).any()),
+        events.macs_skipped_zero.eq(sum(zero_macs, Const(0, 1))),
+    ]
 
     loader, storer = core.loader, core.storer
     written = Signal()

@@ -195,6 +195,11 @@ class Config:
         return self.zero_skip or self.attention_masks
 
     @property
+    def packs_probs(self) -> bool:
+        """Whether probabilities lie packed in their ring, and P.V follows their places."""
+        return self.sparse_steps and self.head_groups == 1
+
+    @property
     def max_positions(self) -> int:
         """Places of keys and values that lists can name."""
         return self.banks << GROUP_BITS

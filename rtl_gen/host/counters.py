@@ -4,14 +4,17 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED
+from rtl_gen.interfaces import ROWS_BITS
+from spec.isa import ATTENTION, FULLY_CONNECTED
 from spec.registers import COUNTER_BITS, COUNTERS
 
-__all__ = ["ROW_MACS", "Counters", "events_layout"]
+__all__ = ["PAIR_MACS", "ROW_MACS", "Counters", "events_layout"]
 
 
 ROW_MACS = (1 << FULLY_CONNECTED["depth"].width) * (1 << FULLY_CONNECTED["columns"].width) - 1
 """More than a row of a fully connected layer has."""
+PAIR_MACS = 4 * ((1 << ROWS_BITS) - 1) * ((1 << ATTENTION["head_dim"].width) - 1)
+"""Most of a pair of queries of a head: two rows, Q.K^T and P.V."""
 
 
 def events_layout(
@@ -21,6 +24,7 @@ def events_layout(
     bus_bits: int,
     head_groups: int = 1,
     zero_skip: bool = False,
+    attention_masks: bool = False,
     cleared: int = 0,
 ) -> data.StructLayout:
     """Return what each counter of `spec.registers.COUNTERS` can grow by in one cycle.
@@ -38,7 +42,11 @@ def events_layout(
     if cleared:
         most["values_cleared"] = head_groups * cleared
     if zero_skip:
-        most |= {"macs_skipped_zero": ROW_MACS, "idle_banks": head_groups * banks}
+        most["macs_skipped_zero"] = ROW_MACS
+    if attention_masks:
+        most["macs_skipped_masked"] = PAIR_MACS
+    if zero_skip or attention_masks:
+        most["idle_banks"] = head_groups * banks
     most |= {name: bus_bits // 4 for name in COUNTERS if name.endswith("_bytes")}
     return data.StructLayout({name: range(most.get(name, 1) + 1) for name in COUNTERS})
 

@@ -5,6 +5,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl_gen.attention_interfaces import WalkSource, attention_walk_layout
 from rtl_gen.interfaces import (
     EPILOGUE_COMMAND,
     ERROR,
@@ -20,7 +21,9 @@ from rtl_gen.interfaces import (
 )
 from rtl_gen.sequencer.array_commands import execute_settings, fill_commands
 from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
+from rtl_gen.sequencer.kept_pairs import connect_pairs, pair_ports
 from rtl_gen.sequencer.operand_reader import OperandReader
+from rtl_gen.sequencer.pair_walker import PairWalker
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
 from rtl_gen.sequencer.search_feed import connect_search, search_ports
@@ -51,6 +54,7 @@ class ArrayController(wiring.Component):
     walk, step : to and from the index engine.
     array : control of the PE array and the row memory, see `ArrayStep`.
     state fields (active .. wait_rows) : for the stall monitor; fired, macs : counter events.
+    forget : SIEVE makes all places absent (with `sieves` only).
 
     With several head groups only (HEAD_SCALES sets `scales`):
     groups, next_groups : those at work on the instruction in hand, and on the one that would be
@@ -60,7 +64,9 @@ class ArrayController(wiring.Component):
     With a token selector only, for instructions whose `row_limit` leaves no row:
     at_rest, give : all results are written; the credits of such an instruction.
 
-    With `zero_skip` see `search_ports`; `sparse`: steps can be, see `step_layout`.
+    With `zero_skip` see `search_ports`; `sparse`: steps can be, see `step_layout`. With
+    `attention_masks` see `pair_ports`. With `packed`, the probability ring is, and walks name
+    their sources.
     """
 
     def __init__(
@@ -75,8 +81,13 @@ class ArrayController(wiring.Component):
         sieves: bool = False,
         sparse: bool = False,
         zero_skip: bool = False,
+        packed: bool = False,
+        attention_masks: bool = False,
+        score_words: int = 0,
     ) -> None:
         self._zero_skip = zero_skip
+        self._sparse, self._packed, self._pairs = sparse, packed, attention_masks
+        self._most_steps = min(score_words, prob_words)
         self._banks = banks
         self._sieves = sieves
         self._token_selector = token_selector
@@ -90,7 +101,10 @@ class ArrayController(wiring.Component):
             prob_words=prob_words,
             head_groups=head_groups,
             sparse=sparse,
+            pairs=attention_masks,
         )
+        self._prob_rows = prob_row_layout(prob_words, banks if packed else 0)
+        walk = attention_walk_layout(banks, prob_words) if packed else walk_layout(sparse)
         group_ports = {
             "groups": Out(head_groups),
             "next_groups": Out(head_groups),
@@ -107,13 +121,13 @@ class ArrayController(wiring.Component):
                 "epilogue_command": Out(stream.Signature(EPILOGUE_COMMAND)),
                 "softmax_command": Out(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": Out(stream.Signature(16)),
-                "prob_rows": In(stream.Signature(prob_row_layout(prob_words))),
+                "prob_rows": In(stream.Signature(self._prob_rows)),
                 "release": Out(1),
                 "release_words": Out(16),
                 "prob_enable": Out(1),
                 "prob_address": Out(range(prob_words)),
-                "walk": Out(stream.Signature(walk_layout(sparse))),
-                "step": In(stream.Signature(step_layout(banks, sparse))),
+                "walk": Out(stream.Signature(walk)),
+                "step": In(stream.Signature(step_layout(banks, sparse, attention_masks))),
                 "array": Out(self._step.array_signature),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
@@ -129,7 +143,11 @@ class ArrayController(wiring.Component):
                 "wait_rows": Out(1),
                 **(group_ports if head_groups > 1 else {}),
                 **(skip_ports if token_selector else {}),
-                **(search_ports(banks, lanes, head_groups) if zero_skip else {}),
+                **({"forget": Out(1)} if sieves else {}),
+                **(pair_ports(banks, lanes) if attention_masks else {}),
+                **(search_ports(lanes) if zero_skip else {}),
+                **({"idle_banks": Out(range(head_groups * banks + 1))} if sparse else {}),
+                **({"head_dim": Out(8)} if packed else {}),
             }
         )
 
@@ -141,7 +159,7 @@ class ArrayController(wiring.Component):
         queries = self._query_buffer()
         m.submodules.queries = queries
         m.submodules.step_stage = step_stage = self._step
-        layout = pass_layout(self._prob_words)
+        layout = pass_layout(self._prob_words, self._pairs)
         m.submodules.passes = passes = fifo.SyncFIFO(width=layout.size, depth=4)
 
         # The instruction in hand, and the one that would be next.
@@ -160,6 +178,11 @@ class ArrayController(wiring.Component):
         registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
         registers |= {Opcode.SIEVE: sieve} if self._sieves else {}
         other = execute_settings(m, self.issued, registers)
+        if self._sieves:
+            forgets = (next_header.opcode == Opcode.SIEVE) & View(
+                SIEVE, word[HEADER.size :][: SIEVE.size]
+            ).forget
+            m.d.comb += self.forget.eq(self.issued.valid & self.issued.ready & forgets)
         skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
@@ -241,16 +264,21 @@ class ArrayController(wiring.Component):
         choose_value = Signal()
         choose_row = Signal()
         row_possible = Signal()
+        row_words, row_queries = Signal(16), Signal(2, init=1)
         chosen = Signal(layout)
         last_word = value_word == attention.head_words - 1
         pushed = self.walk.valid & self.walk.ready
+        query_ready = Signal()
+        m.d.comb += query_ready.eq(queries.loaded)
         m.d.comb += [
             choose_value.eq(self.active & (values_left != 0) & self.prob_rows.valid),
             row_possible.eq(
-                self.active & (rows_left != 0) & ~choose_value & (~is_attention | queries.loaded)
+                self.active & (rows_left != 0) & ~choose_value & (~is_attention | query_ready)
             ),
             choose_row.eq(row_possible & (~is_attention | self.reserve.ready)),
-            self.reserve.payload.eq(key_words),
+            row_words.eq(key_words),
+            row_queries.eq(1),
+            self.reserve.payload.eq(row_words),
             self.reserve.valid.eq(row_possible & is_attention & passes.w_rdy & self.walk.ready),
             self.walk.valid.eq((choose_value | choose_row) & passes.w_rdy),
             self.walk.p.base.eq(
@@ -268,7 +296,8 @@ class ArrayController(wiring.Component):
             chosen.reduce.eq(is_attention & ~choose_value),
             chosen.word.eq(value_word),
             chosen.final.eq(choose_value & last_word),
-            chosen.prob_row.eq(self.prob_rows.payload),
+            chosen.prob_row.address.eq(self.prob_rows.p.address),
+            chosen.prob_row.words.eq(self.prob_rows.p.words),
             passes.w_data.eq(chosen),
             passes.w_en.eq(pushed),
             queries.schedule.eq(pushed & is_attention & ~choose_value),
@@ -279,7 +308,11 @@ class ArrayController(wiring.Component):
             with m.If(last_word):
                 m.d.sync += [value_word.eq(0), values_left.eq(values_left - 1)]
         with m.Elif(pushed):
-            m.d.sync += rows_left.eq(rows_left - 1)
+            m.d.sync += rows_left.eq(rows_left - row_queries)
+        of_lists = Signal()
+        """The row to score next is that of a pair in a list."""
+        if self._packed:
+            self._name_source(m, choose_value, of_lists, is_attention & sieve.skip_zeros)
 
         # The pass in hand and its steps.
         current = View(layout, passes.r_data)
@@ -310,6 +343,46 @@ class ArrayController(wiring.Component):
             for unit in (queries, step_stage):
                 m.d.comb += unit.further_groups.eq(attention.further_groups)
             m.d.comb += queries.head_words.eq(attention.head_words)
+        if self._pairs:
+            walker = PairWalker(banks=banks, lanes=lanes, most=self._most_steps)
+            m.submodules.walker = walker
+            starts = accept & next_is_attention & sieve.masked
+            m.d.comb += of_lists.eq(is_attention & sieve.masked)
+            connect_pairs(
+                m,
+                self,
+                walker,
+                start=starts,
+                sieve=sieve,
+                rows=rows,
+                keys=key_rows,
+                head_dim=attention.head_dim,
+            )
+            pair = walker.pairs.payload
+            m.d.comb += [
+                walker.pairs.ready.eq(pushed & of_lists & ~choose_value),
+                queries.schedule_both.eq(of_lists & pair.both),
+                queries.both.eq(current.both),
+                step_stage.second_vector.eq(queries.second_vector),
+            ]
+            with m.If(of_lists):
+                m.d.comb += [
+                    row_words.eq(pair.steps),
+                    row_queries.eq(1 + pair.both),
+                    query_ready.eq(
+                        walker.pairs.valid & Mux(pair.both, queries.both_loaded, queries.loaded)
+                    ),
+                    chosen.pair.eq(~choose_value),
+                    chosen.both.eq(pair.both),
+                ]
+                with m.If(~choose_value):
+                    m.d.comb += self.walk.p.count.eq(pair.steps)
+            with m.If(walker.error):
+                m.d.comb += [
+                    self.error.valid.eq(1),
+                    self.error.code.eq(Error.INDEX),
+                    self.error.pc.eq(self.pc),
+                ]
         connect(m, step_stage.step, flipped(self.step))
         connect(m, flipped(self.array), step_stage.array)
         connect(m, flipped(self.read), operands.read)
@@ -322,10 +395,22 @@ class ArrayController(wiring.Component):
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
             operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
-        if self._zero_skip:
+        if self._sparse:
             sizes = {"banks": banks, "lanes": lanes, "head_groups": self._head_groups}
+            m.submodules.skipped = skipped = SkippedWork(**sizes)
+            by_list = current.pair if self._pairs else 0
+            m.d.comb += [
+                skipped.fired.eq(step_stage.fired),
+                skipped.sparse.eq(self.step.p.sparse | by_list),
+                skipped.valid.eq(self.step.p.valid),
+                skipped.last.eq(self.step.p.last),
+                self.idle_banks.eq(skipped.idle_banks),
+            ]
+        if self._packed:
+            m.d.comb += self.head_dim.eq(attention.head_dim)
+        if self._zero_skip:
             searches = sieve.skip_zeros & ~next_is_attention
-            parts = (self, operands, step_stage, SkippedWork(**sizes))
+            parts = (self, operands, step_stage, skipped)
             connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
         all_pushed = (rows_left == 0) & (values_left == 0)
         m.d.comb += finished.eq(
@@ -341,7 +426,7 @@ class ArrayController(wiring.Component):
             needs_operand.eq(
                 Mux(
                     is_attention,
-                    (rows_left != 0) & ~queries.loaded & no_pass,
+                    (rows_left != 0) & ~query_ready & no_pass,
                     ~operands.words.valid,
                 )
             ),
@@ -358,8 +443,17 @@ class ArrayController(wiring.Component):
     def _query_buffer(self) -> QueryBuffer | QueryBuffers:
         sizes = {"lanes": self._lanes, "max_head_words": self._max_head_words}
         if self._head_groups == 1:
-            return QueryBuffer(**sizes)
+            return QueryBuffer(**sizes, pairs=self._pairs)
         return QueryBuffers(**sizes, head_groups=self._head_groups)
+
+    def _name_source(self, m: Module, value: Value, of_lists: Value, skips_zeros: Value) -> None:
+        """Where the walk's steps come from."""
+        walk = self.walk.p
+        m.d.comb += [walk.source.eq(WalkSource.ROWS), walk.row.eq(self.prob_rows.payload)]
+        with m.If(value & (of_lists | skips_zeros)):
+            m.d.comb += walk.source.eq(WalkSource.PROBS)
+        with m.Elif(~value & of_lists):
+            m.d.comb += walk.source.eq(WalkSource.LISTS)
 
     def _query_words(self, attention: data.View) -> Value:
         """Words of a query row, of all heads side by side."""

@@ -4,7 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl_gen.interfaces import ADDRESS_BITS, prob_row_layout, step_layout
+from rtl_gen.interfaces import ADDRESS_BITS, prob_row_layout, score_tag_layout, step_layout
 from rtl_gen.sequencer.operand_reader import operand_layout
 from spec.isa import ATTENTION
 
@@ -13,11 +13,11 @@ __all__ = ["ArrayStep", "array_signature", "pass_layout"]
 FURTHER_BITS = ATTENTION["further_groups"].width
 
 
-def pass_layout(prob_words: int) -> data.StructLayout:
+def pass_layout(prob_words: int, pairs: bool = False) -> data.StructLayout:
     """What the step stage must know of a pass.
 
     reduce: scores, otherwise accumulate; value: P.V, of output word `word`; final: the last pass
-    over `prob_row`.
+    over `prob_row`. With `pairs`: pair: scores by a list; both: of two queries.
     """
     return data.StructLayout(
         {
@@ -26,12 +26,17 @@ def pass_layout(prob_words: int) -> data.StructLayout:
             "final": 1,
             "word": 4,
             "prob_row": prob_row_layout(prob_words),
+            **({"pair": 1, "both": 1} if pairs else {}),
         }
     )
 
 
-def array_signature(banks: int, lanes: int, head_groups: int = 1) -> wiring.Signature:
+def array_signature(
+    banks: int, lanes: int, head_groups: int = 1, pairs: bool = False
+) -> wiring.Signature:
     """Control of row memories and arrays: addresses, and one cycle later the step's operands."""
+    vector = Out(data.ArrayLayout(signed(8), head_groups * lanes))
+    second = {"second_vector": vector, "tag": Out(score_tag_layout(banks))}
     return wiring.Signature(
         {
             "advance": In(1),
@@ -46,7 +51,8 @@ def array_signature(banks: int, lanes: int, head_groups: int = 1) -> wiring.Sign
             "row_last": Out(1),
             "bank_valid": Out(banks),
             "scalars": Out(data.ArrayLayout(signed(9), head_groups * banks)),
-            "vector": Out(data.ArrayLayout(signed(8), head_groups * lanes)),
+            "vector": vector,
+            **(second if pairs else {}),
         }
     )
 
@@ -63,7 +69,7 @@ class ArrayStep(wiring.Component):
     -------
     step : from the index engine; fired : a step is taken in this cycle; macs : its MACs.
     current : the pass the step belongs to; words : operand words of fully connected passes.
-    vector : the query word of the step (reduce).
+    vector : the query word of the step (reduce); `second_vector` with `pairs`.
     zero_point, lanes_valid, attention, head_dim : of the instruction.
     further_groups : of an attention instruction (with several head groups only).
     prob_enable, prob_address : read port of the probability ring.
@@ -80,17 +86,19 @@ class ArrayStep(wiring.Component):
         prob_words: int,
         head_groups: int = 1,
         sparse: bool = False,
+        pairs: bool = False,
     ) -> None:
+        self._pairs = pairs
         self._banks = banks
         self._sparse = sparse
         self._lanes = lanes
         self._prob_words = prob_words
         self._head_groups = head_groups
-        self.array_signature = array_signature(banks, lanes, head_groups)
+        self.array_signature = array_signature(banks, lanes, head_groups, pairs)
         super().__init__(
             {
-                "step": In(stream.Signature(step_layout(banks, sparse))),
-                "current": In(pass_layout(prob_words)),
+                "step": In(stream.Signature(step_layout(banks, sparse, pairs))),
+                "current": In(pass_layout(prob_words, pairs)),
                 "words": In(stream.Signature(operand_layout(lanes))),
                 "vector": In(data.ArrayLayout(8, head_groups * lanes)),
                 "zero_point": In(signed(8)),
@@ -103,6 +111,7 @@ class ArrayStep(wiring.Component):
                 "fired": Out(1),
                 "macs": Out(range(head_groups * banks * lanes + 1)),
                 **({"further_groups": In(FURTHER_BITS)} if head_groups > 1 else {}),
+                **({"second_vector": In(data.ArrayLayout(8, lanes))} if pairs else {}),
             }
         )
 
@@ -148,6 +157,11 @@ class ArrayStep(wiring.Component):
             ]
             with m.If(current.reduce):
                 m.d.sync += array.vector.eq(self.vector)
+                if self._pairs:
+                    m.d.sync += [
+                        array.second_vector.eq(self.second_vector),
+                        array.tag.eq(step.tag),
+                    ]
         for bank in range(banks):
             group = step.scalar[bank] & (slices - 1)
             code = Signal(signed(8), name=f"code_{bank}")

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["connect_search", "search_ports"]
 
 
-def search_ports(banks: int, lanes: int, head_groups: int) -> dict[str, Out]:
-    """Ports of the array controller: operand words that are searched, and counter events."""
+def search_ports(lanes: int) -> dict[str, Out]:
+    """Ports of the array controller: operand words that are searched, and a counter event."""
     return {
         "search_words": Out(stream.Signature(operand_layout(lanes))),
-        "idle_banks": Out(range(head_groups * banks + 1)),
         "macs_skipped_zero": Out(DEPTH.width + COLUMNS.width),
     }
 
@@ -43,20 +42,14 @@ def connect_search(
     searching = Signal()
     with m.If(accept):
         m.d.sync += searching.eq(searches)
-    m.submodules.skipped = skipped
     m.d.comb += [
         controller.walk.p.search.eq(searching),
         controller.walk.p.zero_point.eq(fc.zero_point),
         controller.search_words.payload.eq(operands.words.payload),
         controller.search_words.valid.eq(operands.words.valid & searching),
-        skipped.fired.eq(step_stage.fired),
-        skipped.sparse.eq(controller.step.p.sparse),
-        skipped.valid.eq(controller.step.p.valid),
-        skipped.last.eq(controller.step.p.last),
         skipped.searching.eq(searching),
         skipped.depth.eq(fc.depth),
         skipped.columns.eq(fc.columns),
-        controller.idle_banks.eq(skipped.idle_banks),
         controller.macs_skipped_zero.eq(skipped.macs),
     ]
     with m.If(searching):

@@ -19,7 +19,7 @@ class SkippedWork(wiring.Component):
 
     Members
     -------
-    fired, sparse, valid, last : of the step in this cycle
+    fired, sparse, valid, last : of the step in this cycle; `sparse`: it could leave banks out
     searching : the instruction leaves scalars out; depth, columns : its own
     idle_banks : of a sparse step
     macs : left out of a row, in the cycle after its last step
