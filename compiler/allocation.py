@@ -4,20 +4,20 @@ from dataclasses import dataclass, replace
 
 from compiler.errors import need
 from compiler.index_ring import LISTS, IndexItem, index_items
-from compiler.layers import ATTENTION_INPUTS, Attention, Linear, Lowered, Mean, Norm, Role
+from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
+from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
 from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES
-from spec.isa import BODIES, FULLY_CONNECTED, LOAD_TOKENS, Opcode
+from spec.isa import BODIES, FULLY_CONNECTED, Opcode
 
 __all__ = ["Allocation", "Region", "allocate"]
 
 MAX_STRIDE = (1 << FULLY_CONNECTED["source_stride"].width) - 1
-MAX_LOAD_WORDS = (1 << LOAD_TOKENS["words"].width) - 1
 MAX_OFFSET = 1 << 32
 
 
@@ -218,13 +218,20 @@ def _ring_uses(
                 )
                 uses.append(use)
         elif shared and isinstance(layer, Attention) and layer.last_group:
-            # scores and P.V of each head: kv_words is what one token takes in both
-            uses.append(
-                RingUse(size=kv_words, hold=True, use_cycles=kv_words * tokens * len(layer.heads))
-            )
+            cycles = sum(_core_cycles(lowered, head, config) for head in layer.heads)
+            uses.append(RingUse(size=kv_words, hold=True, use_cycles=cycles))
         elif shared and isinstance(layer, Mean) and layer.last:
             uses.append(RingUse(size=kv_words, hold=True, use_cycles=kv_words))
     return uses
+
+
+def _core_cycles(lowered: Lowered, head: Head, config: Config) -> int:
+    """Of the array for a head's scores and P.V, about: a list has as many steps as P.V has."""
+    tokens = lowered.model.config.tokens
+    steps = words(tokens, config.banks) * tokens
+    if head.lists is not None:
+        steps = len(head.lists) // config.banks
+    return 2 * steps * lowered.packing.head_words
 
 
 def _check_limits(lowered: Lowered, config: Config) -> None:

@@ -1,6 +1,6 @@
 """SIEVE instructions, and the loads of lists and places, while a program is being written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compiler.allocation import Allocation
@@ -42,7 +42,7 @@ class ArraySieve:
                 wanted["positions"] = self.place(self.items[self.used]).base
             else:
                 wanted["masked"] = 0
-        self.want(layer.name, forget=first, **wanted)
+        self.want(layer.name, wanted, forget=first)
         return {S.TOKENS_READY} if first else set()
 
     def ends(self, layer: Linear, block: Block) -> set[Semaphore]:
@@ -61,20 +61,20 @@ class ArraySieve:
             "masked": int(head.lists is not None),
         }
         if head.lists is None:
-            self.want(layer.name, **wanted)
+            self.want(layer.name, wanted)
             return set(), set()
         behind = next(number for number, other in enumerate(layer.heads) if other is head)
         self.load(len(layer.heads) - behind - (self.loaded - self.used))
         ring = self.place(self.items[self.used])
-        self.want(layer.name, lists=ring.base, list_words=ring.size, **wanted)
+        self.want(layer.name, {**wanted, "lists": ring.base, "list_words": ring.size})
         return {S.TOKENS_READY}, self.use()
 
     def nothing(self, name: str) -> None:
         """Drop nothing in the attention that follows."""
         names = ("skip_zeros", "masked", "score_threshold", "prob_threshold", "context_threshold")
-        self.want(name, **dict.fromkeys(names, 0))
+        self.want(name, dict.fromkeys(names, 0))
 
-    def want(self, name: str, forget: bool = False, **wanted: int) -> None:
+    def want(self, name: str, wanted: Mapping[str, int], forget: bool = False) -> None:
         """Append a SIEVE if something else is in force."""
         fields = {**self.in_force, **wanted}
         if fields != self.in_force or forget:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.layers import Attention, Linear, Lowered, Role
-from compiler.regions import Region
+from compiler.regions import MAX_LOAD_WORDS, Region
 from compiler.ring import place_ring
 
 __all__ = ["LISTS", "IndexItem", "index_content", "index_items", "ring_sizes", "with_lists"]
@@ -53,7 +53,15 @@ def index_content(lowered: Lowered) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             items = [layer.positions]
         elif isinstance(layer, Attention):
             items = [head.lists for head in layer.heads]
-        yield from ((layer.name, item) for item in items if item is not None)
+        for item in items:
+            if item is not None:
+                yield layer.name, _whole_rows(item, lowered.lanes)
+
+
+def _whole_rows(content: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
+    """What LOAD_TOKENS brings in one row, or in rows of two words."""
+    odd = len(content) > MAX_LOAD_WORDS * lanes and len(content) // lanes % 2
+    return np.pad(content, (0, lanes * odd))
 
 
 def index_items(lowered: Lowered, size: int, by_block: bool) -> tuple[IndexItem, ...]:

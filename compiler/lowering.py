@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm, Role, View
+from compiler.mask_lists import MAX_REPLICATED
 from compiler.packing import HeadPacking, words
 from compiler.pooling import mean_layers
 from compiler.selector import check_stages, select_layer, selector_layers
@@ -18,8 +19,11 @@ from spec.model_file import Model
 __all__ = ["lower"]
 
 
-def lower(model: Model, config: Config) -> Lowered:
-    """Split every layer into column blocks and bring heads into the hardware's packing."""
+def lower(model: Model, config: Config, replicated: int = MAX_REPLICATED) -> Lowered:
+    """Split every layer into column blocks and bring heads into the hardware's packing.
+
+    replicated : keys of a masked block that may lie in all banks
+    """
     shape = model.config
     lanes = config.lanes
     check_stages(model, config)
@@ -62,7 +66,7 @@ def lower(model: Model, config: Config) -> Lowered:
         rows=shape.prefix_tokens,
         count=shape.embed_dim,
     )
-    done = sieved(layers, model, config, packing)
+    done = sieved(layers, model, config, packing, replicated)
     return Lowered(
         model=model,
         lanes=lanes,

@@ -18,7 +18,7 @@ __all__ = ["MAX_GROUPS", "ListError", "Places", "encode_list", "encode_places", 
 MAX_GROUPS = 1 << GROUP_BITS
 """Places of a bank that a list can name."""
 MAX_REPLICATED = 16
-"""Keys in all banks, beside package tokens."""
+"""Keys in all banks, beside package tokens; of few tokens, one in `REPLICATED_SHARE`."""
 REPLICATED_SHARE = 8
 """A key must be kept by more than one of so many queries to lie in all banks."""
 PASSES = 3
@@ -48,13 +48,16 @@ class Places:
         return int(self.group.max()) + 1
 
 
-def place_keys(kept: NDArray[np.bool_], banks: int, packages: int = 0) -> Places:
+def place_keys(
+    kept: NDArray[np.bool_], banks: int, packages: int = 0, replicated: int = MAX_REPLICATED
+) -> Places:
     """Spread keys over banks: those that many queries keep in all, the others by a search.
 
     Greedy, the keys that most queries keep first, each to the bank where it adds fewest steps to
     the rows and pairs it belongs to; then keys of two banks are swapped while that saves steps.
     kept : bool [heads, queries, keys], of the heads that share places
     packages : of the tokens the last ones, which lie in all banks
+    replicated : other keys that may do so
 
     Raises `ListError` if there are more tokens than places.
     """
@@ -64,7 +67,8 @@ def place_keys(kept: NDArray[np.bool_], banks: int, packages: int = 0) -> Places
     order = np.argsort(-degree, kind="stable")
     everywhere = np.zeros(tokens, np.bool_)
     everywhere[tokens - packages :] = True
-    for key in order[: _replicated(tokens, packages, banks)]:
+    most = min(replicated, _most_replicated(tokens, packages, banks))
+    for key in order[:most]:
         everywhere[key] |= bool(degree[key] * REPLICATED_SHARE > heads * tokens)
     steps = _Steps(kept, everywhere, banks)
     for key in order:
@@ -81,13 +85,14 @@ def place_keys(kept: NDArray[np.bool_], banks: int, packages: int = 0) -> Places
     return Places(bank=bank, group=group)
 
 
-def _replicated(tokens: int, packages: int, banks: int) -> int:
+def _most_replicated(tokens: int, packages: int, banks: int) -> int:
     """How many keys may lie in all banks beside package tokens."""
-    for count in range(min(MAX_REPLICATED, tokens - packages), -1, -1):
-        needed = count + packages + -(-(tokens - packages - count) // banks)
-        if needed <= MAX_GROUPS:
-            return count
-    raise ListError(needed, f"{tokens} tokens")
+    most = min(MAX_REPLICATED, (tokens - packages) // REPLICATED_SHARE)
+    needed = [packages + n - (packages + n - tokens) // banks for n in range(most + 1)]
+    fitting = [count for count, groups in enumerate(needed) if groups <= MAX_GROUPS]
+    if not fitting:
+        raise ListError(needed[0], f"{tokens} tokens")
+    return fitting[-1]
 
 
 class _Steps:
@@ -205,7 +210,7 @@ def _pair_steps(kept: NDArray[np.bool_], places: Places, banks: int) -> NDArray[
         keys = np.flatnonzero(row)
         one_bank = keys[places.bank[keys] >= 0]
         for key in one_bank:
-            columns[places.bank[key]].append(_entry(places.group[key], second))
+            columns[places.bank[key]].append(_entry(int(places.group[key]), second))
         loads[second] = np.bincount(places.bank[one_bank], minlength=banks)
         shared.append(places.group[keys[places.bank[keys] < 0]])
     counts = [len(keys) for keys in shared] + [0] * (2 - len(shared))
@@ -213,7 +218,7 @@ def _pair_steps(kept: NDArray[np.bool_], places: Places, banks: int) -> NDArray[
         zip(shared, _share_out(loads, (counts[0], counts[1])), strict=False)
     ):
         for bank, own in enumerate(np.split(keys, np.cumsum(shares)[:-1])):
-            columns[bank] += [_entry(group, second) for group in own]
+            columns[bank] += [_entry(int(group), second) for group in own]
     out = np.zeros((max(map(len, columns)), banks), np.uint8)
     for bank, column in enumerate(columns):
         out[: len(column), bank] = sorted(column, key=lambda entry: entry >> _SECOND & 1)
@@ -224,7 +229,7 @@ _SECOND = LIST_ENTRY["second"].offset
 
 
 def _entry(group: int, second: int) -> int:
-    entry = int(group) << LIST_ENTRY["group"].offset | second << _SECOND
+    entry = group << LIST_ENTRY["group"].offset | second << _SECOND
     return entry | 1 << LIST_ENTRY["valid"].offset
 
 

@@ -18,11 +18,14 @@ from compiler.mask_lists import (
 )
 from compiler.packing import HeadPacking, words
 from spec.config import Config
+from spec.isa import LOAD_TOKENS
 from spec.masks import MAX_STEPS
 from spec.model_file import Model
 
 __all__ = ["key_groups", "sieved"]
 
+MAX_LIST_WORDS = 2 * ((1 << LOAD_TOKENS["rows"].width) - 1)
+"""A long list is loaded as many rows of two words."""
 THRESHOLD_OF = {
     Role.QUERY: "q",
     Role.KEY: "k",
@@ -47,14 +50,21 @@ class GroupMask:
 
 
 def sieved(
-    layers: list[Layer], model: Model, config: Config, packing: HeadPacking
+    layers: list[Layer], model: Model, config: Config, packing: HeadPacking, replicated: int
 ) -> tuple[Layer, ...]:
     """The layers with their thresholds, lists and places, and with the zeros that they skip.
+
+    replicated : keys that may lie in all banks
 
     Raises `CompileError` for a machine that does not have what the model needs.
     """
     _check(model, config)
-    return tuple(_sieved(layers, model, config, packing))
+    masks = {
+        block: _group_masks(model, config, packing, block, replicated)
+        for block in range(model.config.depth)
+        if model.config.masked(block)
+    }
+    return tuple(_sieved(layers, model, config, masks))
 
 
 def key_groups(layers: tuple[Layer, ...], tokens: int, banks: int) -> int:
@@ -78,13 +88,20 @@ def _check(model: Model, config: Config) -> None:
                 f"{where}: needs {parameter}, preset '{config.name}' has none "
                 f"({parameter}=on{more})"
             )
+    for stage in shape.stages:
+        before = stage.block - 1
+        limit = model.thresholds(before)["probs"]
+        if stage.rule == "cls_attention" and limit:
+            raise CompileError(
+                f"blocks.{before}.thresholds: probs must be 0, not {limit}: rule cls_attention "
+                f"before block {stage.block} needs all probabilities of the block before"
+            )
 
 
 def _sieved(
-    layers: list[Layer], model: Model, config: Config, packing: HeadPacking
+    layers: list[Layer], model: Model, config: Config, masks: Mapping[int, tuple[GroupMask, ...]]
 ) -> Iterator[Layer]:
     block, group = -1, 0
-    masks: tuple[GroupMask, ...] = ()
     limits: Mapping[str, int] = {}
     for layer in layers:
         if not isinstance(layer, Attention) and (
@@ -95,8 +112,9 @@ def _sieved(
         own = int(layer.name.split(".")[1])
         if own != block:
             block, group, limits = own, 0, model.thresholds(own)
-            masks = _group_masks(model, config, packing, own) if model.config.masked(own) else ()
-        mask = masks[group] if masks and group < len(masks) else None
+        # proj and the MLP follow the last group
+        own_masks = masks.get(block, ())
+        mask = own_masks[group] if group < len(own_masks) else None
         if isinstance(layer, Attention):
             yield _attention(layer, limits, mask, config)
             group += 1
@@ -144,7 +162,7 @@ def _masked(head: Head, own: NDArray[np.uint8]) -> Head:
 
 
 def _group_masks(
-    model: Model, config: Config, packing: HeadPacking, block: int
+    model: Model, config: Config, packing: HeadPacking, block: int, replicated: int
 ) -> tuple[GroupMask, ...]:
     """Lists and places of a block, for each group of heads; package tokens attend to all."""
     where, packages = f"blocks.{block}.attn.mask", model.config.package_tokens(block)
@@ -158,7 +176,7 @@ def _group_masks(
     for group in range(packing.groups):
         heads = packing.heads_of(group)
         try:
-            places = place_keys(kept[heads.start : heads.stop], config.banks, packages)
+            places = place_keys(kept[heads.start : heads.stop], config.banks, packages, replicated)
         except ListError as error:
             what = f"places of keys in a bank for {error}"
             need(where, error.needed, what, MAX_GROUPS, f"banks {config.banks}")
@@ -166,12 +184,16 @@ def _group_masks(
         lists = []
         for head in heads:
             try:
-                lists.append(encode_list(kept[head], places, config.banks, config.lanes, most))
+                own = encode_list(kept[head], places, config.banks, config.lanes, most)
             except ListError as error:
                 at = f"{where}: head {head}, {error}"
                 what = "steps of kept scores for a pair"
                 need(at, error.needed, what, most, "score_words and prob_words", config)
                 need(at, error.needed, what, MAX_STEPS, "a byte of the list")
+                raise
+            length, what = len(own) // config.lanes, "words of lists"
+            need(f"{where}: head {head}", length, what, MAX_LIST_WORDS, "rows of LOAD_TOKENS")
+            lists.append(own)
         positions = encode_places(places, config.lanes)
         out.append(GroupMask(places=places, positions=positions, lists=tuple(lists)))
     return tuple(out)

@@ -59,22 +59,18 @@ def place_tokens(
     What need not be spilled is not. A ring of lists is as large as it can be for that.
     """
     least, *more = ring_sizes(lowered)
-    found = _place_all(lowered, config, proj_whole, least)
+
+    def attempt(lists: int) -> tuple[Tiling, dict[str, Region]] | None:
+        on_chip = _place_on_chip(lowered, config, proj_whole, lists)
+        return on_chip or _place_spilled(lowered, config, lists)
+
+    found = attempt(least)
     if found is None:
         raise _refusal(lowered, config, least)
-    for size in more:
-        larger = _place_all(lowered, config, proj_whole, size)
+    for larger in map(attempt, more):
         found = larger if larger and larger[0] == found[0] else found
     check_disjoint(found[1])
     return found
-
-
-def _place_all(
-    lowered: Lowered, config: Config, proj_whole: bool, lists: int
-) -> tuple[Tiling, dict[str, Region]] | None:
-    """Place everything, with a ring of `lists` words."""
-    found = _place_on_chip(lowered, config, proj_whole, lists)
-    return found or _place_spilled(lowered, config, lists)
 
 
 def _place_on_chip(
@@ -108,9 +104,7 @@ def _place_spilled(
     """
     shape = lowered.model.config
     pairs = words(shape.embed_dim, config.lanes)
-    # The first tile has a patch, beside the tokens before the patches.
-    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
-    for count in range(1, most + 1):
+    for count in range(1, len(_smallest(lowered).tokens) + 1):
         tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
         longest = tiling.tokens[0].count
         for slices in range(1, pairs + 1) if shape.stages else (0,):
@@ -126,18 +120,23 @@ def _place_spilled(
             placed = place(with_lists(_spilled_regions(lowered, tiling), lists))
             if end_of(placed) <= config.token_words:
                 return tiling, placed
-    if shape.stages:
-        _need_selector(lowered, config, most, lists)
     return None
 
 
-def _need_selector(lowered: Lowered, config: Config, tiles: int, lists: int) -> None:
+def _smallest(lowered: Lowered) -> Tiling:
+    """The smallest tiles: the first has a patch, beside the tokens before the patches."""
+    shape = lowered.model.config
+    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
+    return Tiling(tokens=balanced(shape.tokens, most), spilled=True)
+
+
+def _need_selector(lowered: Lowered, config: Config, lists: int) -> None:
     """Refuse a selection that does not fit though the rest does, in the smallest tiles and slices.
 
     What a selector needs beside the rest is known only when all is in its place.
     """
     shape = lowered.model.config
-    tiling = Tiling(tokens=balanced(shape.tokens, tiles), spilled=True)
+    tiling = _smallest(lowered)
     without = with_lists(_spilled_regions(lowered, tiling, selections=False), lists)
     if end_of(place(without)) <= config.token_words:
         pairs = words(shape.embed_dim, config.lanes)
@@ -152,6 +151,8 @@ def _need_selector(lowered: Lowered, config: Config, tiles: int, lists: int) -> 
 def _refusal(lowered: Lowered, config: Config, lists: int) -> CompileError:
     """The first thing that does not fit: whole, or in tiles of one row if that takes less."""
     shape, packing, lanes = lowered.model.config, lowered.packing, config.lanes
+    if shape.stages:
+        _need_selector(lowered, config, lists)
     n, dim_words = shape.tokens, words(shape.embed_dim, lanes)
     hidden = words(shape.mlp_dim, lanes)
     residual = 2 * n * dim_words
@@ -187,11 +188,13 @@ def _refusal(lowered: Lowered, config: Config, lists: int) -> CompileError:
             "head": means + result,
         },
     ]
+    smallest = place(with_lists(_spilled_regions(lowered, _smallest(lowered)), lists))
+    simplest = min(plans, key=lambda plan: max(plan.values()))
+    sizes = {where: size + lists for where, size in simplest.items()}
     try:
-        for where, words_needed in min(plans, key=lambda plan: max(plan.values())).items():
-            available = config.token_words * lanes
-            needed = (words_needed + lists) * lanes
-            need(where, needed, "bytes of token memory", available, "token_words", config)
+        for where, size in {**sizes, "blocks.0": end_of(smallest)}.items():
+            what, available = "bytes of token memory", config.token_words * lanes
+            need(where, size * lanes, what, available, "token_words", config)
     except CompileError as error:
         return error
     return CompileError("internal error: no tile fits, and nothing is too large")

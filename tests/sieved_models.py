@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from spec.masks import masked_tensors
+from spec.model_config import THRESHOLDS as NAMES
 from spec.model_file import Model
 
 THRESHOLDS = (3, 4, 5, 20, 30, 2, 40, 50, 60)
@@ -40,8 +41,14 @@ def masked(model: Model, share: float = 0.2, blocks: Sequence[int] = (), seed: i
 
 
 def with_thresholds(model: Model, values: Sequence[int] = THRESHOLDS) -> Model:
-    """The model with the same thresholds in each encoder block, in the order of the file."""
+    """The model with the same thresholds in each encoder block, in the order of the file.
+
+    None for probabilities that a selection reads.
+    """
     tensors = dict(model.tensors)
+    read = [stage.block - 1 for stage in model.config.stages if stage.rule == "cls_attention"]
     for block in range(model.config.depth):
-        tensors[f"blocks.{block}.thresholds"] = np.array(values, np.uint16)
+        own = np.array(values, np.uint16)
+        own[NAMES.index("probs")] *= block not in read
+        tensors[f"blocks.{block}.thresholds"] = own
     return replace(model, config=replace(model.config, thresholds=True), tensors=tensors)
