@@ -8,7 +8,7 @@ from amaranth.lib.data import View
 
 from spec.isa import ATTENTION, FULLY_CONNECTED, HEADER, Opcode
 
-__all__ = ["execute_settings", "fill_commands"]
+__all__ = ["execute_settings", "fill_commands", "fill_operands"]
 
 
 def execute_settings(
@@ -88,4 +88,30 @@ def fill_commands(
         softmax.masked.eq(sieve.masked),
         softmax.score_threshold.eq(sieve.score_threshold),
         softmax.prob_threshold.eq(sieve.prob_threshold),
+    ]
+
+
+def fill_operands(
+    m: Module,
+    command: data.View,
+    *,
+    header: data.View,
+    is_attention: Value,
+    attention: data.View,
+    query_words: Value,
+    fc: data.View,
+    lanes: int,
+    rows: Value,
+) -> None:
+    """Fill the operand reader's command, OPERAND_COMMAND, from the instruction's fields.
+
+    query_words : of a query row, of all heads side by side; rows : of the instruction, resolved
+    """
+    layer_words = (fc.depth + lanes - 1) // lanes
+    m.d.comb += [
+        command.address.eq(Mux(is_attention, attention.query, fc.source)),
+        command.stride.eq(Mux(is_attention, attention.query_stride, fc.source_stride)),
+        command.words.eq(Mux(is_attention, query_words, layer_words)),
+        command.rows.eq(rows),
+        command.token_wait.eq(header.token_wait),
     ]

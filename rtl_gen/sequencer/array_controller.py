@@ -1,11 +1,10 @@
 """Walks FULLY_CONNECTED and ATTENTION instructions: which rows meet which scalars, and when."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from rtl_gen.attention_interfaces import WalkSource, attention_walk_layout
 from rtl_gen.interfaces import (
     EPILOGUE_COMMAND,
     ERROR,
@@ -14,16 +13,15 @@ from rtl_gen.interfaces import (
     PC_BITS,
     ROWS_BITS,
     SOFTMAX_COMMAND,
-    prob_row_layout,
     step_layout,
     token_read_port,
-    walk_layout,
 )
-from rtl_gen.sequencer.array_commands import execute_settings, fill_commands
-from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
+from rtl_gen.sequencer.array_commands import execute_settings, fill_commands, fill_operands
+from rtl_gen.sequencer.array_step import ArrayStep
 from rtl_gen.sequencer.kept_pairs import connect_pairs, pair_ports
 from rtl_gen.sequencer.operand_reader import OperandReader
 from rtl_gen.sequencer.pair_walker import PairWalker
+from rtl_gen.sequencer.pass_choice import PassChoice
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
 from rtl_gen.sequencer.search_feed import connect_search, search_ports
@@ -103,8 +101,9 @@ class ArrayController(wiring.Component):
             sparse=sparse,
             pairs=attention_masks,
         )
-        self._prob_rows = prob_row_layout(prob_words, banks if packed else 0)
-        walk = attention_walk_layout(banks, prob_words) if packed else walk_layout(sparse)
+        self._choice = PassChoice(
+            banks=banks, prob_words=prob_words, sparse=sparse, packed=packed, pairs=attention_masks
+        )
         group_ports = {
             "groups": Out(head_groups),
             "next_groups": Out(head_groups),
@@ -121,12 +120,12 @@ class ArrayController(wiring.Component):
                 "epilogue_command": Out(stream.Signature(EPILOGUE_COMMAND)),
                 "softmax_command": Out(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": Out(stream.Signature(16)),
-                "prob_rows": In(stream.Signature(self._prob_rows)),
+                "prob_rows": self._choice.signature.members["prob_rows"],
                 "release": Out(1),
                 "release_words": Out(16),
                 "prob_enable": Out(1),
                 "prob_address": Out(range(prob_words)),
-                "walk": Out(stream.Signature(walk)),
+                "walk": self._choice.signature.members["walk"],
                 "step": In(stream.Signature(step_layout(banks, sparse, attention_masks))),
                 "array": Out(self._step.array_signature),
                 "error": Out(ERROR),
@@ -159,8 +158,8 @@ class ArrayController(wiring.Component):
         queries = self._query_buffer()
         m.submodules.queries = queries
         m.submodules.step_stage = step_stage = self._step
-        layout = pass_layout(self._prob_words, self._pairs)
-        m.submodules.passes = passes = fifo.SyncFIFO(width=layout.size, depth=4)
+        m.submodules.choice = choice = self._choice
+        current, pass_done = choice.current, Signal()
 
         # The instruction in hand, and the one that would be next.
         word = self.issued.p.word
@@ -188,15 +187,8 @@ class ArrayController(wiring.Component):
         is_attention = Signal()
         fc = Signal(FULLY_CONNECTED)
         attention = Signal(ATTENTION)
-        keys = Signal(ROWS_BITS)
-        key_words = Signal(ROWS_BITS)
-        rows_left = Signal(ROWS_BITS)
-        values_left = Signal(ROWS_BITS)
-        value_word = Signal(4)
-        outstanding = Signal(3)
 
         accept = Signal()
-        finished = Signal()
         can_start = ~self.active & ~empty & ~operands.active & ~other
         softmax_ready = ~next_is_attention | self.softmax_command.ready
         m.d.comb += [
@@ -228,24 +220,18 @@ class ArrayController(wiring.Component):
             rows=rows,
             sieve=sieve,
         )
-        m.d.comb += [
-            operands.start.eq(accept),
-            operands.command.address.eq(
-                Mux(next_is_attention, next_attention.query, next_fc.source)
-            ),
-            operands.command.stride.eq(
-                Mux(next_is_attention, next_attention.query_stride, next_fc.source_stride)
-            ),
-            operands.command.words.eq(
-                Mux(
-                    next_is_attention,
-                    self._query_words(next_attention),
-                    (next_fc.depth + lanes - 1) // lanes,
-                )
-            ),
-            operands.command.rows.eq(rows),
-            operands.command.token_wait.eq(next_header.token_wait),
-        ]
+        m.d.comb += operands.start.eq(accept)
+        fill_operands(
+            m,
+            operands.command,
+            header=next_header,
+            is_attention=next_is_attention,
+            attention=next_attention,
+            query_words=self._query_words(next_attention),
+            fc=next_fc,
+            lanes=lanes,
+            rows=rows,
+        )
         with m.If(accept):
             m.d.sync += [
                 self.active.eq(1),
@@ -253,73 +239,31 @@ class ArrayController(wiring.Component):
                 is_attention.eq(next_is_attention),
                 fc.eq(next_fc),
                 attention.eq(next_attention),
-                keys.eq(key_rows),
-                key_words.eq((key_rows + banks - 1) // banks),
-                rows_left.eq(rows),
-                values_left.eq(Mux(next_is_attention, rows, 0)),
-                value_word.eq(0),
             ]
 
-        # Which pass next: P.V of a finished row, else the next row's scores (or the FC row).
-        choose_value = Signal()
-        choose_row = Signal()
-        row_possible = Signal()
-        row_words, row_queries = Signal(16), Signal(2, init=1)
-        chosen = Signal(layout)
-        last_word = value_word == attention.head_words - 1
-        pushed = self.walk.valid & self.walk.ready
-        query_ready = Signal()
-        m.d.comb += query_ready.eq(queries.loaded)
+        # Which pass next.
         m.d.comb += [
-            choose_value.eq(self.active & (values_left != 0) & self.prob_rows.valid),
-            row_possible.eq(
-                self.active & (rows_left != 0) & ~choose_value & (~is_attention | query_ready)
-            ),
-            choose_row.eq(row_possible & (~is_attention | self.reserve.ready)),
-            row_words.eq(key_words),
-            row_queries.eq(1),
-            self.reserve.payload.eq(row_words),
-            self.reserve.valid.eq(row_possible & is_attention & passes.w_rdy & self.walk.ready),
-            self.walk.valid.eq((choose_value | choose_row) & passes.w_rdy),
-            self.walk.p.base.eq(
-                Mux(
-                    choose_value,
-                    attention.value,
-                    Mux(is_attention, attention.key, fc.row),
-                )
-            ),
-            self.walk.p.count.eq(Mux(is_attention, keys, fc.depth)),
-            self.walk.p.stride.eq(Mux(is_attention, attention.head_words, 1)),
-            self.walk.p.words.eq(Mux(is_attention & ~choose_value, attention.head_words, 1)),
-            self.walk.p.offset.eq(Mux(choose_value, value_word, 0)),
-            chosen.value.eq(choose_value),
-            chosen.reduce.eq(is_attention & ~choose_value),
-            chosen.word.eq(value_word),
-            chosen.final.eq(choose_value & last_word),
-            chosen.prob_row.address.eq(self.prob_rows.p.address),
-            chosen.prob_row.words.eq(self.prob_rows.p.words),
-            passes.w_data.eq(chosen),
-            passes.w_en.eq(pushed),
-            queries.schedule.eq(pushed & is_attention & ~choose_value),
-            self.prob_rows.ready.eq(pushed & choose_value & last_word),
+            choice.start.eq(accept),
+            choice.rows.eq(rows),
+            choice.next_is_attention.eq(next_is_attention),
+            choice.key_rows.eq(key_rows),
+            choice.active.eq(self.active),
+            choice.is_attention.eq(is_attention),
+            choice.fc.eq(fc),
+            choice.attention.eq(attention),
+            choice.skips_zeros.eq(sieve.skip_zeros),
+            choice.of_lists.eq(is_attention & sieve.masked),
+            choice.loaded.eq(queries.loaded),
+            choice.pass_done.eq(pass_done),
+            queries.schedule.eq(choice.schedule),
         ]
-        with m.If(pushed & choose_value):
-            m.d.sync += value_word.eq(value_word + 1)
-            with m.If(last_word):
-                m.d.sync += [value_word.eq(0), values_left.eq(values_left - 1)]
-        with m.Elif(pushed):
-            m.d.sync += rows_left.eq(rows_left - row_queries)
-        of_lists = Signal()
-        """The row to score next is that of a pair in a list."""
-        if self._packed:
-            self._name_source(m, choose_value, of_lists, is_attention & sieve.skip_zeros)
+        connect(m, choice.reserve, flipped(self.reserve))
+        connect(m, flipped(self.prob_rows), choice.prob_rows)
+        connect(m, choice.walk, flipped(self.walk))
 
         # The pass in hand and its steps.
-        current = View(layout, passes.r_data)
-        pass_done = step_stage.fired & self.step.p.last
-        m.d.sync += outstanding.eq(outstanding + pushed - pass_done)
         m.d.comb += [
-            passes.r_en.eq(pass_done),
+            pass_done.eq(step_stage.fired & self.step.p.last),
             step_stage.current.eq(current),
             step_stage.zero_point.eq(fc.zero_point),
             step_stage.lanes_valid.eq(fc.columns),
@@ -347,42 +291,15 @@ class ArrayController(wiring.Component):
             walker = PairWalker(banks=banks, lanes=lanes, most=self._most_steps)
             m.submodules.walker = walker
             starts = accept & next_is_attention & sieve.masked
-            m.d.comb += of_lists.eq(is_attention & sieve.masked)
-            connect_pairs(
-                m,
-                self,
-                walker,
-                start=starts,
-                sieve=sieve,
-                rows=rows,
-                keys=key_rows,
-                head_dim=attention.head_dim,
-            )
-            pair = walker.pairs.payload
             m.d.comb += [
-                walker.pairs.ready.eq(pushed & of_lists & ~choose_value),
-                queries.schedule_both.eq(of_lists & pair.both),
+                choice.both_loaded.eq(queries.both_loaded),
+                queries.schedule_both.eq(choice.schedule_both),
                 queries.both.eq(current.both),
                 step_stage.second_vector.eq(queries.second_vector),
             ]
-            with m.If(of_lists):
-                m.d.comb += [
-                    row_words.eq(pair.steps),
-                    row_queries.eq(1 + pair.both),
-                    query_ready.eq(
-                        walker.pairs.valid & Mux(pair.both, queries.both_loaded, queries.loaded)
-                    ),
-                    chosen.pair.eq(~choose_value),
-                    chosen.both.eq(pair.both),
-                ]
-                with m.If(~choose_value):
-                    m.d.comb += self.walk.p.count.eq(pair.steps)
-            with m.If(walker.error):
-                m.d.comb += [
-                    self.error.valid.eq(1),
-                    self.error.code.eq(Error.INDEX),
-                    self.error.pc.eq(self.pc),
-                ]
+            connect(m, walker.pairs, choice.pair)
+            sizes = {"rows": rows, "keys": key_rows, "head_dim": attention.head_dim}
+            connect_pairs(m, self, walker, start=starts, sieve=sieve, **sizes)
         connect(m, step_stage.step, flipped(self.step))
         connect(m, flipped(self.array), step_stage.array)
         connect(m, flipped(self.read), operands.read)
@@ -412,30 +329,23 @@ class ArrayController(wiring.Component):
             searches = sieve.skip_zeros & ~next_is_attention
             parts = (self, operands, step_stage, skipped)
             connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
-        all_pushed = (rows_left == 0) & (values_left == 0)
-        m.d.comb += finished.eq(
-            self.active & all_pushed & ((outstanding == 0) | ((outstanding == 1) & pass_done))
-        )
-        with m.If(finished):
+        with m.If(choice.finished):
             m.d.sync += self.active.eq(0)
 
         # Why nothing moves, for the stall monitor.
-        no_pass = outstanding == 0
         needs_operand = Signal()
         m.d.comb += [
             needs_operand.eq(
-                Mux(
-                    is_attention,
-                    (rows_left != 0) & ~query_ready & no_pass,
-                    ~operands.words.valid,
-                )
+                Mux(is_attention, choice.wanted & choice.quiet, ~operands.words.valid)
             ),
             self.wait_token.eq(
                 needs_operand & operands.take_token.valid & ~operands.take_token.ready
             ),
             self.wait_token_index.eq(operands.take_token.payload),
             self.wait_port.eq(needs_operand & operands.denied),
-            self.wait_rows.eq(is_attention & no_pass & ~needs_operand & ~pushed & ~all_pushed),
+            self.wait_rows.eq(
+                is_attention & choice.quiet & ~needs_operand & ~choice.pushed & ~choice.all_pushed
+            ),
             self.wait_operand.eq(~self.step.valid | ~operands.words.valid),
         ]
         return m
@@ -445,15 +355,6 @@ class ArrayController(wiring.Component):
         if self._head_groups == 1:
             return QueryBuffer(**sizes, pairs=self._pairs)
         return QueryBuffers(**sizes, head_groups=self._head_groups)
-
-    def _name_source(self, m: Module, value: Value, of_lists: Value, skips_zeros: Value) -> None:
-        """Where the walk's steps come from."""
-        walk = self.walk.p
-        m.d.comb += [walk.source.eq(WalkSource.ROWS), walk.row.eq(self.prob_rows.payload)]
-        with m.If(value & (of_lists | skips_zeros)):
-            m.d.comb += walk.source.eq(WalkSource.PROBS)
-        with m.Elif(~value & of_lists):
-            m.d.comb += walk.source.eq(WalkSource.LISTS)
 
     def _query_words(self, attention: data.View) -> Value:
         """Words of a query row, of all heads side by side."""

@@ -10,6 +10,7 @@ from rtl_gen.attention_interfaces import entries_layout
 from rtl_gen.interfaces import ROWS_BITS, origin_read_port, present_port, token_read_port
 from rtl_gen.sequencer.pair_walker import PairWalker
 from spec.isa import ATTENTION
+from spec.registers import Error
 
 if TYPE_CHECKING:
     from rtl_gen.sequencer.array_controller import ArrayController
@@ -44,7 +45,7 @@ def connect_pairs(
     keys: Value,
     head_dim: Value,
 ) -> None:
-    """Start the walker with an instruction, and connect all of it but its pairs.
+    """Start the walker with an instruction, report its errors, and connect all but its pairs.
 
     start : an instruction that follows lists begins; rows, keys : its own
     head_dim : of the instruction in hand
@@ -64,3 +65,9 @@ def connect_pairs(
         controller.index_words_read.eq(walker.word_used),
         controller.macs_skipped_masked.eq(masked),
     ]
+    with m.If(walker.error):
+        m.d.comb += [
+            controller.error.valid.eq(1),
+            controller.error.code.eq(Error.INDEX),
+            controller.error.pc.eq(controller.pc),
+        ]
