@@ -70,7 +70,6 @@ class Core(wiring.Component):
         self.selects, self.places = config.token_selector, config.attention_masks
         self.skips, self.packs = config.zero_skip, config.packs_probs
         self._readers = _PLACE_READERS if self.places else _GROUP_READERS
-        bus_bits = config.bus_bits
         events = events_layout(**counter_sizes(config))
         super().__init__(
             {
@@ -78,9 +77,9 @@ class Core(wiring.Component):
                 "running": In(1),
                 "windows": In(WINDOWS),
                 "read_request": Out(stream.Signature(TRANSFER)).array(2),
-                "read_data": In(stream.Signature(read_data_layout(bus_bits))).array(2),
+                "read_data": In(stream.Signature(read_data_layout(config.bus_bits))).array(2),
                 "write_request": Out(stream.Signature(TRANSFER)),
-                "write_data": Out(stream.Signature(bus_bits)),
+                "write_data": Out(stream.Signature(config.bus_bits)),
                 "written": In(1),
                 "finished": Out(1),
                 "error": Out(ERROR),
@@ -159,6 +158,7 @@ class Core(wiring.Component):
             cls_scores=c.cls_scores,
             max_positions=c.max_positions if self.places else 0,
             skip_zeros=c.zero_skip and c.packs_probs,
+            thresholds=c.thresholds,
         )
         if c.packs_probs:
             build_sources(m, self, c)

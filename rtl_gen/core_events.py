@@ -75,6 +75,8 @@ def connect_events(m: Module, core: "Core") -> None:
         state.passing.eq(Cat(passing).any()),
         events.macs_skipped_zero.eq(sum(zero_macs, Const(0, 1))),
     ]
+    if core.head_groups.thresholds:
+        m.d.comb += events.values_cleared.eq(core.head_groups.values_cleared)
 
     loader, storer = core.loader, core.storer
     written = Signal()

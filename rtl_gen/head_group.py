@@ -58,7 +58,8 @@ class HeadGroup(wiring.Component):
     array_pc, load_pc : instructions that `row_read` and `table_load` errors name.
     pc : instruction whose residuals and partial sums are read.
     errors : see ERRORS.
-    rows_read, residual_saturations, logit_saturations : for the counters.
+    rows_read, residual_saturations, logit_saturations : for the counters; with `thresholds` also
+        values_cleared.
     blocked_scores, blocked_accumulators : the array is frozen, see `PEArray`.
     trace_row, trace_score, trace_prob : every write of a result.
     idle : epilogue and softmax are at rest; epilogue_idle : the first of these is.
@@ -85,7 +86,9 @@ class HeadGroup(wiring.Component):
         cls_scores: bool = False,
         max_positions: int = 0,
         skip_zeros: bool = False,
+        thresholds: bool = False,
     ) -> None:
+        self.thresholds = thresholds
         self.cls_scores = cls_scores
         self.max_positions = max_positions
         sizes = {"banks": banks, "lanes": lanes}
@@ -101,6 +104,7 @@ class HeadGroup(wiring.Component):
             vector_lanes=vector_lanes,
             column_tables=column_tables,
             max_positions=max_positions,
+            thresholds=thresholds,
             **multipliers,
         )
         self.softmax = Softmax(
@@ -111,12 +115,14 @@ class HeadGroup(wiring.Component):
             cls_scores=cls_scores,
             pairs=pairs,
             skip_zeros=skip_zeros,
+            thresholds=thresholds,
             **multipliers,
         )
         if cls_scores:
             self.collected_scores = CollectedScores(banks=banks, prob_words=prob_words)
         if max_positions:
             self.places = Places(banks=banks)
+        cleared = vector_lanes + 2 * score_lanes
         packed_ports = {
             "prob_index": Out(data.ArrayLayout(self.softmax.index_bits, banks)),
             "zero_probs": Out(range(banks + 1)),
@@ -163,6 +169,7 @@ class HeadGroup(wiring.Component):
                 **(_COLLECT if cls_scores else {}),
                 **(place_ports if max_positions else {}),
                 **(packed_ports if self.softmax.index_bits else {}),
+                **({"values_cleared": Out(range(cleared + 1))} if thresholds else {}),
             }
         )
 
@@ -252,7 +259,7 @@ class HeadGroup(wiring.Component):
                 collected.begin.eq(softmax.collect_begin),
                 collected.use.eq(softmax.collect_use),
                 collected.word.eq(softmax.collect_word),
-                collected.probs.eq(softmax.trace_prob.data),
+                collected.probs.eq(softmax.collect_probs),
                 collected.scale_valid.eq(softmax.collect_scaled),
                 collected.scale.eq(softmax.collect_scale),
                 softmax.collect_ready.eq(collected.ready),
@@ -262,6 +269,8 @@ class HeadGroup(wiring.Component):
                 self.collected.eq(collected.score),
                 self.collecting.eq(~collected.ready),
             ]
+        if self.thresholds:
+            m.d.comb += self.values_cleared.eq(epilogue.values_cleared + softmax.values_cleared)
         if self.max_positions:
             m.submodules.places = places = self.places
             connect(m, epilogue.origin, flipped(self.origin))

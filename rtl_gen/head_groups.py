@@ -60,7 +60,9 @@ class HeadGroups(wiring.Component):
         members.pop("forget", None)
         for name in _PER_GROUP:
             members[name] = members[name].array(head_groups)
-        for name in _SUMS:
+        self.thresholds = self._groups[0].thresholds
+        self._sums = (*_SUMS, "values_cleared") if self.thresholds else _SUMS
+        for name in self._sums:
             most = (1 << len(getattr(self._groups[0], name))) - 1
             members[name] = Out(range(head_groups * most + 1))
         if head_groups > 1:
@@ -85,7 +87,7 @@ class HeadGroups(wiring.Component):
             for name in ("pc", "trace_row", "trace_score", "trace_prob"):
                 m.d.comb += getattr(self, name)[number].eq(getattr(group, name))
             m.d.comb += [group.array_pc.eq(self.array_pc), group.load_pc.eq(self.load_pc)]
-        for name in _SUMS:
+        for name in self._sums:
             m.d.comb += getattr(self, name).eq(sum(getattr(group, name) for group in self._groups))
         for name, all_of in (
             ("idle", True),

@@ -15,11 +15,12 @@ ROWS_IN_FLIGHT = 16
 
 
 def row_use_layout(
-    cls_scores: bool = False, pairs: bool = False, skips: bool = False
+    cls_scores: bool = False, pairs: bool = False, skips: bool = False, thresholds: bool = False
 ) -> data.StructLayout:
     """What an instruction says of its rows' probabilities; the options are those of `Softmax`."""
     names = ["output_multiplier", "output_shift"]
     names += ["scores"] * cls_scores + ["masked"] * pairs + ["skip_zeros"] * skips
+    names += ["prob_threshold"] * thresholds
     fields = {name: SOFTMAX_COMMAND[name].shape for name in names}
     return data.StructLayout({"pc": PC_BITS, **fields})
 

@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import scores_layout
 from rtl_gen.postproc.requantize import Requantize
+from rtl_gen.postproc.threshold import Threshold
 from spec.formats import ACC, LOGIT, REQUANTIZE
+from spec.isa import SIEVE
 
 __all__ = ["Logits"]
 
@@ -28,17 +30,23 @@ class Logits(wiring.Component):
     present : with `last`: the row has a logit
     second : with `pairs`: logits of a second query; it has a maximum of its own
     saturations : logits that were clipped in this cycle
+    limit, cleared : with `thresholds`: of the logits, before the maximum is taken; how many it made
+        0 in this cycle
     busy : words are between `scores` and `valid`
     """
 
     LATENCY = Requantize.LATENCY_WITHOUT_ADDEND + 2
 
-    def __init__(self, *, banks: int, lanes: int, pairs: bool = False) -> None:
+    def __init__(
+        self, *, banks: int, lanes: int, pairs: bool = False, thresholds: bool = False
+    ) -> None:
         if banks % lanes:
             raise ValueError(f"lanes must divide banks ({banks}), not {lanes}")
         self.banks = banks
         self.lanes = lanes
         self.pairs = pairs
+        self.thresholds = thresholds
+        limit = {"limit": In(SIEVE["score_threshold"].shape), "cleared": Out(range(lanes + 1))}
         super().__init__(
             {
                 "enable": In(1),
@@ -52,6 +60,7 @@ class Logits(wiring.Component):
                 "maximum": Out(data.ArrayLayout(signed(LOGIT.bits), 1 + pairs)),
                 "present": Out(1 + pairs),
                 **({"second": Out(banks)} if pairs else {}),
+                **(limit if thresholds else {}),
                 "saturations": Out(range(lanes + 1)),
                 "busy": Out(1),
             }
@@ -93,7 +102,7 @@ class Logits(wiring.Component):
             m.d.sync += seconds.eq(Cat(own, seconds))
 
         # Stages 1..3 requantize to one more than a LOGIT holds, 4 clips and counts
-        clipped = Signal(self.lanes)
+        clipped, cleared = Signal(self.lanes), Signal(self.lanes)
         lanes = []
         for lane in range(self.lanes):
             wide = Requantize(
@@ -113,10 +122,21 @@ class Logits(wiring.Component):
                 wide.shift.eq(self.shift),
                 clipped[lane].eq(valid[-2] & mask_3[lane] & (low | high)),
             ]
-            m.d.sync += value.eq(
-                Mux(mask_3[lane], Mux(low, LOGIT.low, Mux(high, LOGIT.high, wide.o)), 0)
-            )
+            result = Mux(low, LOGIT.low, Mux(high, LOGIT.high, wide.o))
+            if self.thresholds:
+                m.submodules[f"threshold_{lane}"] = threshold = Threshold(
+                    x_bits=LOGIT.bits, limit_bits=len(self.limit)
+                )
+                m.d.comb += [
+                    threshold.x.eq(result),
+                    threshold.limit.eq(self.limit),
+                    cleared[lane].eq(valid[-2] & mask_3[lane] & threshold.cleared),
+                ]
+                result = threshold.o
+            m.d.sync += value.eq(Mux(mask_3[lane], result, 0))
             lanes.append(value)
+        if self.thresholds:
+            m.d.sync += self.cleared.eq(sum(cleared[lane] for lane in range(self.lanes)))
         m.d.sync += self.saturations.eq(sum(clipped[1:], clipped[0]))
 
         # Stage 5: maximum of the chunk, word

@@ -19,6 +19,7 @@ from rtl_gen.postproc.logit_rows import ROWS_IN_FLIGHT, LogitRows, row_use_layou
 from rtl_gen.postproc.logits import Logits
 from rtl_gen.postproc.prob_ring import ProbRing
 from rtl_gen.postproc.row_scale import RowScale
+from rtl_gen.postproc.softmax_thresholds import connect_thresholds
 from rtl_gen.token_selector.collected_scores import SCORE_MULTIPLIER, SCORE_SHIFT
 from spec.formats import LOGIT, PROB, SOFTMAX
 from spec.isa import ScoreUse
@@ -61,7 +62,7 @@ class Softmax(wiring.Component):
     With `cls_scores` only, for an instruction's first row if its `scores` say so:
     collect_ready : it may begin; until then it waits, with all rows behind it
     collect_begin, collect_use : it begins
-    collect_word : `trace_prob.data` is a word of it
+    collect_word, collect_probs : a word of it, before its threshold
     collect_scaled, collect_scale : after all its words, its requantizer to SCORE
 
     With `pairs`, of an instruction that is `masked`: a score row is that of two queries (see
@@ -69,6 +70,7 @@ class Softmax(wiring.Component):
     With `pairs` or `skip_zeros` the probability ring is packed (see `ProbRing`): rows of masked
     instructions hold the entries of their mask, those of instructions that skip zeros no zeros.
     zero_probs : probabilities that were left out because they are 0, in this cycle
+    values_cleared : with `thresholds`: logits and probabilities that were made 0
     idle : no command, no row anywhere, all words released
     """
 
@@ -83,8 +85,9 @@ class Softmax(wiring.Component):
         cls_scores: bool = False,
         pairs: bool = False,
         skip_zeros: bool = False,
+        thresholds: bool = False,
     ) -> None:
-        self.cls_scores = cls_scores
+        self.cls_scores, self.thresholds = cls_scores, thresholds
         self.pairs, self.skip_zeros = pairs, skip_zeros
         self.index_bits = prob_index_bits(prob_words, pairs, skip_zeros)
         for name, value in (("score_words", score_words), ("prob_words", prob_words)):
@@ -107,6 +110,7 @@ class Softmax(wiring.Component):
             "collect_begin": Out(1),
             "collect_use": Out(ScoreUse),
             "collect_word": Out(1),
+            "collect_probs": Out(data.ArrayLayout(PROB.bits, banks)),
             "collect_scaled": Out(1),
             "collect_scale": Out(ROW_SCALE),
         }
@@ -141,6 +145,7 @@ class Softmax(wiring.Component):
                 "idle": Out(1),
                 **(collect if cls_scores else {}),
                 **(packed if self.index_bits else {}),
+                **({"values_cleared": Out(range(2 * score_lanes + 1))} if thresholds else {}),
             }
         )
 
@@ -148,12 +153,15 @@ class Softmax(wiring.Component):
         """Logits into their ring; exponentials from there into the other; a requantizer a row."""
         m = Module()
         multipliers = {"logic_multipliers": self.logic_multipliers}
-        use_layout = row_use_layout(self.cls_scores, self.pairs, self.skip_zeros)
+        thresholds = {"thresholds": self.thresholds}
+        use_layout = row_use_layout(self.cls_scores, self.pairs, self.skip_zeros, **thresholds)
         chunk_layout = _chunk_layout(use_layout, self.banks, self.index_bits)
         m.submodules.logits = logits = Logits(
-            banks=self.banks, lanes=self.score_lanes, pairs=self.pairs
+            banks=self.banks, lanes=self.score_lanes, pairs=self.pairs, **thresholds
         )
-        m.submodules.exponential = exponential = Exponential(lanes=self.score_lanes, **multipliers)
+        m.submodules.exponential = exponential = Exponential(
+            lanes=self.score_lanes, **multipliers, **thresholds
+        )
         m.submodules.row_scaler = row_scaler = RowScale(**multipliers)
         m.submodules.logit_rows = logit_rows = LogitRows(
             banks=self.banks,
@@ -283,6 +291,9 @@ class Softmax(wiring.Component):
             scale_fifo.w_en.eq(row_scaler.result_valid & ~rescaled),
             scale_fifo.w_data.eq(row_scaler.scale),
         ]
+        raw_word = prob_word
+        if self.thresholds:
+            raw_word = connect_thresholds(m, self, logits, exponential, command, travelling[-2].use)
         unused = self._pack(m, prob_ring, prob_word, finished) if self.index_bits else Const(0, 1)
 
         if self.cls_scores:
@@ -302,6 +313,7 @@ class Softmax(wiring.Component):
                 self.collect_begin.eq(fetch & starts & wanted),
                 self.collect_use.eq(logit_rows.next_use.scores),
                 self.collect_word.eq(word_done & (use.scores != ScoreUse.NONE)),
+                self.collect_probs.eq(raw_word),
                 rescaled.eq(delay[-1]),
                 self.collect_scaled.eq(row_scaler.result_valid & rescaled),
                 self.collect_scale.eq(row_scaler.scale),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from golden_model.units.requantize import requantize
 from golden_model.units.softmax import probabilities, row_scale
+from golden_model.units.threshold import threshold
 from sim.bench import seeded
 from spec.formats import ACC, LOGIT, REQUANTIZE
 from spec.isa import ScoreUse
@@ -28,8 +29,8 @@ class Row:
     probs: list[int]
     """Words of the probability ring."""
     scale: dict[str, int]
-    collected: tuple[ScoreUse, dict[str, int]] | None = None
-    """What it is for besides, and its requantizer to SCORE."""
+    collected: tuple[ScoreUse, list[int], dict[str, int]] | None = None
+    """What it is for besides, its words before their threshold, and its requantizer to SCORE."""
 
 
 @dataclass
@@ -42,6 +43,12 @@ class Case:
     logit_words: list[dict[str, int]] = field(default_factory=list)
     prob_words: list[dict[str, int]] = field(default_factory=list)
     saturations: int = 0
+    cleared: int = 0
+
+    def _clear(self, values: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+        out = threshold(values, limit)
+        self.cleared += int((out != values).sum())
+        return out
 
     def _words(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.pad(values, (0, -len(values) % self.banks)).reshape(-1, self.banks)
@@ -55,13 +62,16 @@ class Case:
             logits = requantize(row, 0, multiplier, shift, LOGIT.low, LOGIT.high)
             wide = requantize(row, 0, multiplier, shift, -(1 << 62), 1 << 62)
             self.saturations += int((logits != wide).sum())
+            logits = self._clear(logits, command.get("score_threshold", 0))
             probs = probabilities(logits)
             scale = row_scale(probs.sum(), command["output_multiplier"], command["output_shift"])
             collected = None
             if number == 0 and command["scores"] != ScoreUse.NONE:
                 share = row_scale(probs.sum(), 1 << 15, 1)
                 requantizer = {"multiplier": int(share[0]), "shift": int(share[1])}
-                collected = (command["scores"], requantizer)
+                raw = [pack_lanes(word, 8) for word in self._words(probs)]
+                collected = (command["scores"], raw, requantizer)
+            probs = self._clear(probs, command.get("prob_threshold", 0))
             masks = self._words(np.ones_like(row))
             junk = rng.integers(ACC.low, ACC.high + 1, masks.shape)
             raw = np.where(masks == 1, self._words(row), junk)
@@ -91,7 +101,13 @@ def pack_lanes(values: NDArray[np.int64], bits: int) -> int:
 
 
 def random_case(
-    seed: int, *, banks: int, row_counts: list[int], max_keys: int, min_keys: int = 1
+    seed: int,
+    *,
+    banks: int,
+    row_counts: list[int],
+    max_keys: int,
+    min_keys: int = 1,
+    thresholds: bool = False,
 ) -> Case:
     """Instructions with `row_counts` rows each; logits of all spreads, equal ones, ties."""
     rng, numbers = random.Random(seeded(seed)), np.random.default_rng(seeded(seed))
@@ -108,6 +124,9 @@ def random_case(
             "output_shift": rng.randint(1, 30),
             "scores": list(ScoreUse)[(index + seed) % 3],
         }
+        if thresholds:
+            command["score_threshold"] = rng.choice((0, 30, 200, 5000, 32767))
+            command["prob_threshold"] = rng.choice((0, 1, 30, 200, 254, 255))
         rows = []
         for at in range(count):
             keys = rng.randint(min_keys, max_keys)

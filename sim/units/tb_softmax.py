@@ -18,7 +18,14 @@ from sim.units.softmax_cases import Case, random_case
 from spec.isa import ScoreUse
 
 PARAMETERS = [
-    {"banks": 4, "score_lanes": 4, "score_words": 32, "prob_words": 32, "cls_scores": True},
+    {
+        "banks": 4,
+        "score_lanes": 4,
+        "score_words": 32,
+        "prob_words": 32,
+        "cls_scores": True,
+        "thresholds": True,
+    },
     {
         "banks": 8,
         "score_lanes": 4,
@@ -55,7 +62,7 @@ class TB:
             name: [] for name in ("scores", "logits", "probs", "rows", "row_scale")
         }
         """Cycles in which each happened."""
-        self.saturations = 0
+        self.saturations = self.cleared = 0
         self.cycle = 0
         self.released = 0
         self.collected: list[tuple[Any, list[int], dict[str, int]]] = []
@@ -88,6 +95,8 @@ class TB:
                     word["mask"] = flat >> 17 + bits * self.banks
                 getattr(self, name).append(word)
             self.saturations += int(dut.logit_saturations.value)
+            if parameters().get("thresholds"):
+                self.cleared += int(dut.values_cleared.value)
             await FallingEdge(dut.clk)
             self.cycle += 1
 
@@ -103,7 +112,7 @@ class TB:
                 busy, words, use = True, [], read(dut, "collect_use", ScoreUse)
             if int(dut.collect_word.value):
                 check("softmax (word)", int(dut.trace_prob.value) & 1, 1, seed=self.seed)
-                words.append(int(dut.trace_prob.value) >> 17)
+                words.append(int(dut.collect_probs.value))
             if int(dut.collect_scaled.value):
                 self.collected.append((use, words, read(dut, "collect_scale", ROW_SCALE)))
                 busy, wait = False, 1 + self.random.randrange(1 + int(100 * self.stall))
@@ -153,10 +162,10 @@ class TB:
         check_all("softmax (probs)", self.probs, case.prob_words, seed=seed)
         check_all("softmax (row scale)", scales, [row.scale for row in case.rows], seed=seed)
         check("softmax (saturations)", self.saturations, case.saturations, seed=seed)
+        check("softmax (cleared)", self.cleared, case.cleared, seed=seed)
         check("softmax (idle)", int(self.dut.idle.value), 1, seed=seed)
         if parameters().get("cls_scores"):
-            rows = ((row.collected, row.probs) for row in case.rows)
-            expected = [(of[0], probs, of[1]) for of, probs in rows if of is not None]
+            expected = [row.collected for row in case.rows if row.collected is not None]
             check_all("softmax (scores)", self.collected, expected, seed=seed)
 
 
@@ -166,7 +175,13 @@ async def random_rows(dut: Any, stall: float) -> None:
     """Several instructions, rows of all lengths that fit, logits of all spreads."""
     seed, size = int(stall * 10), parameters()
     most = min(size["score_words"], size["prob_words"]) * size["banks"]
-    case = random_case(seed, banks=size["banks"], row_counts=[1, 9, 2, 6], max_keys=min(most, 70))
+    case = random_case(
+        seed,
+        banks=size["banks"],
+        row_counts=[1, 9, 2, 6],
+        max_keys=min(most, 70),
+        thresholds=size.get("thresholds", False),
+    )
     await start(dut)
     await TB(dut, case, seed=seed, stall=stall).run()
 
