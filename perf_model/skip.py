@@ -12,8 +12,9 @@ the rest), so instructions of any number of rows share their ways.
 """
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from perf_model.array_state import restore, snapshot
 
 if TYPE_CHECKING:
     from perf_model.array import Array
@@ -21,36 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RowSkipper"]
 
-_NAMES = {
-    "array": (
-        *("active", "value_word", "operand_left", "credited", "flying", "accumulators"),
-        "scores",
-    ),
-    "sources": ("steps_left", "steps_done"),
-    "queries": ("fill", "next_row", "use"),
-    "epilogue": (
-        *("word", "group", "half", "valid", "count", "collected_words", "left", "write_word"),
-        *("second", "read_group", "received", "claimed", "asked", "sums_word", "sums_group"),
-        *("sums_received", "sums_claimed", "sums_asked"),
-    ),
-    "softmax": (
-        *("active", "chunk", "taken", "logit_rows", "row_queue", "fetched", "word_valid"),
-        *("word_last", "fetch_chunk", "exp_rows", "scaling", "rows", "scales", "prob_free"),
-        *("rows_free", "scales_free", "logit_free", "slots_free", "words", "before", "wanted"),
-        *("gap", "exp_wanted", "collects", "collect_cycles"),
-    ),
-}
-"""Attributes that are the same after each going of a way, of the array and its units."""
-_LISTS = {
-    "array": ("buffer", "pipe"),
-    "sources": ("passes",),
-    "queries": ("occupied", "loaded"),
-}
-_GET = {unit: attrgetter(*names) for unit, names in _NAMES.items()}
-_GET_LISTS = {
-    unit: attrgetter(*names) if len(names) > 1 else lambda each, name=names[0]: (vars(each)[name],)
-    for unit, names in _LISTS.items()
-}
 _FRONT, _BACK = ("row",), ("write_row", "read_row", "sums_row")
 """Row counters of the epilogue, of the commands at its front and at its back."""
 _FEW = 4
@@ -66,7 +37,7 @@ class _Way:
     busy: int
     stalls: list[tuple[str, int]]
     raw: tuple
-    """The attributes of `_NAMES` and `_LISTS` at the end."""
+    """The state of all units at the end, see `snapshot`."""
     array_rows: tuple[int, int, int, int]
     """rows_left, values_left, operand_rows, rows of softmax: how much they fall."""
     front: int
@@ -180,13 +151,6 @@ class RowSkipper:
             )
         return command.kind
 
-    def _raw(self) -> tuple:
-        units = self.units
-        return (
-            *(get(units[name]) for name, get in _GET.items()),
-            *(tuple(map(tuple, get(units[name]))) for name, get in _GET_LISTS.items()),
-        )
-
     def _key(self) -> tuple | None:
         """The state; None where too much is on its way at once."""
         array, epilogue = self.array, self.array.epilogue
@@ -229,7 +193,7 @@ class RowSkipper:
             min(array.values_left, few),
             min(array.operand_rows, few),
             min(array.softmax.rows_left, few) if array.softmax.active else 0,
-            self._raw(),
+            snapshot(self.units),
         )
 
     def _operation_kind(self) -> int:
@@ -297,7 +261,7 @@ class RowSkipper:
             here = command - mark.back
             banks[offset] = (here, row if here else row - mark.counters["write_row"])
         key = mark.key
-        raw = self._raw()
+        raw = snapshot(self.units)
         loops = raw == key[-1] and (now.front, now.back, now.fire) == (
             mark.front,
             mark.back,
@@ -400,9 +364,4 @@ class RowSkipper:
             epilogue.fires_left -= count * way.fires
         if way.loops:
             return
-        parts = iter(way.raw)
-        for unit, names in _NAMES.items():
-            vars(self.units[unit]).update(zip(names, next(parts), strict=True))
-        for unit, names in _LISTS.items():
-            for name, values in zip(names, next(parts), strict=True):
-                setattr(self.units[unit], name, list(values))
+        restore(self.units, way.raw)

@@ -87,15 +87,14 @@ class Softmax:
         collects : its first row becomes scores
         left : what sieves leave of it
         """
-        packed = left is not None
-        if not self.idle() and (packed or self.kept_words or self.by_pairs):
-            # the rings have no marks of whose rows are in them
-            same = packed and self.by_pairs == (left.pairs is not None)
-            if not same or bool(self.kept_words) != packed:
-                raise RuntimeError("packed and other probabilities meet in the ring")
+        packed, by_pairs = left is not None, left is not None and left.pairs is not None
+        pending = self.row_queue or self.fetched or self.word_valid or self.exp_rows
+        if pending and (packed != bool(self.kept_words) or by_pairs != self.by_pairs):
+            # nothing in the model's queues says whose rows are in them; no compiled program does it
+            raise RuntimeError("rows by lists and other rows meet in softmax")
         self.active, self.rows_left, self.words = True, rows, words
-        self.by_pairs = packed and left.pairs is not None
-        if packed:
+        self.by_pairs = by_pairs
+        if left is not None:
             self.kept_words.extend(left.values)
             if not self.by_pairs:
                 self.row_words.extend([words] * rows)

@@ -53,14 +53,18 @@ class ImageCycles:
         """Time depends on more than the numbers of tokens."""
         self._stages = None if self.by_data else StageCycles(model.config, config, timing)
 
-    def cycles(
+    def retuned(self, model: Model) -> "ImageCycles":
+        """The same for a model that differs in the thresholds of its stages."""
+        return ImageCycles(model, self.config, self.timing) if self.by_data else self
+
+    def each(
         self, images: NDArray[np.uint8], found: Sieved, progress: Progress | None = None
     ) -> NDArray[np.int64]:
         """Cycles of each image.
 
         images : uint8 [n, height, width] or [n, channels, height, width]
         found : what `sieve` says of them
-        progress : called with 1 for each image that is done
+        progress : called with 1 for each image, or each kind of them, that is done
         """
         if self._stages is not None:
             return self._stages.each(found.left, found.first, progress)
