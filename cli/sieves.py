@@ -20,7 +20,7 @@ from cli.options import (
     write_json,
 )
 from cli.progress import steps
-from cli.stage_tables import sieve_table
+from cli.stage_tables import sieve_tables
 from spec.dram import DEFAULT_DRAM
 
 __all__ = ["command"]
@@ -62,7 +62,9 @@ def command(
     data = load_dataset(dataset, split, loaded.config, images).first(images)
     with steps() as tell:
         report = sieve_study(loaded, model, config, dram, timing, data.images, tell)
-    Console().print(sieve_table(report))
+    console = Console()
+    for table in sieve_tables(report):
+        console.print(table)
     write_json(json, report)
     if plot:
         from sim.stage_pictures import draw_sieves

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["curve_table", "latency_table", "sieve_table", "stage_table"]
+__all__ = ["curve_table", "latency_table", "sieve_tables", "stage_table"]
 
 
 def stage_table(report: dict[str, Any]) -> Table:
@@ -83,34 +83,39 @@ def latency_table(report: dict[str, Any]) -> Table:
     return table
 
 
-def sieve_table(report: dict[str, Any]) -> Table:
+def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
     """Cycles and multiplications with each sieve (`spec.reports.SIEVES`)."""
+    images = report["images"]
     where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
-    table = Table(
-        title=f"{where}: predicted, mean of {report['images']:,} images",
-        caption="cycles in brackets: least and most; attention core: scores, softmax and P.V",
+    cycles = Table(
+        title=f"{where}: predicted, mean of {images:,} image{'s' if images > 1 else ''}",
+        caption="core: scores, softmax and P.V of all encoder blocks; times: dense / it",
     )
-    table.add_column("sieves")
-    for column in (
-        *("cycles", "dense / it", "array busy", "attention core", "dense / it"),
-        *("MACs", "left out: tokens", "masks", "zeros"),
+    work = Table(title="multiplications", caption="left out: dropped tokens, masks, zeros")
+    for table, columns in (
+        (cycles, ("cycles", "least", "most", "times", "busy", "core", "times")),
+        (work, ("done", "tokens", "masks", "zeros")),
     ):
-        table.add_column(column, justify="right")
+        table.add_column("sieves")
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
     dense, *_ = report["variants"]
 
-    def gain(entry: dict[str, Any], key: str) -> str:
+    def times(entry: dict[str, Any], key: str) -> str:
         return f"{dense[key]['mean'] / max(entry[key]['mean'], 1):.3f}"
 
     for entry in report["variants"]:
-        cycles, skipped = entry["cycles"], entry["macs_skipped"]
-        table.add_row(
-            entry["name"],
-            f"{cycles['mean']:,.0f} ({cycles['min']:,}..{cycles['max']:,})",
-            gain(entry, "cycles"),
+        name, found, skipped = entry["name"], entry["cycles"], entry["macs_skipped"]
+        cycles.add_row(
+            name,
+            f"{found['mean']:,.0f}",
+            f"{found['min']:,}",
+            f"{found['max']:,}",
+            times(entry, "cycles"),
             f"{entry['array_busy_cycles']['mean']:,.0f}",
             f"{entry['attention_core_cycles']['mean']:,.0f}",
-            gain(entry, "attention_core_cycles"),
-            f"{entry['macs_done']['mean']:,.0f}",
-            *(f"{skipped[cause]:,.0f}" for cause in ("tokens", "masked", "zero")),
+            times(entry, "attention_core_cycles"),
         )
-    return table
+        causes = (f"{skipped[cause]:,.0f}" for cause in ("tokens", "masked", "zero"))
+        work.add_row(name, f"{entry['macs_done']['mean']:,.0f}", *causes)
+    return cycles, work

@@ -47,13 +47,15 @@ def without(model: Model, *sieves: str) -> Model:
 def sieves_of(model: Model, config: Config) -> tuple[str, ...]:
     """The sieves that a model has on a machine, of `SIEVES`.
 
-    A threshold saves nothing on a machine that does not skip zeros.
+    A threshold saves nothing on a machine that does not skip zeros. Zeros are looked for behind
+    ReLU and thresholds, and among the probabilities of lists.
     """
     shape = model.config
+    zeros = shape.activation == "relu" or any(shape.masks) or shape.thresholds
     has = {
         "tokens": bool(shape.stages),
         "masks": any(shape.masks),
-        "zeros": config.zero_skip,
+        "zeros": config.zero_skip and zeros,
         "thresholds": shape.thresholds and config.zero_skip,
     }
     return tuple(sieve for sieve in SIEVES if has[sieve])
