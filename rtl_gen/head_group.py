@@ -201,7 +201,7 @@ class HeadGroup(wiring.Component):
         ]
         for name in ("step_valid", "reduce", "first", "last", "row_last", "bank_valid"):
             m.d.comb += getattr(array, name).eq(getattr(control, name))
-        for name in ("second_vector", "tag") if array.pairs else ():
+        for name in ("eager", "second_vector", "tag") if array.pairs else ():
             m.d.comb += getattr(array, name).eq(getattr(control, name))
         if softmax.index_bits:
             m.d.comb += [

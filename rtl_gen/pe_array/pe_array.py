@@ -60,6 +60,7 @@ class PEArray(wiring.Component):
     advance : the array takes its inputs in this cycle
     blocked_accumulators, blocked_scores : it does not, because this stream's result waits
     busy : a step or a result is in flight
+    eager : with `pairs`: an accumulation finishes in the cycle in which the waiting one is taken
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class PEArray(wiring.Component):
         self.pairs = pairs
         self.LATENCY = 3 + register_operands
         vector = data.ArrayLayout(signed(WEIGHT.bits), lanes)
-        second = {"second_vector": In(vector), "tag": In(score_tag_layout(banks))}
+        second = {"eager": In(1), "second_vector": In(vector), "tag": In(score_tag_layout(banks))}
         super().__init__(
             {
                 "step_valid": In(1),
@@ -170,8 +171,13 @@ class PEArray(wiring.Component):
         m.d.comb += [
             finished.eq(partial_valid & partial_step.last),
             # Not even while the waiting result is being taken: so the array's advance does not
-            # hang on the whole epilogue within a cycle.
-            self.blocked_accumulators.eq(finished & ~partial_step.reduce & accumulators.valid),
+            # hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
+            self.blocked_accumulators.eq(
+                finished
+                & ~partial_step.reduce
+                & accumulators.valid
+                & ~((self.eager if self.pairs else 0) & accumulators.ready)
+            ),
             self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
             self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),

@@ -296,6 +296,7 @@ class ArrayController(wiring.Component):
                 queries.schedule_both.eq(choice.schedule_both),
                 queries.both.eq(current.both),
                 step_stage.second_vector.eq(queries.second_vector),
+                step_stage.of_lists.eq(choice.of_lists),
             ]
             connect(m, walker.pairs, choice.pair)
             sizes = {"rows": rows, "keys": key_rows, "head_dim": attention.head_dim}

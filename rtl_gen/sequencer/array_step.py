@@ -36,7 +36,7 @@ def array_signature(
 ) -> wiring.Signature:
     """Control of row memories and arrays: addresses, and one cycle later the step's operands."""
     vector = Out(data.ArrayLayout(signed(8), head_groups * lanes))
-    second = {"second_vector": vector, "tag": Out(score_tag_layout(banks))}
+    second = {"eager": Out(1), "second_vector": vector, "tag": Out(score_tag_layout(banks))}
     return wiring.Signature(
         {
             "advance": In(1),
@@ -69,7 +69,8 @@ class ArrayStep(wiring.Component):
     -------
     step : from the index engine; fired : a step is taken in this cycle; macs : its MACs.
     current : the pass the step belongs to; words : operand words of fully connected passes.
-    vector : the query word of the step (reduce); `second_vector` with `pairs`.
+    vector : the query word of the step (reduce); with `pairs` also `second_vector`.
+    of_lists : the instruction follows lists (with `pairs`).
     zero_point, lanes_valid, attention, head_dim : of the instruction.
     further_groups : of an attention instruction (with several head groups only).
     prob_enable, prob_address : read port of the probability ring.
@@ -95,6 +96,7 @@ class ArrayStep(wiring.Component):
         self._prob_words = prob_words
         self._head_groups = head_groups
         self.array_signature = array_signature(banks, lanes, head_groups, pairs)
+        vector = In(data.ArrayLayout(8, lanes))
         super().__init__(
             {
                 "step": In(stream.Signature(step_layout(banks, sparse, pairs))),
@@ -111,7 +113,7 @@ class ArrayStep(wiring.Component):
                 "fired": Out(1),
                 "macs": Out(range(head_groups * banks * lanes + 1)),
                 **({"further_groups": In(FURTHER_BITS)} if head_groups > 1 else {}),
-                **({"second_vector": In(data.ArrayLayout(8, lanes))} if pairs else {}),
+                **({"second_vector": vector, "of_lists": In(1)} if pairs else {}),
             }
         )
 
@@ -140,6 +142,9 @@ class ArrayStep(wiring.Component):
             self.prob_enable.eq(self.fired & of_ring),
             self.prob_address.eq(current.prob_row.address + step.scalar[0]),
         ]
+
+        if self._pairs:
+            m.d.comb += array.eager.eq(self.of_lists)
 
         # One cycle later, beside the rows.
         from_ring = Signal()

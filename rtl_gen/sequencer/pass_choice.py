@@ -20,7 +20,9 @@ class PassChoice(wiring.Component):
     """Pushes walks, and tells of each pass when its steps come.
 
     A finished probability row goes first, a pass for each of its output words; otherwise the next
-    row is scored, or the next pair of them, as soon as it is loaded and has ring space.
+    row is scored, or the next pair of them, as soon as it is loaded and has ring space. P.V over
+    a packed ring takes turns with scores: its rows are short, and the array takes scores while the
+    epilogue works on a row.
 
     packed : the probability ring is, and walks name their sources; pairs : there are lists
 
@@ -96,6 +98,7 @@ class PassChoice(wiring.Component):
         outstanding = Signal(range(PASSES_AHEAD + 1))
 
         of_value, of_row, row_possible = Signal(), Signal(), Signal()
+        score_first = Signal()
         row_words, row_queries, row_ready = Signal(16), Signal(2), Signal()
         chosen = Signal(self._layout)
         last_word = value_word == attention.head_words - 1
@@ -104,7 +107,7 @@ class PassChoice(wiring.Component):
             row_words.eq(key_words),
             row_queries.eq(1),
             row_ready.eq(self.loaded),
-            of_value.eq(self.active & (values_left != 0) & self.prob_rows.valid),
+            of_value.eq(self.active & (values_left != 0) & self.prob_rows.valid & ~score_first),
             row_possible.eq(
                 self.active & (rows_left != 0) & ~of_value & (~is_attention | row_ready)
             ),
@@ -157,8 +160,15 @@ class PassChoice(wiring.Component):
             ),
         ]
         if self._packed:
+            turn, kept = Signal(), Signal()
+            m.d.comb += [
+                kept.eq(self.of_lists | (is_attention & self.skips_zeros)),
+                score_first.eq(turn & (rows_left != 0) & row_ready & self.reserve.ready),
+            ]
+            with m.If(self.pushed):
+                m.d.sync += turn.eq(kept & of_value & last_word)
             m.d.comb += [walk.source.eq(WalkSource.ROWS), walk.row.eq(self.prob_rows.payload)]
-            with m.If(of_value & (self.of_lists | self.skips_zeros)):
+            with m.If(of_value & kept):
                 m.d.comb += walk.source.eq(WalkSource.PROBS)
         if self._pairs:
             pair = self.pair.payload
