@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spec.masks import GROUP_BITS, LIST_ENTRY, MAX_STEPS, POSITION
+from spec.masks import GROUP_BITS, LIST_ENTRY, POSITION
 
 __all__ = ["MAX_GROUPS", "ListError", "Places", "encode_list", "encode_places", "place_keys"]
 
@@ -182,14 +182,14 @@ def encode_list(
     """The list of a head, whole token-memory words: uint8 [bytes].
 
     kept : bool [queries, keys]; every query keeps a key
-    most : steps that a pair may have
+    most : steps that a pair may have; with two entries a place it has 128 at most
 
     Raises `ListError` for a pair that needs more.
     """
     steps = []
     for first in range(0, len(kept), 2):
         entries = _pair_steps(kept[first : first + 2], places, banks)
-        if len(entries) > min(most, MAX_STEPS):
+        if len(entries) > most:
             raise ListError(len(entries), f"queries {first} and {first + 1}")
         header = np.zeros((1, banks), np.uint8)
         header[0, 0] = len(entries)

@@ -19,7 +19,6 @@ from compiler.mask_lists import (
 from compiler.packing import HeadPacking, words
 from spec.config import Config
 from spec.isa import LOAD_TOKENS
-from spec.masks import MAX_STEPS
 from spec.model_file import Model
 
 __all__ = ["key_groups", "sieved"]
@@ -189,7 +188,6 @@ def _group_masks(
                 at = f"{where}: head {head}, {error}"
                 what = "steps of kept scores for a pair"
                 need(at, error.needed, what, most, "score_words and prob_words", config)
-                need(at, error.needed, what, MAX_STEPS, "a byte of the list")
                 raise
             length, what = len(own) // config.lanes, "words of lists"
             need(f"{where}: head {head}", length, what, MAX_LIST_WORDS, "rows of LOAD_TOKENS")

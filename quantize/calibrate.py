@@ -116,7 +116,7 @@ def calibrate(
     streams = []
     for start in range(0, len(images), size):
         x = float_embed(model, images[start : start + size], np.float64, found)
-        streams.append(FloatSequences(x=x, images=np.arange(start, start + len(x))))
+        streams.append(FloatSequences.whole(x, np.arange(start, start + len(x))))
     stages = {stage.block: stage for stage in config.stages}
     blocks = []
     # Block by block over all images: only the residual streams of all are held at once.
@@ -185,6 +185,8 @@ def _block_ranges(model: FloatModel, name: str, found: _Found) -> BlockRanges:
     heads, head_dim = model.config.heads, model.config.head_dim
     keys = np.concatenate([k.reshape(-1, k.shape[-1]) for k in found.kept["attn.k"]])
     k_mean = keys.mean(axis=0).astype(np.float32).astype(np.float64)
+    if model.config.thresholds:  # of keys as they are
+        k_mean = np.zeros_like(k_mean)
     largest = 0.0
     for q, k in zip(*found.kept.values(), strict=True):
         split_q, split_k = (

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from quantize.float_attention import float_attention
 from quantize.float_layers import float_gelu, float_norm, linear
 from quantize.float_model import FloatModel
 from quantize.float_selector import Decisions, FloatSequences, float_select
+from quantize.thresholds import cleared
 from spec.pixels import PIXEL_OFFSET, patches_of
 
 __all__ = [
@@ -43,7 +45,8 @@ def float_forward(
     give = collect or (lambda name, array: None)
     x = float_embed(model, images, model["pos_embed"].dtype, give)
     logits = np.zeros((len(x), model.config.classes), x.dtype)
-    for tokens in _encode(model, 0, FloatSequences(x=x, images=np.arange(len(x))), give, decisions):
+    whole = FloatSequences.whole(x, np.arange(len(x)))
+    for tokens in _encode(model, 0, whole, give, decisions):
         logits[tokens.images] = float_head(model, tokens.x, give)
     return logits
 
@@ -80,7 +83,7 @@ def float_encode_block(
             seen.append(array[:, :, 0].sum(axis=1))
         give(name, array)
 
-    x = float_block(model, number, tokens.x, watch)
+    x = float_block(model, number, tokens.x, tokens.origin, watch)
     return replace(tokens, x=x, attended=seen[0] if seen else None)
 
 
@@ -133,40 +136,29 @@ def head_parameters(model: FloatModel) -> tuple[Array, Array]:
     return weight, np.mean([model[f"{name}.bias"] for name in heads], axis=0)
 
 
-def float_block(model: FloatModel, number: int, x: Array, give: Collect) -> Array:
-    """One encoder block of the residual stream [n, tokens, embed_dim], in its precision."""
+def float_block(
+    model: FloatModel, number: int, x: Array, origin: NDArray[np.int64], give: Collect
+) -> Array:
+    """One encoder block of the residual stream, in its precision.
+
+    x, result : [n, tokens, embed_dim]
+    origin : [n, tokens], the token of the image that each row is
+    """
     name = f"blocks.{number}"
     normal = float_norm(model, f"{name}.norm1", x)
     give(f"{name}.norm1", normal)
-    x = x + _attention(model, f"{name}.attn", normal, give)
+    x = x + float_attention(model, number, normal, origin, give)
     give(f"{name}.attn.proj", x)
     normal = float_norm(model, f"{name}.norm2", x)
     give(f"{name}.norm2", normal)
-    mlp = f"{name}.mlp"
+    mlp, tau = f"{name}.mlp", model.tau[number] if model.tau else {}
     hidden = linear(normal, model[f"{mlp}.fc1.weight"], model[f"{mlp}.fc1.bias"])
     give(f"{mlp}.fc1.linear", hidden)
+    hidden = cleared(hidden, tau.get("fc1", 0))
     gelu = model.config.activation == "gelu"
     hidden = float_gelu(hidden) if gelu else np.maximum(hidden, 0)
     give(f"{mlp}.fc1", hidden)
-    x = x + linear(hidden, model[f"{mlp}.fc2.weight"], model[f"{mlp}.fc2.bias"])
+    out = linear(hidden, model[f"{mlp}.fc2.weight"], model[f"{mlp}.fc2.bias"])
+    x = x + cleared(out, tau.get("fc2", 0))
     give(f"{mlp}.fc2", x)
     return x
-
-
-def _attention(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
-    config = model.config
-    n, tokens, _ = x.shape
-    qkv = linear(x, model[f"{name}.qkv.weight"], model[f"{name}.qkv.bias"])
-    for index, part in enumerate("qkv"):
-        width = config.attention_dim
-        give(f"{name}.{part}", qkv[..., index * width : (index + 1) * width])
-    heads = qkv.reshape(n, tokens, 3, config.heads, config.head_dim).transpose(2, 0, 3, 1, 4)
-    q, k, v = np.ascontiguousarray(heads)
-    scores = q @ k.transpose(0, 1, 3, 2) * config.head_dim**-0.5
-    give(f"{name}.logits", scores)
-    probs = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    probs /= probs.sum(axis=-1, keepdims=True)
-    give(f"{name}.probs", probs)
-    context = (probs @ v).transpose(0, 2, 1, 3).reshape(n, tokens, config.attention_dim)
-    give(f"{name}.context", context)
-    return linear(context, model[f"{name}.proj.weight"], model[f"{name}.proj.bias"])

@@ -33,10 +33,17 @@ class FloatSequences:
     """[n, tokens, embed_dim]"""
     images: NDArray[np.int64]
     """[n], their numbers"""
+    origin: NDArray[np.int64]
+    """[n, tokens], the token of the image that each row is; package rows count on behind them"""
     packages: int = 0
     """Package tokens of each, the last ones."""
     attended: Array | None = None
     """[n, tokens], what CLS attended to in the block before, summed over heads"""
+
+    @classmethod
+    def whole(cls, x: Array, images: NDArray[np.int64]) -> "FloatSequences":
+        """Images of which no token is dropped yet."""
+        return cls(x=x, images=images, origin=np.tile(np.arange(x.shape[1]), (len(x), 1)))
 
 
 def float_selector(model: FloatModel, name: str, x: Array, give: Collect) -> Array:
@@ -98,7 +105,8 @@ def float_select(
         assert tokens.attended is not None
         score = tokens.attended
     give(f"{name}.selector.score", score)
-    groups: dict[tuple[int, int], list[tuple[int, Array]]] = {}
+    groups: dict[tuple[int, int], list[tuple[int, Array, NDArray[np.int64]]]] = {}
+    behind = config.tokens + (tokens.packages if config.packages == "each" else 0)
     masks = []
     for number, (rows, own) in enumerate(zip(tokens.x, score, strict=True)):
         if decisions is None:
@@ -111,13 +119,16 @@ def float_select(
             package = _package(rows[~kept], own[~kept], weighted=config.package == "weighted")
             left = np.concatenate([left, package])
             packages = packages + 1 if config.packages == "each" else 1
-        groups.setdefault((len(left), packages), []).append((number, left))
+        origin = tokens.origin[number, kept]
+        origin = np.concatenate([origin, np.full(len(left) - len(origin), behind)])
+        groups.setdefault((len(left), packages), []).append((number, left, origin))
     give(f"{name}.selector.kept", np.stack(masks))
     for (_, packages), members in sorted(groups.items()):
-        numbers = [number for number, _ in members]
-        x = np.stack([left for _, left in members])
+        numbers = [number for number, _, _ in members]
+        x = np.stack([left for _, left, _ in members])
+        origin = np.stack([origin for _, _, origin in members])
         give(f"{name}.selector.tokens", x)
-        yield FloatSequences(x=x, images=tokens.images[numbers], packages=packages)
+        yield FloatSequences(x=x, images=tokens.images[numbers], origin=origin, packages=packages)
 
 
 def _kept(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from quantize.calibrate import BlockRanges, Ranges, calibrate
 from quantize.errors import QuantizeError
+from quantize.float_attention import folded_qkv
 from quantize.float_forward import head_parameters, prefix_rows
-from quantize.float_model import FloatModel, load_float, rounded_to_half
+from quantize.float_model import FloatModel, load_float, mask_tensors, rounded_to_half
 from quantize.quantize_selector import input_rows, selector_tensors
 from quantize.tables import (
     Tensors,
@@ -21,6 +22,7 @@ from quantize.tables import (
     norm_tensors,
     scale_of,
 )
+from quantize.thresholds import threshold_codes
 from spec.formats import GELU, NORM, RESIDUAL, SOFTMAX
 from spec.model_file import FLOAT_PREFIX, Model, ModelFileError, save
 from spec.pixels import PIXEL_OFFSET, PixelError
@@ -82,9 +84,12 @@ def quantize_model(model: FloatModel, images: NDArray[np.uint8], tell: Tell = _s
     scales: dict[str, Any] = {"residual": residual}
     tensors |= _embedding(model, residual)
     for n, block in enumerate(ranges.blocks):
-        _attention(model, f"blocks.{n}", block, residual, tensors, scales)
+        _attention(model, n, block, residual, tensors, scales)
         _mlp(model, f"blocks.{n}", block, residual, tensors, scales)
     _head(model, ranges, residual, tensors, scales)
+    tensors |= mask_tensors(model.kept)
+    for n, tau in enumerate(model.tau):
+        tensors[f"blocks.{n}.thresholds"] = threshold_codes(config, scales, n, tau)
     for name, value in model.parameters.items():
         tensors[FLOAT_PREFIX + name] = value.astype(np.float16)
     provenance = {
@@ -147,14 +152,15 @@ def _head(
 
 def _attention(
     model: FloatModel,
-    block: str,
+    number: int,
     ranges: BlockRanges,
     residual: float,
     tensors: Tensors,
     scales: dict[str, Any],
 ) -> None:
-    config, name = model.config, f"{block}.attn"
-    weight = model[f"{name}.qkv.weight"]
+    config, block = model.config, f"blocks.{number}"
+    name = f"{block}.attn"
+    weight, offset = folded_qkv(model, number)
     readers = weight
     if ranges.selector:
         readers = np.concatenate([weight, input_rows(model, f"{block}.selector")])
@@ -163,7 +169,7 @@ def _attention(
         tensors |= selector_tensors(model, f"{block}.selector", ranges.selector, fold, scales)
     q, k, v, context = (scale_of(x) for x in (ranges.q, ranges.k, ranges.v, ranges.context))
     # A constant added to every key adds the same to all logits of a row: softmax is unchanged.
-    bias = model[f"{name}.qkv.bias"].astype(np.float64)
+    bias = offset.astype(np.float64)
     bias[config.attention_dim : 2 * config.attention_dim] -= ranges.k_mean
     outputs = np.repeat(np.concatenate([q, k, v]), config.head_dim)
     tensors |= linear_tensors(f"{name}.qkv", weight, bias, fold, outputs)

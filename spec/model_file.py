@@ -23,6 +23,7 @@ from spec.model_config import THRESHOLDS, ModelConfig, ModelFileError, Stage, fl
 
 __all__ = [
     "FORMAT",
+    "HIGHEST_THRESHOLD",
     "VERSION",
     "Model",
     "ModelConfig",
@@ -291,14 +292,14 @@ def _check(model: Model, where: str) -> None:
                 raise ModelFileError(f"{where}: blocks.{n}.attn.mask.{error}") from None
         if model.config.thresholds:
             for name, threshold in model.thresholds(n).items():
-                if threshold > _HIGHEST_THRESHOLD[name]:
+                if threshold > HIGHEST_THRESHOLD[name]:
                     raise ModelFileError(
                         f"{where}: blocks.{n}.thresholds: {name} must be at most "
-                        f"{_HIGHEST_THRESHOLD[name]}, not {threshold}"
+                        f"{HIGHEST_THRESHOLD[name]}, not {threshold}"
                     )
 
 
-_HIGHEST_THRESHOLD = {
+HIGHEST_THRESHOLD = {
     **dict.fromkeys(("q", "k", "v", "context"), ACT.high - 1),
     **dict.fromkeys(("scores", "proj", "fc1", "fc2"), LOGIT.high - 1),
     "probs": PROB.high - 1,

@@ -58,16 +58,19 @@ class Nonlinear:
             return nn.ReLU()
         return PolynomialGelu(self.delta1) if self.polynomial else nn.GELU()
 
-    def softmax(self, logits: Tensor, live: Tensor | None) -> Tensor:
-        """Softmax over the last dimension, of live keys only.
+    def softmax(self, logits: Tensor, live: Tensor | None, kept: Tensor | None = None) -> Tensor:
+        """Softmax over the last dimension, of live keys and kept scores only.
 
         logits : [n, heads, queries, keys]
         live : [n, keys], 0 or 1; its gradient is that of keys taking part (DynamicViT's policy)
+        kept : [heads, queries, keys], 0 or 1; what is not kept counts as minus infinity
         """
-        if live is None and not self.polynomial:
+        if live is None and kept is None and not self.polynomial:
             return functional.softmax(logits, dim=-1)
         logits = logits.float()
         keys = torch.ones_like(logits[:, :1, :1]) if live is None else live[:, None, None, :]
+        if kept is not None:
+            keys = keys * kept
         largest = logits.detach().masked_fill(keys < 0.5, -math.inf).amax(-1, keepdim=True)
         distance = (logits - largest).clamp(max=0)
         weights = polynomial_exp(distance) if self.polynomial else distance.exp()

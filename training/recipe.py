@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from spec.model_config import Stage
+from spec.model_config import THRESHOLDS, Stage
 
 from .datasets import MEAN, STD
 from .errors import TrainingError
 from .nonlinear import Nonlinear
 from .vit import VitConfig
 
-__all__ = ["RECIPES", "Recipe", "Sieve", "recipe_named"]
+__all__ = ["RECIPES", "FineTuning", "Recipe", "Sieve", "recipe_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sieve:
     """How the token selectors of a model are learnt, from a trained dense model."""
 
-    dense: str
-    """The recipe of the model from which it starts, and which it is to imitate."""
+    dense: str = ""
+    """The recipe of the model from which it starts, and which it is to imitate; not needed where
+    `FineTuning` says that."""
     keep: tuple[float, ...]
     """For each stage, the share of all patches still alive behind it, on average over images."""
     ratio_weight: float = 2.0
@@ -37,6 +38,33 @@ class Sieve:
             raise TrainingError(f"keep must be shares in 0..1, not {list(self.keep)}")
         if any(a < b for a, b in zip(self.keep, self.keep[1:], strict=False)):
             raise TrainingError(f"keep must not grow from stage to stage: {list(self.keep)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """What a bundled model is trained on to do without."""
+
+    start: str
+    """The bundled model from whose weights it starts, and which it is to imitate."""
+    distill_weight: float = 0.5
+    """Of the class probabilities of `start` in the loss; the labels have the rest."""
+    sparsity: float = 0.0
+    """Of the masks, made from the attention of `start`; 0: no masks."""
+    mask_images: int = 2_000
+    """Training images over which that attention is averaged, from the first."""
+    tau: tuple[tuple[str, float], ...] = ()
+    """Thresholds by tensor, see `quantize.thresholds`; none for what is not named."""
+    activity_weight: float = 0.0
+    """Of the mean output of the MLPs' activation function in the loss."""
+    reconstruction_weight: float = 1e-4
+    """Of the distances that the auto-encoder leaves (ViTCoD)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise TrainingError(f"sparsity must be at least 0 and below 1, not {self.sparsity}")
+        for name, value in self.tau:
+            if name not in THRESHOLDS or value < 0:
+                raise TrainingError(f"tau: {name} {value} is no threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +102,7 @@ class Recipe:
     delta1: float = 1.0
     """Of the polynomial GELU; 1 for what the machine computes, true GELU."""
     sieve: Sieve | None = None
+    fine_tuning: FineTuning | None = None
 
     @property
     def nonlinear(self) -> Nonlinear:
@@ -85,6 +114,8 @@ class Recipe:
         stages, targets = len(self.model.stages), len(self.sieve.keep) if self.sieve else 0
         if stages != targets:
             raise TrainingError(f"sieve.keep must have a share for each of {stages} stages")
+        if self.model.thresholds != bool(self.fine_tuning and self.fine_tuning.tau):
+            raise TrainingError("thresholds of the model need fine_tuning.tau, and no others do")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise TrainingError(
                 f"epochs must be more than the {self.warmup_epochs} of warm-up, not {self.epochs}"
@@ -143,6 +174,45 @@ RECIPES = {
             sieve=Sieve(dense="demo-deep", keep=(0.55, 0.30, 0.15)),
         ),
         Recipe(
+            name="demo-relu",
+            model=replace(DEMO, activation="relu"),
+            epochs=5,
+            warmup_epochs=1,
+            learning_rate=1e-3,
+            shift_pixels=2,
+            erase=0.1,
+            mixup=0.1,
+            cutmix=0.1,
+            fine_tuning=FineTuning(start="demo", activity_weight=0.05),
+        ),
+        Recipe(
+            name="demo-masks",
+            model=DEMO,
+            epochs=5,
+            warmup_epochs=1,
+            learning_rate=6e-4,
+            shift_pixels=2,
+            erase=0.1,
+            mixup=0.1,
+            cutmix=0.1,
+            fine_tuning=FineTuning(start="demo", sparsity=0.85),
+        ),
+        Recipe(
+            name="demo-all",
+            model=replace(DEEP, activation="relu", stages=_stages(2, 4, 6), thresholds=True),
+            epochs=4,
+            warmup_epochs=1,
+            learning_rate=8e-4,
+            shift_pixels=1,
+            sieve=Sieve(keep=(0.55, 0.30, 0.15)),
+            fine_tuning=FineTuning(
+                start="demo-tokens",
+                sparsity=0.8,
+                tau=tuple({"probs": 0.02, "context": 0.05, "fc1": 0.05}.items()),
+                activity_weight=0.02,
+            ),
+        ),
+        Recipe(
             name="micro",
             model=MICRO,
             epochs=60,
@@ -165,6 +235,36 @@ RECIPES = {
             warmup_epochs=1,
             learning_rate=2e-3,
             sieve=Sieve(dense="micro-deep", keep=(0.75, 0.5, 0.3)),
+        ),
+        Recipe(
+            name="micro-relu",
+            model=replace(MICRO, activation="relu"),
+            epochs=4,
+            warmup_epochs=1,
+            learning_rate=3e-3,
+            fine_tuning=FineTuning(start="micro", activity_weight=0.05),
+        ),
+        Recipe(
+            name="micro-masks",
+            model=MICRO,
+            epochs=4,
+            warmup_epochs=1,
+            learning_rate=3e-3,
+            fine_tuning=FineTuning(start="micro", sparsity=0.6),
+        ),
+        Recipe(
+            name="micro-all",
+            model=replace(MICRO_DEEP, activation="relu", stages=_stages(1, 2, 3), thresholds=True),
+            epochs=2,
+            warmup_epochs=1,
+            learning_rate=3e-3,
+            sieve=Sieve(keep=(0.75, 0.5, 0.3)),
+            fine_tuning=FineTuning(
+                start="micro-tokens",
+                sparsity=0.5,
+                tau=tuple(dict.fromkeys(THRESHOLDS, 0.05).items()),
+                activity_weight=0.05,
+            ),
         ),
     )
 }

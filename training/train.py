@@ -52,7 +52,7 @@ def train(
         recipe = with_epochs(recipe, epochs)
     data = data or load_fashion_mnist(recipe.model.image_size)
     parameters = None
-    if recipe.sieve is not None:
+    if recipe.sieve is not None and recipe.fine_tuning is None:
         dense = dense or dense_model(
             recipe,
             out_path,

@@ -11,17 +11,23 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
+
+from quantize.float_model import mask_tensors
 
 from .augment import augment, branch_factors
 from .datasets import DataSet, Labelled
 from .errors import TrainingError
 from .latency import ratio_loss
-from .recipe import Recipe, Sieve
+from .recipe import FineTuning, Recipe
 from .selector import distillation, gumbel_difference
+from .sieves import Penalties
+from .start import begin
 from .vit import Vit
 
 __all__ = ["EpochRecord", "Trainer"]
@@ -71,11 +77,15 @@ class Trainer:
             torch.manual_seed(recipe.seed)
             self.model = Vit(recipe.model, recipe.nonlinear)
         self.teacher: Vit | None = None
-        if recipe.sieve is not None:
+        self.kept: dict[int, NDArray[np.bool_]] = {}
+        tuning = recipe.fine_tuning
+        if tuning is not None:
+            start = self._begin(tuning)
+        elif recipe.sieve is not None:
             self.teacher = self._teacher(dense)
         self._start_from(start or dense)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.forward, self.teach = self.model.trace, self.teacher
+        self.forward, self.teach = self.model.learn, self.teacher
         if compile_model:
             self.forward = torch.compile(self.forward)
             self.teach = torch.compile(self.teach) if self.teach else None
@@ -86,6 +96,25 @@ class Trainer:
     def _start_from(self, parameters: dict[str, Tensor] | None) -> None:
         """Take over parameters; selectors that are not among them stay as they are."""
         self.model.load_state_dict(parameters or {}, strict=False)
+
+    def _begin(self, tuning: FineTuning) -> dict[str, Tensor]:
+        """Take the bundled model as teacher; masks and thresholds; the weights to start from."""
+        found = begin(
+            tuning.start,
+            self.data,
+            sparsity=tuning.sparsity,
+            mask_images=tuning.mask_images,
+            centred=self.recipe.model.thresholds,
+        )
+        self.teacher = Vit(found.config, self.recipe.nonlinear).requires_grad_(False)
+        self.teacher.load_state_dict(found.parameters)
+        self.kept = found.kept
+        kept = [
+            torch.from_numpy(found.kept[n]).float() if found.kept else None
+            for n in range(self.recipe.model.depth)
+        ]
+        self.model.set_sieves(kept, dict(tuning.tau))
+        return found.parameters
 
     def _teacher(self, dense: dict[str, Tensor] | None) -> Vit:
         """Make the dense model, which is to be imitated."""
@@ -151,12 +180,16 @@ class Trainer:
         noise = self._noise(step, len(batch))
         temperature = recipe.sieve.temperature if recipe.sieve else 1.0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits, alive = self.forward(images[:, None], keep, noise, temperature)
+            logits, alive, penalties = self.forward(images[:, None], keep, noise, temperature)
         loss = functional.cross_entropy(
             logits.float(), targets, label_smoothing=recipe.label_smoothing
         )
+        if self.teach is not None:
+            loss = self._taught(loss, images, logits)
         if recipe.sieve is not None:
-            loss = self._sieve_loss(recipe.sieve, loss, images, logits, alive)
+            loss = loss + recipe.sieve.ratio_weight * ratio_loss(alive, recipe.sieve.keep)
+        if recipe.fine_tuning is not None:
+            loss = loss + _penalty(recipe.fine_tuning, penalties)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
@@ -177,16 +210,15 @@ class Trainer:
         shape = (len(recipe.model.stages), n, recipe.model.patches)
         return gumbel_difference(shape, self.rng) * max(0.0, 1 - step / max(1, falling))
 
-    def _sieve_loss(
-        self, sieve: Sieve, loss: Tensor, images: Tensor, logits: Tensor, alive: Tensor
-    ) -> Tensor:
-        """HeatViT's eq. 18: labels, the teacher, and the latency through the keep ratios."""
+    def _taught(self, loss: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+        """The loss by labels, and by the teacher (HeatViT's eq. 18; the keep ratios come after)."""
+        source = self.recipe.fine_tuning or self.recipe.sieve
         assert self.teach is not None
+        assert source is not None
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
             wanted = self.teach(images[:, None])
         imitation = distillation(logits, wanted)
-        loss = (1 - sieve.distill_weight) * loss + sieve.distill_weight * imitation
-        return loss + sieve.ratio_weight * ratio_loss(alive, sieve.keep)
+        return (1 - source.distill_weight) * loss + source.distill_weight * imitation
 
     def _normalise(self, images: Tensor) -> Tensor:
         return (images.float() / 255 - self.recipe.mean) / self.recipe.std
@@ -245,7 +277,7 @@ class Trainer:
         recipe = self.recipe
         metadata = {
             "recipe": json.dumps(asdict(recipe)),
-            "config": json.dumps(asdict(recipe.model)),
+            "config": json.dumps(self._config()),
             "mean": str(recipe.mean),
             "std": str(recipe.std),
             "top1_held_back": str(self.top1(self.data.held_back)),
@@ -256,5 +288,23 @@ class Trainer:
             "seed": str(recipe.seed),
             "history": json.dumps([asdict(record) for record in self.history]),
         }
-        save_file(self.average.state_dict(), path, metadata)
+        tensors = dict(self.average.state_dict())
+        for name, value in mask_tensors(self.kept).items():
+            tensors[name] = torch.from_numpy(value)
+        if recipe.fine_tuning is not None:
+            metadata["tau"] = json.dumps(dict(recipe.fine_tuning.tau))
+        save_file(tensors, path, metadata)
         return metadata
+
+    def _config(self) -> dict[str, object]:
+        """The model's shape as its file names it."""
+        masks = tuple(int(self.kept[n].sum()) for n in sorted(self.kept))
+        return {**asdict(self.recipe.model), "masks": masks}
+
+
+def _penalty(tuning: FineTuning, penalties: Penalties) -> Tensor:
+    """What fine-tuning adds to the loss, summed over the blocks."""
+    loss = tuning.activity_weight * torch.stack(penalties.activity).sum()
+    if penalties.reconstruction:
+        loss = loss + tuning.reconstruction_weight * torch.stack(penalties.reconstruction).sum()
+    return loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -15,11 +16,13 @@ from spec.model_config import ModelConfig, ModelFileError, Stage
 from .errors import TrainingError
 from .nonlinear import Nonlinear
 from .selector import Noise, Rows, TokenSelector, select
+from .sieves import HeadCode, Penalties, cleared
 
 __all__ = ["Vit", "VitConfig"]
 
 NORM_EPSILON = 1e-6
 ACTIVATIONS = ("gelu", "relu")
+Tau = Mapping[str, float]
 PREFIX = 1  # CLS, which is never scored
 
 
@@ -40,10 +43,15 @@ class VitConfig:
     """Selections of tokens; `package` and `packages` as in `ModelConfig`."""
     package: str = "weighted"
     packages: str = "merged"
+    thresholds: bool = False
+    """Small values become 0 (DynaTran), as `Vit.tau` says."""
+    auto_encoder: int = 0
+    """Heads that Q and K are compressed to; 0: they are not."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, int) and value < 1:
+            optional = isinstance(value, bool) or name == "auto_encoder"
+            if isinstance(value, int) and not optional and value < 1:
                 raise TrainingError(f"{name} must be at least 1, not {value}")
         if self.activation not in ACTIVATIONS:
             names = " or ".join(ACTIVATIONS)
@@ -108,9 +116,18 @@ class Attention(nn.Module):
         self.nonlinear = nonlinear
         self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
         self.proj = nn.Linear(config.embed_dim, config.embed_dim)
+        self.tau: Tau = {}
+        self.kept: Tensor | None = None
+        self.coded = bool(config.auto_encoder)
+        if self.coded:
+            for kind in "qk":
+                self.add_module(f"{kind}_encode", HeadCode(config.heads, config.auto_encoder))
+                self.add_module(f"{kind}_decode", HeadCode(config.auto_encoder, config.heads))
 
-    def forward(self, x: Tensor, live: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Attend to the live rows; softmax is scaled by 1 / sqrt(head_dim).
+    def forward(
+        self, x: Tensor, live: Tensor | None = None, penalties: Penalties | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Attend to the live rows and kept scores; softmax is scaled by 1 / sqrt(head_dim).
 
         x : [n, tokens, embed_dim]
         live : [n, tokens], all of them if not given
@@ -119,11 +136,42 @@ class Attention(nn.Module):
         n, tokens, dim = x.shape
         qkv = self.qkv(x).view(n, tokens, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        if self.coded:
+            q, k = self._decoded(q, k, penalties)
+        tau = self.tau
+        q, k, v = (
+            cleared(part, tau.get(kind, 0)) for kind, part in zip("qkv", (q, k, v), strict=True)
+        )
         # Written out: at this few tokens the CPU runs it faster than torch's fused attention.
         logits = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
-        weights = self.nonlinear.softmax(logits, live)
+        logits = cleared(logits, tau.get("scores", 0) * q.shape[-1] ** -0.5)
+        weights = self.nonlinear.softmax(logits, live, self._kept(tokens))
+        if tau.get("probs", 0):
+            least = tau["probs"] * weights.detach().amax(-1, keepdim=True)
+            weights = torch.where(weights <= least, 0, weights)
         mixed = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(n, tokens, dim)
-        return self.proj(mixed), weights[:, :, 0].sum(1)
+        attended = weights[:, :, 0].sum(1)
+        out = self.proj(cleared(mixed, tau.get("context", 0)))
+        return cleared(out, tau.get("proj", 0)), attended
+
+    def _decoded(self, q: Tensor, k: Tensor, penalties: Penalties | None) -> tuple[Tensor, Tensor]:
+        """Q and K behind encoder and decoder (ViTCoD)."""
+        results, loss = [], q.new_zeros(())
+        for kind, x in (("q", q), ("k", k)):
+            code = self.get_submodule(f"{kind}_encode")(x)
+            decoded = self.get_submodule(f"{kind}_decode")(code)
+            loss = loss + (decoded - x).float().flatten(1).norm(dim=1).mean()
+            results.append(decoded)
+        if penalties is not None:
+            penalties.reconstruction.append(loss)
+        return results[0], results[1]
+
+    def _kept(self, rows: int) -> Tensor | None:
+        """The mask of all rows; those behind its tokens are package tokens, which are global."""
+        if self.kept is None:
+            return None
+        more = rows - self.kept.shape[-1]
+        return functional.pad(self.kept, (0, more, 0, more), value=1.0) if more else self.kept
 
 
 class Mlp(nn.Module):
@@ -134,10 +182,14 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(config.embed_dim, config.mlp_dim)
         self.act = nonlinear.activation(config.activation)
         self.fc2 = nn.Linear(config.mlp_dim, config.embed_dim)
+        self.tau: Tau = {}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, penalties: Penalties | None = None) -> Tensor:
         """[n, tokens, embed_dim] -> the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
+        hidden = self.act(cleared(self.fc1(x), self.tau.get("fc1", 0)))
+        if penalties is not None:
+            penalties.activity.append(hidden.float().mean())
+        return cleared(self.fc2(hidden), self.tau.get("fc2", 0))
 
 
 class Block(nn.Module):
@@ -156,14 +208,15 @@ class Block(nn.Module):
         keep_attn: Tensor | None = None,
         keep_mlp: Tensor | None = None,
         live: Tensor | None = None,
+        penalties: Penalties | None = None,
     ) -> tuple[Tensor, Tensor]:
         """[n, tokens, embed_dim] -> the same shape; `keep_*` scale the branches per image.
 
         Also returns what CLS attends to [n, tokens]. `live` as in `Attention`.
         """
-        attn, attended = self.attn(self.norm1(x), live)
+        attn, attended = self.attn(self.norm1(x), live, penalties)
         x = x + (attn if keep_attn is None else attn * keep_attn)
-        mlp = self.mlp(self.norm2(x))
+        mlp = self.mlp(self.norm2(x), penalties)
         return x + (mlp if keep_mlp is None else mlp * keep_mlp), attended
 
 
@@ -191,6 +244,23 @@ class Vit(nn.Module):
                 selector.initialise()
                 self.blocks[stage.block].add_module("selector", selector)
 
+        for module in self.modules():
+            if isinstance(module, HeadCode):
+                module.initialise()
+
+    def set_sieves(self, kept: Sequence[Tensor | None], tau: Tau) -> None:
+        """Fix what is left out: masks and thresholds, neither of which is learnt.
+
+        kept : of each block the kept scores [heads, tokens, tokens], 0 or 1, or nothing
+        tau : thresholds of all blocks by tensor, as in `quantize.thresholds`
+        """
+        for block, scores in zip(self.blocks, kept, strict=True):
+            attn, mlp = block.get_submodule("attn"), block.get_submodule("mlp")
+            assert isinstance(attn, Attention)
+            assert isinstance(mlp, Mlp)
+            attn.kept = scores
+            attn.tau = mlp.tau = tau
+
     def _initialise(self) -> None:
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -214,10 +284,20 @@ class Vit(nn.Module):
         logistic: Tensor | None = None,
         temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """Class logits, and which patches are alive after each stage.
+        """Class logits, and which patches are alive after each stage; see `learn`."""
+        return self.learn(images, keep, logistic, temperature)[:2]
+
+    def learn(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        logistic: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[Tensor, Tensor, Penalties]:
+        """Class logits, which patches are alive after each stage, and penalties.
 
         logistic : [stages, n, patches], noise of the decisions; none in evaluation
-        result : [n, classes] and [stages, n, patches], 0 or 1
+        result : [n, classes]; [stages, n, patches], 0 or 1; and what the loss may count
         """
         x = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
@@ -225,6 +305,7 @@ class Vit(nn.Module):
         rows = Rows(x=x, live=x.new_ones(x.shape[:2]), packages=0)
         alive: list[Tensor] = []
         attended = x.new_zeros(0)
+        penalties = Penalties()
         for i, block in enumerate(self.blocks):
             if i in stages:
                 number, stage = stages[i]
@@ -234,10 +315,13 @@ class Vit(nn.Module):
                 rows = self._select(rows, stage, attended, noise)
                 alive.append(rows.live[:, PREFIX : self.config.tokens])
             branches = (None, None) if keep is None else (keep[2 * i], keep[2 * i + 1])
-            x, attended = block(rows.x, *branches, live=rows.live if alive else None)
+            x, attended = block(
+                rows.x, *branches, live=rows.live if alive else None, penalties=penalties
+            )
             rows = replace(rows, x=x)
         logits = self.head(self.norm(rows.x[:, 0]))
-        return logits, torch.stack(alive) if alive else x.new_zeros(0, len(x), self.config.patches)
+        none = x.new_zeros(0, len(x), self.config.patches)
+        return logits, torch.stack(alive) if alive else none, penalties
 
     def _select(self, rows: Rows, stage: Stage, attended: Tensor, noise: Noise | None) -> Rows:
         """One selection before a block; the scores come from the block's selector or from CLS."""

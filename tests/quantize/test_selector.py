@@ -180,9 +180,8 @@ def test_package_is_inside_what_was_dropped():
     model = staged(CHOICES["none kept"])
     x = np.random.default_rng(0).normal(size=(3, 10, 16))
     stage = model.config.stages[0]
-    (group,) = float_select(
-        model, stage, FloatSequences(x=x, images=np.arange(3)), lambda name, array: None
-    )
+    tokens = FloatSequences.whole(x, np.arange(3))
+    (group,) = float_select(model, stage, tokens, lambda name, array: None)
     assert group.x.shape == (3, 2, 16)
     assert group.packages == 1
     assert (group.x[:, 1] <= x[:, 1:].max(axis=1)).all()
