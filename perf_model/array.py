@@ -43,6 +43,8 @@ class Array(Executor[ArrayOperation]):
         self.operation: ArrayOperation | None = None
         self.attention = False
         self.rows_left = self.values_left = self.value_word = 0
+        self.turn = self.masked = False
+        """Scores go before P.V.; the last SIEVE asks for lists."""
         # operands
         self.operand_rows = self.operand_left = 0
         self.credited = False
@@ -69,6 +71,7 @@ class Array(Executor[ArrayOperation]):
             self.values_left,
             self.operand_rows,
             self.value_word,
+            self.turn,
             self.operand_left,
             self.credited,
             self.flying,
@@ -146,7 +149,8 @@ class Array(Executor[ArrayOperation]):
         # Array: does it advance, and is there a step?
         pipe = self.pipe
         tail = pipe[-1]
-        blocked_accumulators = tail == RESULT and self.accumulators
+        eager = self.masked and self.attention and accumulators_taken
+        blocked_accumulators = tail == RESULT and self.accumulators and not eager
         blocked_scores = tail >= GROUP and self.scores and not scores_ready
         advance = not (blocked_accumulators or blocked_scores)
         buffered, attention = bool(self.buffer), self.attention
@@ -165,7 +169,6 @@ class Array(Executor[ArrayOperation]):
         started = -1
         steps, row_queries = 0, 1
         row_taken = False
-        choose_value = self.active and self.values_left and softmax.rows
         query_ready = True
         if attention:
             steps = operation.key_words
@@ -173,6 +176,10 @@ class Array(Executor[ArrayOperation]):
                 pairs = sources.walker.pairs
                 steps, row_queries = pairs[0] if pairs else (0, 0)
             query_ready = row_queries and queries.ready(row_queries)
+        choose_value = self.active and self.values_left and softmax.rows
+        if choose_value and self.turn and self.rows_left and query_ready:
+            # behind a sparse row of P.V comes one of scores
+            choose_value = not softmax.can_reserve(steps)
         if choose_value:
             if sources.ready(True, fired, buffered):
                 row_taken = self.value_word == operation.head_words - 1
@@ -304,6 +311,8 @@ class Array(Executor[ArrayOperation]):
             self.values_left -= row_taken
         elif pushed:
             self.rows_left -= row_queries
+        if pushed:
+            self.turn = started == Pass.PACKED_END
         if finished:
             self.active = False
         accepted = issued and not self.operand_rows and slot and not skips and not sets
@@ -344,6 +353,8 @@ class Array(Executor[ArrayOperation]):
     def _skip(self, t: int, head: ArrayOperation) -> None:
         """SIEVE, or an instruction without rows: only its credits."""
         self.take(t, head)
+        if head.sets:
+            self.masked = head.masked
         if head.pc in self.marks:
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         for credits in head.signal:

@@ -60,6 +60,8 @@ class ArrayOperation(Operation):
     """What sieves leave of it, if they leave out anything."""
     command: ResultCommand | None = None
     sets: bool = False
+    masked: bool = False
+    """Lists are followed from then on."""
     kind: int = -1
     """A number that equal instructions share; set by `perf_model.skip`."""
 
@@ -207,7 +209,7 @@ def _operation(
                 command=_command(common, rows, f["head_words"], None),
             )
         case Opcode.SIEVE:
-            return ArrayOperation(**common, sets=True)
+            return ArrayOperation(**common, sets=True, masked=bool(f["masked"]))
         case Opcode.NORMALIZE:
             rows = resolve_rows(f["rows"], live, limit)
             return NormOperation(**common, rows=rows, blocks=-(-f["channels"] // lanes))
