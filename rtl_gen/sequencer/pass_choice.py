@@ -51,6 +51,7 @@ class PassChoice(wiring.Component):
         pairs: bool = False,
     ) -> None:
         self._banks, self._packed, self._pairs = banks, packed, pairs
+        self._sparse = sparse
         self._layout = pass_layout(prob_words, pairs)
         rows = prob_row_layout(prob_words, banks if packed else 0)
         walk = attention_walk_layout(banks, prob_words) if packed else walk_layout(sparse)
@@ -103,6 +104,11 @@ class PassChoice(wiring.Component):
         chosen = Signal(self._layout)
         last_word = value_word == attention.head_words - 1
         walk = self.walk.p
+        if self._sparse:
+            m.d.comb += [
+                walk.search.eq(self.skips_zeros & ~is_attention),
+                walk.zero_point.eq(fc.zero_point),
+            ]
         m.d.comb += [
             row_words.eq(key_words),
             row_queries.eq(1),

@@ -43,8 +43,6 @@ def connect_search(
     with m.If(accept):
         m.d.sync += searching.eq(searches)
     m.d.comb += [
-        controller.walk.p.search.eq(searching),
-        controller.walk.p.zero_point.eq(fc.zero_point),
         controller.search_words.payload.eq(operands.words.payload),
         controller.search_words.valid.eq(operands.words.valid & searching),
         skipped.searching.eq(searching),

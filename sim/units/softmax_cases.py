@@ -171,8 +171,12 @@ def random_case(
     thresholds: bool = False,
     pairs: bool = False,
     skip_zeros: bool = False,
+    first_masked: int = 0,
 ) -> Case:
-    """Instructions with `row_counts` rows each; logits of all spreads, equal ones, ties."""
+    """Instructions with `row_counts` rows each; logits of all spreads, equal ones, ties.
+
+    With `pairs` most of those from `first_masked` on follow lists.
+    """
     rng, numbers = random.Random(seeded(seed)), np.random.default_rng(seeded(seed))
     case = Case(banks, pairs)
     shifts = (16, 20, 24, 15, 0, 8, REQUANTIZE.max_shift)
@@ -193,7 +197,7 @@ def random_case(
         if skip_zeros:
             command["skip_zeros"] = rng.getrandbits(1)
         if pairs:
-            command["masked"] = int(index % 4 != 3)
+            command["masked"] = int(index % 4 != 3 and index >= first_masked)
         rows = []
         for at in range(count):
             keys = rng.randint(min_keys, max_keys)

@@ -22,6 +22,16 @@ PARAMETERS = [
     {"banks": 2, "lanes": 2, "sparse": True, "zero_skip": True, "search_words": 3},
 ]
 
+STEPS_OVER_BEST = [
+    (768, 0.4, 1.005),
+    (768, 0.6, 1.01),
+    (768, 0.8, 1.06),
+    (1536, 0.4, 1.005),
+    (1536, 0.6, 1.02),
+    (1536, 0.8, 1.1),
+]
+"""Depth, share of zeros, and most steps over those of each row's fullest bank."""
+
 
 def component(**sizes: int) -> wiring.Component:
     """The component under test."""
@@ -164,3 +174,34 @@ async def search_and_slow_taker(dut: Any) -> None:
 async def search_and_late_words(dut: Any) -> None:
     """Words and walks come late: the end of a row is known long after its last scalar."""
     await _search(dut, 6, False, words=0.7, walk=0.5, step=0.2)
+
+
+@cocotb.test()
+async def steps_against_the_ideal(dut: Any) -> None:
+    """Rows of words of 64 channels take hardly more steps than their fullest bank has scalars."""
+    p = parameters()
+    if p.get("lanes") != 64:
+        return
+    banks = p["banks"]
+    await start(dut)
+    walk_shape, step_shape = _layouts()
+    walks = Source(dut, "walk", walk_shape, seed=7)
+    words = Source(dut, "words", operand_layout(64), seed=7)
+    sink = Sink(dut, "step", step_shape, seed=7)
+    for depth, zeros, limit in STEPS_OVER_BEST:
+        search = rows_of(walks.random, banks=banks, lanes=64, count=20, depth=depth, zeros=zeros)
+        walks.put(*[search.walk()] * len(search.rows))
+        words.put(*(word for row in search.rows for word in row.words))
+        lasts = used = steps = 0
+        while lasts < len(search.rows):
+            await cycles(dut)
+            used += 1
+            while sink.received:
+                lasts += sink.received.popleft()["last"]
+                steps += 1
+        ideal = sum(row.scalars() for row in search.rows) / banks
+        best = sum(max(len(row.of_bank(b)) for b in range(banks)) for row in search.rows)
+        shares = f"{steps / ideal:.3f} steps, {used / ideal:.3f} cycles, at best {best / ideal:.3f}"
+        dut._log.info(f"depth {depth}, {zeros} zeros: {shares}")
+        assert steps <= limit * best, f"index_engine: {shares} of scalars / banks"
+        assert used <= steps + 5, f"index_engine: {used} cycles for {steps} steps"
