@@ -51,7 +51,9 @@ class ImageCycles:
         self.image, self.instructions = compiled.image, compiled.schedule.instructions
         self.by_data = needs_work(self.instructions)
         """Time depends on more than the numbers of tokens."""
-        self._stages = None if self.by_data else StageCycles(model.config, config, timing)
+        self._stages = None
+        if not self.by_data:
+            self._stages = StageCycles(model.config, config, timing, self.instructions)
 
     def retuned(self, model: Model) -> "ImageCycles":
         """The same for a model that differs in the thresholds of its stages."""

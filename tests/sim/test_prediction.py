@@ -53,7 +53,12 @@ POINTS = [
 ]
 """Models of 2 to 101 tokens; `hundred` is compiled in tiles."""
 LONG = [("spilling", "tiny"), ("deit_tiny", "asic512")]
-LARGE = {"hundred": HUNDRED, "spilling": SPILLING, "deit_tiny": DEIT_TINY}
+LARGE = {
+    "hundred": HUNDRED,
+    "spilling": SPILLING,
+    "deit_tiny": DEIT_TINY,
+    "deit_two": replace(DEIT_TINY, depth=2),
+}
 TRACED = ("load_tokens", "fully_connected", "attention", "normalize")
 
 
@@ -157,6 +162,13 @@ def test_prediction_with_sieves(name, machine, sieves):
     assert found.idle_banks > 0
     if {RELU, LIMITS} & set(sieves) or name == "odd":
         assert found.skipped["zero"] > 0
+
+
+@pytest.mark.regress
+@pytest.mark.parametrize("sieves", [(MASKS,), (RELU, MASKS, LIMITS)])
+def test_prediction_with_sieves_at_real_scale(sieves):
+    model, images = sieved("deit_two", sieves)
+    check_image("deit_two", model, images, preset("asic512"))
 
 
 def check_image(name, model, images, config):
