@@ -1,4 +1,4 @@
-"""Pictures of stages: which patches are dropped where, and accuracy against cycles."""
+"""Pictures of sieves: which patches are dropped where, accuracy against cycles, what each saves."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from sim.errors import SimulationError
 from spec.model_config import ModelConfig
 from spec.pixels import batch_of
 
-__all__ = ["darkened", "draw_curve", "draw_stages"]
+__all__ = ["darkened", "draw_curve", "draw_sieves", "draw_stages"]
 
 DARK = 0.2
 """What is left of a dropped patch's light."""
@@ -82,6 +82,47 @@ def draw_curve(points: list[dict[str, Any]], title: str, path: Path) -> None:
     axes.set_ylabel("top-1, %")
     axes.set_title(title, fontsize=9)
     axes.grid(visible=True, alpha=0.3)
+    save()
+
+
+def draw_sieves(report: dict[str, Any], path: Path) -> None:
+    """Draw a report of `sieve_study` (`spec.reports.SIEVES`): cycles with each sieve."""
+    entries = report["variants"]
+    figure, save = _figure(path, (1.5 + 1.3 * len(entries), 4.2))
+    axes = figure.add_subplot()
+    kinds = (
+        ("cycles", "all", "#8fb3d9"),
+        ("array_busy_cycles", "array busy", "#3b6ea5"),
+        ("attention_core_cycles", "scores, softmax and P.V", "#b03030"),
+    )
+    width = 0.8 / len(kinds)
+    for number, (key, label, colour) in enumerate(kinds):
+        found = [entry[key] for entry in entries]
+        means = [each["mean"] for each in found]
+        places = [place + (number - 1) * width for place in range(len(entries))]
+        below = [each["mean"] - each["min"] for each in found]
+        above = [each["max"] - each["mean"] for each in found]
+        axes.bar(places, means, width, color=colour, label=label)
+        axes.errorbar(places, means, (below, above), fmt="none", ecolor="black", elinewidth=0.8)
+        if key == "cycles":
+            for place, mean in zip(places, means, strict=True):
+                axes.annotate(
+                    f"{means[0] / mean:.2f} x",
+                    (place, mean),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                )
+    axes.set_xticks(range(len(entries)), [entry["name"] for entry in entries])
+    axes.set_ylabel("cycles an image, mean, predicted")
+    axes.set_ylim(top=1.12 * axes.get_ylim()[1])
+    axes.legend(loc="upper right", fontsize=7)
+    axes.set_title(
+        f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM, "
+        f"{report['images']:,} images",
+        fontsize=9,
+    )
     save()
 
 

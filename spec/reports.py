@@ -12,6 +12,7 @@ __all__ = [
     "PREDICTION",
     "RESOURCES",
     "RUN",
+    "SIEVES",
     "SIMULATE",
 ]
 
@@ -184,6 +185,39 @@ RUN["properties"] |= {
 For a model with stages also `stages` (`tokens` alive behind each, `patches` of these) and `macs`
 beside those of the same model without stages. With `--preset` the `cycles`, predicted for
 `cycles_images` of the images. `curve`: with all thresholds times `factor`.
+"""
+
+SIEVES = _object(
+    {
+        "model": _TEXT,
+        "preset": _TEXT,
+        "dram": _TEXT,
+        "latency": _COUNT,
+        "bandwidth": _COUNT,
+        "images": _COUNT,
+        "variants": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "sieves": {"type": "array", "items": _TEXT},
+                    "cycles": _SPREAD,
+                    "array_busy_cycles": _SPREAD,
+                    "attention_core_cycles": _SPREAD,
+                    "macs_done": _SPREAD,
+                    "macs_skipped": _object(
+                        {"tokens": _NUMBER, "masked": _NUMBER, "zero": _NUMBER}
+                    ),
+                }
+            ),
+        },
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit sieves`: a model with no sieve (`dense`), with each of `sieves` alone, and with `all`.
+
+Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images.
 """
 
 _USED = {
