@@ -83,7 +83,9 @@ ModelOption = Annotated[
         help="A model file, a bundled model (demo, demo-tokens, ...), or a timm name such as "
         "deit_tiny_patch16_224 (random weights; NAME:2 is its first two blocks; "
         "NAME+3:0.70+6:0.39 has token selectors before blocks 3 and 6 that leave 70 % and 39 % of "
-        "the patches of --dataset random's first picture; +cls3:0.70 takes CLS's attention).",
+        "the patches of --dataset random's first picture; +cls3:0.70 takes CLS's attention; "
+        "NAME~vitcod has ViTCoD's published masks, NAME~0.90 random ones, NAME~relu0.6 ReLU with "
+        "60 % zeros).",
     ),
 ]
 PRESET_HELP = (

@@ -16,7 +16,8 @@ def command(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe: demo, demo-deep, demo-tokens, micro, micro-deep or micro-tokens."
+            help="A recipe: demo, demo-deep, demo-tokens, demo-relu, demo-masks, demo-all, "
+            "demo-coded; or micro instead of demo."
         ),
     ] = "demo",
     out: Annotated[
@@ -54,7 +55,8 @@ def command(
 
     Needs the data set: apt-get install dataset-fashion-mnist. The state after each epoch is kept
     beside the output, so an interrupted run can go on. On two cores demo takes hours, micro
-    minutes. A -tokens recipe trains its dense model first, then the token selectors.
+    minutes. A -tokens recipe trains its dense model first, then the token selectors. -relu, -masks,
+    -all and -coded go on from the bundled models, for a few epochs.
 
     Example: sievit train micro --out micro-float.safetensors
     """

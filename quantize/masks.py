@@ -6,6 +6,7 @@ and the distillation token) keep their rows and columns.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ __all__ = [
     "average_attention",
     "global_limit",
     "global_tokens",
+    "kept_masks",
     "mask_counts",
+    "mask_rows",
     "prune_by_information",
     "prune_to_sparsity",
     "reordering",
@@ -141,6 +144,44 @@ def reordering(kept: Masks) -> NDArray[np.int64]:
     for place, token in enumerate(found):
         order[[place, token]] = order[[token, place]]
     return order
+
+
+def kept_masks(model: Model) -> Masks:
+    """Masks of a quantised model, bool [blocks, heads, queries, keys]; all true without one."""
+    config = model.config
+    kept = np.ones((config.depth, config.heads, config.tokens, config.tokens), np.bool_)
+    for block in range(config.depth):
+        if config.masked(block):
+            kept[block] = model.kept_scores(block)
+    return kept
+
+
+def mask_rows(kept: Masks) -> list[dict[str, Any]]:
+    """What each block's mask is like, for a report.
+
+    kept : bool [blocks, heads, queries, keys]
+    Bytes are those of the pointers and indices in a model file, and of a bit for each score.
+    """
+    rows: list[dict[str, Any]] = []
+    for block, each in enumerate(kept):
+        keys = each[:, 1:].sum(axis=-1)
+        tensors = mask_tensors({block: each})
+        rows.append(
+            {
+                "block": block,
+                "sparsity": sparsity(each),
+                "sparsity_by_head": [sparsity(head) for head in each],
+                "global_tokens": global_tokens(each).tolist(),
+                "keys_a_query": {
+                    "min": int(keys.min()),
+                    "mean": float(keys.mean()),
+                    "max": int(keys.max()),
+                },
+                "file_bytes": sum(tensor.nbytes for tensor in tensors.values()),
+                "bitmap_bytes": -(-each.size // 8),
+            }
+        )
+    return rows
 
 
 def mask_counts(kept: Masks) -> tuple[int, ...]:

@@ -192,7 +192,7 @@ def _parse(name: str) -> _Name:
 def _sieves(name: str) -> tuple[str, str, float | None]:
     """The name without its masks and ReLU; the masks; and the share of zeros."""
     mask, zeros = "", None
-    pieces = re.findall(r"[^~+]+|~[^~+]*|\+[^~+]*", name)
+    pieces = re.findall(r"~[^~+:]*|[^~]+", name)
     plain = "".join(piece for piece in pieces if not piece.startswith(SIEVE))
     for piece in pieces:
         if not piece.startswith(SIEVE):

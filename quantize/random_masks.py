@@ -16,7 +16,7 @@ VITCOD_FILE = Path(__file__).resolve().parent.parent / "models/masks/vitcod_deit
 MOST_GLOBAL = 4
 """Global patches of a head, at most."""
 LIKED_STD = 0.5
-REACH_PATCHES = 4.0
+REACH_PATCHES = 2.0
 """Distance on the grid of patches over which a key's weight falls by e."""
 
 Masks = NDArray[np.bool_]
@@ -43,7 +43,7 @@ def random_masks(config: ModelConfig, sparsity: float, seed: int = 0) -> Masks:
 
     The rows and columns of the prefix tokens are kept, and the columns of 0..4 random patches. The
     other scores have weights: Gumbel noise, a normal one of std 0.5 for each key (some are liked by
-    all), and less by 1 for every 4 patches between query and key on the grid. The largest are kept,
+    all), and less by 1 for every 2 patches between query and key on the grid. The largest are kept,
     over the whole head, until `sparsity` of all scores is left out.
     result : bool [depth, heads, queries, keys], true where kept
     """

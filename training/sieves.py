@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HeadCode", "Penalties", "cleared"]
+__all__ = ["HeadCode", "Penalties", "Tau", "cleared"]
+
+Tau = Mapping[str, float]
+"""Thresholds by the names of `spec.model_config.THRESHOLDS`; 0 for what is not there."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -13,16 +13,16 @@ from torch.nn import functional
 from spec.formats import SELECTOR
 from spec.model_config import ModelConfig, ModelFileError, Stage
 
+from .attention import Attention
 from .errors import TrainingError
 from .nonlinear import Nonlinear
 from .selector import Noise, Rows, TokenSelector, select
-from .sieves import HeadCode, Penalties, cleared
+from .sieves import HeadCode, Penalties, Tau, cleared
 
 __all__ = ["Vit", "VitConfig"]
 
 NORM_EPSILON = 1e-6
 ACTIVATIONS = ("gelu", "relu")
-Tau = Mapping[str, float]
 PREFIX = 1  # CLS, which is never scored
 
 
@@ -107,73 +107,6 @@ class PatchEmbed(nn.Module):
         return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over all tokens."""
-
-    def __init__(self, config: VitConfig, nonlinear: Nonlinear) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.nonlinear = nonlinear
-        self.qkv = nn.Linear(config.embed_dim, 3 * config.embed_dim)
-        self.proj = nn.Linear(config.embed_dim, config.embed_dim)
-        self.tau: Tau = {}
-        self.kept: Tensor | None = None
-        self.coded = bool(config.auto_encoder)
-        if self.coded:
-            for kind in "qk":
-                self.add_module(f"{kind}_encode", HeadCode(config.heads, config.auto_encoder))
-                self.add_module(f"{kind}_decode", HeadCode(config.auto_encoder, config.heads))
-
-    def forward(
-        self, x: Tensor, live: Tensor | None = None, penalties: Penalties | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Attend to the live rows and kept scores; softmax is scaled by 1 / sqrt(head_dim).
-
-        x : [n, tokens, embed_dim]
-        live : [n, tokens], all of them if not given
-        result : the same shape as x, and what CLS attends to, summed over heads [n, tokens]
-        """
-        n, tokens, dim = x.shape
-        qkv = self.qkv(x).view(n, tokens, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        if self.coded:
-            q, k = self._decoded(q, k, penalties)
-        tau = self.tau
-        q, k, v = (
-            cleared(part, tau.get(kind, 0)) for kind, part in zip("qkv", (q, k, v), strict=True)
-        )
-        # Written out: at this few tokens the CPU runs it faster than torch's fused attention.
-        logits = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
-        logits = cleared(logits, tau.get("scores", 0) * q.shape[-1] ** -0.5)
-        weights = self.nonlinear.softmax(logits, live, self._kept(tokens))
-        if tau.get("probs", 0):
-            least = tau["probs"] * weights.detach().amax(-1, keepdim=True)
-            weights = torch.where(weights <= least, 0, weights)
-        mixed = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(n, tokens, dim)
-        attended = weights[:, :, 0].sum(1)
-        out = self.proj(cleared(mixed, tau.get("context", 0)))
-        return cleared(out, tau.get("proj", 0)), attended
-
-    def _decoded(self, q: Tensor, k: Tensor, penalties: Penalties | None) -> tuple[Tensor, Tensor]:
-        """Q and K behind encoder and decoder (ViTCoD)."""
-        results, loss = [], q.new_zeros(())
-        for kind, x in (("q", q), ("k", k)):
-            code = self.get_submodule(f"{kind}_encode")(x)
-            decoded = self.get_submodule(f"{kind}_decode")(code)
-            loss = loss + (decoded - x).float().flatten(1).norm(dim=1).mean()
-            results.append(decoded)
-        if penalties is not None:
-            penalties.reconstruction.append(loss)
-        return results[0], results[1]
-
-    def _kept(self, rows: int) -> Tensor | None:
-        """The mask of all rows; those behind its tokens are package tokens, which are global."""
-        if self.kept is None:
-            return None
-        more = rows - self.kept.shape[-1]
-        return functional.pad(self.kept, (0, more, 0, more), value=1.0) if more else self.kept
-
-
 class Mlp(nn.Module):
     """Two linear layers with the activation between them."""
 
@@ -198,7 +131,7 @@ class Block(nn.Module):
     def __init__(self, config: VitConfig, nonlinear: Nonlinear) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.embed_dim, eps=NORM_EPSILON)
-        self.attn = Attention(config, nonlinear)
+        self.attn = Attention(config.embed_dim, config.heads, config.auto_encoder, nonlinear)
         self.norm2 = nn.LayerNorm(config.embed_dim, eps=NORM_EPSILON)
         self.mlp = Mlp(config, nonlinear)
 
