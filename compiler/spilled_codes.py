@@ -140,13 +140,13 @@ class _Writer:
                 "target_stride": target.stride,
                 "activation": Activation.NONE,
             }
-            last = number == count - 1 and signal is not None
+            gives = {signal} if signal is not None and number == count - 1 else set()
             self.out.add(
                 target.name,
                 Opcode.FULLY_CONNECTED,
                 fields,
                 wait={S.WEIGHTS_READY} | ({wait} if number == 0 else set()),
-                signal={signal} if last else (),
+                signal=gives,
             )
 
     def move(
