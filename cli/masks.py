@@ -67,7 +67,7 @@ def command(
         prune_to_sparsity,
         with_masks,
     )
-    from sim.stage_pictures import draw_masks
+    from sim.mask_pictures import draw_masks
     from spec import model_file
 
     if sparsity is not None and information is not None:

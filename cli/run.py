@@ -82,9 +82,9 @@ def command(
     """
     from golden_model import evaluate
     from golden_model.sieve import sieve
-    from perf_model.stage_cycles import StageCycles
     from quantize import float_logits, float_model_of
-    from sim.sieve_report import accuracy_curve, stage_report
+    from sim.image_cycles import ImageCycles
+    from sim.sieve_report import accuracy_curve, cycle_report, stage_report
     from sim.stage_pictures import draw_curve, draw_stages
     from spec.dram import dram_preset
     from spec.presets import preset as preset_of
@@ -97,7 +97,7 @@ def command(
     loaded = load_model(model)
     if (pictures or curve) and not loaded.config.stages:
         raise UsageError(f"{model}: --pictures and --curve need a model with stages")
-    cycles = None if config is None else StageCycles(loaded.config, config, timing)
+    cycles = None if config is None else ImageCycles(loaded, config, timing)
     data = load_dataset(dataset, split, loaded.config, images or 16)
     data = data if images is None else data.first(images)
     if curve and not data.labelled:
@@ -107,7 +107,7 @@ def command(
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("integer golden model", total=len(data))
         began = time.perf_counter()
-        if loaded.config.stages:
+        if loaded.config.stages or (cycles and cycles.by_data):
             found = sieve(loaded, data.images, lambda done: progress.advance(task, done))
             predictions = found.predictions
         else:
@@ -137,17 +137,18 @@ def command(
     table.add_row("same prediction", f"{report['agreement']:.2%}")
     table.add_row("integer images per second", f"{len(data) / wall_s:,.0f}")
     console = Console()
-    if found is not None:
+    if loaded.config.stages and found is not None:
+        report |= stage_report(loaded.config, found)
+    if cycles is not None:
         with steps() as tell:
-            tell("predicting cycles" if cycles else "counting tokens")
-            report |= stage_report(loaded.config, found, cycles, predicted=predicted)
-    elif cycles is not None:
-        report["cycles"] = dict.fromkeys(("mean", "min", "max"), cycles.one(()))
+            tell("predicting cycles")
+            left = found or sieve(loaded, data.images[:1])
+            report |= cycle_report(cycles, data.images[: len(left.left)], left, predicted)
     if cycles is not None:
         report |= {"preset": cycles.config.name, "dram": dram}
         table.add_row(f"cycles an image, {cycles.config.name}", f"{report['cycles']['mean']:,.0f}")
     console.print(table)
-    if found is not None:
+    if loaded.config.stages:
         console.print(stage_table(report))
     if pictures and found is not None:
         few = slice(0, images or PICTURES_DRAWN)

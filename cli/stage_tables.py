@@ -1,11 +1,11 @@
-"""Tables of models with stages: tokens, MACs, cycles; accuracy against cycles; latency."""
+"""Tables of models with sieves: tokens, MACs, cycles; accuracy against cycles; latency."""
 
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-__all__ = ["curve_table", "latency_table", "stage_table"]
+__all__ = ["curve_table", "latency_table", "sieve_tables", "stage_table"]
 
 
 def stage_table(report: dict[str, Any]) -> Table:
@@ -81,3 +81,41 @@ def latency_table(report: dict[str, Any]) -> Table:
             f"{report['selector_cycles'][number]:,}",
         )
     return table
+
+
+def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
+    """Cycles and multiplications with each sieve (`spec.reports.SIEVES`)."""
+    images = report["images"]
+    where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
+    cycles = Table(
+        title=f"{where}: predicted, mean of {images:,} image{'s' if images > 1 else ''}",
+        caption="core: scores, softmax and P.V of all encoder blocks; times: dense / it",
+    )
+    work = Table(title="multiplications", caption="left out: dropped tokens, masks, zeros")
+    for table, columns in (
+        (cycles, ("cycles", "least", "most", "times", "busy", "core", "times")),
+        (work, ("done", "tokens", "masks", "zeros")),
+    ):
+        table.add_column("sieves")
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
+    dense, *_ = report["variants"]
+
+    def times(entry: dict[str, Any], key: str) -> str:
+        return f"{dense[key]['mean'] / max(entry[key]['mean'], 1):.3f}"
+
+    for entry in report["variants"]:
+        name, found, skipped = entry["name"], entry["cycles"], entry["macs_skipped"]
+        cycles.add_row(
+            name,
+            f"{found['mean']:,.0f}",
+            f"{found['min']:,}",
+            f"{found['max']:,}",
+            times(entry, "cycles"),
+            f"{entry['array_busy_cycles']['mean']:,.0f}",
+            f"{entry['attention_core_cycles']['mean']:,.0f}",
+            times(entry, "attention_core_cycles"),
+        )
+        causes = (f"{skipped[cause]:,.0f}" for cause in ("tokens", "masked", "zero"))
+        work.add_row(name, f"{entry['macs_done']['mean']:,.0f}", *causes)
+    return cycles, work

@@ -75,6 +75,12 @@ def summary_table(report: dict[str, Any]) -> Table:
         "roofline cycles an image": f"{report['roofline_cycles'] / images:,.0f}",
         "cycles / roofline": f"{report['roofline_ratio']:.3f}",
         "array utilisation": f"{report['utilization']:.1%}",
+        "attention core, cycles": f"{report['attention_core_cycles'] / images:,.0f}",
+        **{
+            f"multiplications skipped, {cause}": f"{count / images:,.0f}"
+            for cause, count in report["macs_skipped"].items()
+            if count
+        },
         "DRAM bytes an image": f"{sum(report['dram_bytes'].values()) / images:,.0f}",
         "simulated cycles per second": f"{report['simulated_cycles_per_s']:,.0f}",
     }

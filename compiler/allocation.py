@@ -1,22 +1,23 @@
 """Second step: where everything lies: token and row memory, tables, the WEIGHTS window."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.errors import need
-from compiler.layers import ATTENTION_INPUTS, Attention, Linear, Lowered, Mean, Norm, Role
+from compiler.index_ring import LISTS, IndexItem, index_items
+from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
+from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
 from compiler.token_regions import Region, place_tokens, region_name
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES
-from spec.isa import BODIES, FULLY_CONNECTED, LOAD_TOKENS, Opcode
+from spec.isa import BODIES, FULLY_CONNECTED, Opcode
 
 __all__ = ["Allocation", "Region", "allocate"]
 
 MAX_STRIDE = (1 << FULLY_CONNECTED["source_stride"].width) - 1
-MAX_LOAD_WORDS = (1 << LOAD_TOKENS["words"].width) - 1
 MAX_OFFSET = 1 << 32
 
 
@@ -46,6 +47,8 @@ class Allocation:
     norm_offsets: tuple[int, ...]
     block_offsets: tuple[int, ...]
     """Of all layers' column blocks."""
+    index: tuple[IndexItem, ...]
+    """Lists of kept scores and places of keys, in the order of their use."""
     weights_bytes: int
     scratch: dict[str, int]
     """Offset of each spilled tensor in the SCRATCH window: `residual`, `tokens`, `context`."""
@@ -80,6 +83,12 @@ class Allocation:
             f"{len(blocks)} blocks, largest {max(b.size for b in blocks)} words"
             + (", from 0 on while no keys are in use" if self.shared else "")
         )
+        if self.index:
+            size, longest = (op(item.size for item in self.index) for op in (sum, max))
+            lines.append(
+                f"lists         {len(self.index)} of scores and of places, {size} words, the "
+                f"longest {longest}"
+            )
         lines.append(f"norm tables   {self.norm_slots} slots of {self.norm_tables}")
         lines.append(f"WEIGHTS       {self.weights_bytes:,} bytes")
         if self.scratch_bytes:
@@ -97,7 +106,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     tiling, regions = place_tokens(lowered, config, proj_whole)
     order = steps(lowered, tiling)
     shape = lowered.model.config
-    kv_words = words(shape.tokens, config.banks) * lowered.packing.head_words
+    kv_words = lowered.key_groups * lowered.packing.head_words
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
@@ -123,6 +132,11 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
         if isinstance(layer, Linear)
         for block in layer.blocks
     )
+    ring_words = regions[LISTS].size if LISTS in regions else 0
+    index = tuple(
+        replace(item, offset=place(item.size * config.lanes))
+        for item in index_items(lowered, ring_words, tiling.spilled)
+    )
     need("weights", offset, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
     placed = (place_best if shared else place_uses)(uses, config.row_words, config.column_tables)
     return Allocation(
@@ -140,6 +154,7 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
         position_offset=position_offset,
         norm_offsets=norm_offsets,
         block_offsets=block_offsets,
+        index=index,
         weights_bytes=offset,
         scratch=scratch,
         scratch_bytes=scratch_bytes,
@@ -209,13 +224,20 @@ def _ring_uses(
                 )
                 uses.append(use)
         elif shared and isinstance(layer, Attention) and layer.last_group:
-            # scores and P.V of each head: kv_words is what one token takes in both
-            uses.append(
-                RingUse(size=kv_words, hold=True, use_cycles=kv_words * tokens * len(layer.heads))
-            )
+            cycles = sum(_core_cycles(lowered, head, config) for head in layer.heads)
+            uses.append(RingUse(size=kv_words, hold=True, use_cycles=cycles))
         elif shared and isinstance(layer, Mean) and layer.last:
             uses.append(RingUse(size=kv_words, hold=True, use_cycles=kv_words))
     return uses
+
+
+def _core_cycles(lowered: Lowered, head: Head, config: Config) -> int:
+    """Of the array for a head's scores and P.V, about: a list has as many steps as P.V has."""
+    tokens = lowered.model.config.tokens
+    steps = words(tokens, config.banks) * tokens
+    if head.lists is not None:
+        steps = len(head.lists) // config.banks
+    return 2 * steps * lowered.packing.head_words
 
 
 def _check_limits(lowered: Lowered, config: Config) -> None:

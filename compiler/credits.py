@@ -44,6 +44,9 @@ In tiles of tokens (`tiling` has the order, `token_regions` the places):
 - Patches: TOKENS_READY and the position embedding before it, row by row; a tile's buffer is loaded
   again when TOKENS_FREE says that the whole layer has used it.
 
+Lists of kept scores and places of keys (`index_ring`): TOKENS_READY one a load, TOKENS_FREE as
+their ring plans it. Places are read by the K and V behind the load, a list by its attention.
+
 With selections (`selector` has their layers):
 
 - The selector's LayerNorm takes RESIDUAL_READY as norm1 would, and gives NORMALIZED to attn1; local

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.allocation import Allocation
+from compiler.index_ring import index_content
 from compiler.layers import Linear, Lowered, Norm
 from compiler.program import Schedule
 from spec.assembler import encode
@@ -25,7 +26,10 @@ def encode_program(schedule: Schedule) -> NDArray[np.uint8]:
 
 
 def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8]:
-    """The WEIGHTS window, uint8 [bytes]: position embedding, LayerNorm tables, column blocks."""
+    """The WEIGHTS window, uint8 [bytes].
+
+    Position embedding, LayerNorm tables, column blocks, lists and places.
+    """
     window = np.zeros(allocation.weights_bytes, np.uint8)
 
     def put(offset: int, content: bytes) -> None:
@@ -45,6 +49,8 @@ def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8
             content += _table(block.addend[own], block.multiplier[own], block.shift[own])
             content += block.weight[:, own].tobytes()
         put(offset, content)
+    for item, (_, content) in zip(allocation.index, index_content(lowered), strict=True):
+        put(item.offset, content.tobytes())
     return window
 
 

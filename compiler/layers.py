@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.mask_lists import Places
 from compiler.packing import HeadPacking
 from spec.image import TensorPart
 from spec.isa import HEAD_SCALE, HEAD_SCALES, Activation, Destination, ScoreUse
@@ -133,6 +134,16 @@ class Linear:
     """No other layer of the same role follows for further column blocks."""
     behind_select: bool = False
     """The first layer of the array behind a selection."""
+    threshold: int = 0
+    """Results that are not larger become 0."""
+    skip_zeros: bool = False
+    """Its scalars may be 0 often: those cost no step."""
+    reads_relu: bool = False
+    """Its scalars come from a ReLU."""
+    places: Places | None = None
+    """K and V that lists read: where each token's rows lie."""
+    positions: NDArray[np.uint8] | None = None
+    """Likewise, as token memory holds it."""
 
     @property
     def depth(self) -> int:
@@ -159,6 +170,8 @@ class Head:
     views: tuple[View, ...]
     scores: ScoreUse = ScoreUse.NONE
     """What becomes of the attention of CLS."""
+    lists: NDArray[np.uint8] | None = None
+    """Kept scores, if not all are, as token memory holds them."""
     beside: tuple["Head", ...] = ()
     """One head in each further head group; `views` of the first has theirs too."""
 
@@ -189,6 +202,11 @@ class Attention:
     name: str
     heads: tuple[Head, ...]
     last_group: bool
+    score_threshold: int = 0
+    prob_threshold: int = 0
+    context_threshold: int = 0
+    skip_zeros: bool = False
+    """Probabilities of 0 cost no step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +270,8 @@ class Lowered:
     """Position embedding, int16 [tokens, residual channels padded to words]."""
     position_views: tuple[View, ...]
     layers: tuple[Layer, ...]
+    key_groups: int
+    """Places of keys in a bank, the most of all encoder blocks."""
 
     def describe(self) -> str:
         """One line a layer."""

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.layers import Attention, Block, Head, Layer, Linear, Lowered, Norm, Role, View
+from compiler.mask_lists import MAX_REPLICATED
 from compiler.packing import HeadPacking, words
 from compiler.pooling import mean_layers
 from compiler.selector import check_stages, select_layer, selector_layers
+from compiler.sieving import key_groups, sieved
 from spec.config import Config
 from spec.image import TensorPart
 from spec.isa import Activation, Destination, ScoreUse
@@ -17,8 +19,11 @@ from spec.model_file import Model
 __all__ = ["lower"]
 
 
-def lower(model: Model, config: Config) -> Lowered:
-    """Split every layer into column blocks and bring heads into the hardware's packing."""
+def lower(model: Model, config: Config, replicated: int = MAX_REPLICATED) -> Lowered:
+    """Split every layer into column blocks and bring heads into the hardware's packing.
+
+    replicated : keys of a masked block that may lie in all banks
+    """
     shape = model.config
     lanes = config.lanes
     check_stages(model, config)
@@ -61,13 +66,15 @@ def lower(model: Model, config: Config) -> Lowered:
         rows=shape.prefix_tokens,
         count=shape.embed_dim,
     )
+    done = sieved(layers, model, config, packing, replicated)
     return Lowered(
         model=model,
         lanes=lanes,
         packing=packing,
         position=position,
         position_views=(("patch_embed", part),) if shape.prefix_tokens else (),
-        layers=tuple(layers),
+        layers=done,
+        key_groups=key_groups(done, shape.tokens, config.banks),
     )
 
 
@@ -372,5 +379,6 @@ class _Lowering:
             blocks=blocks,
             zero_point=zero_point,
             last_writer=last,
+            reads_relu=not is_gelu,
         )
         return [fc1, fc2]

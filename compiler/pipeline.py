@@ -8,10 +8,11 @@ import numpy as np
 
 from compiler.allocation import Allocation
 from compiler.encoding import encode_program, encode_weights
-from compiler.errors import need
+from compiler.errors import CompileError, need
 from compiler.layers import Lowered
 from compiler.lowering import lower
-from compiler.planning import Candidate, plan
+from compiler.mask_lists import MAX_REPLICATED
+from compiler.planning import Candidate, Plan, plan
 from compiler.program import Schedule
 from compiler.scheduling import Scheduler
 from compiler.spilled_selection import SelectingScheduler
@@ -23,6 +24,9 @@ from spec.image import MAX_INSTRUCTIONS, Image, InputGeometry, ResultGeometry, T
 from spec.model_file import FLOAT_PREFIX, Model
 
 __all__ = ["Compilation", "compile", "compile_program", "compile_steps", "finish", "model_digest"]
+
+REPLICATED = (MAX_REPLICATED, MAX_REPLICATED // 4, 0)
+"""Keys in all banks, at most: they take room in row memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +53,24 @@ def compile(model: Model, config: Config) -> Image:
 
 def compile_steps(model: Model, config: Config) -> Compilation:
     """Compile, and keep what each step made."""
-    found = plan(lower(model, config), config)
+    found = _planned(model, config)
     return finish(model, config, found.chosen, found.candidates)
 
 
 def compile_program(model: Model, config: Config) -> Schedule:
     """The program alone, neither verified nor encoded; any weights do."""
-    return _schedule(plan(lower(model, config), config).chosen)
+    return _schedule(_planned(model, config).chosen)
+
+
+def _planned(model: Model, config: Config) -> Plan:
+    """The plan; of a model with masks with as many keys in all banks as there is room for."""
+    refusals: list[CompileError] = []
+    for replicated in REPLICATED if any(model.config.masks) else (0,):
+        try:
+            return plan(lower(model, config, replicated), config)
+        except CompileError as refusal:
+            refusals.append(refusal)
+    raise refusals[-1]
 
 
 def _schedule(candidate: Candidate) -> Schedule:
@@ -74,7 +89,7 @@ def finish(
     program = _schedule(candidate)
     count = len(program.instructions)
     need("program", count, "instructions", MAX_INSTRUCTIONS, "width of the program counter")
-    verify(program.instructions, config)
+    verify(program.instructions, config, lowered.key_groups)
     shape, regions = model.config, allocation.regions
     image = Image(
         program=encode_program(program),

@@ -76,7 +76,7 @@ def plan(lowered: Lowered, config: Config) -> Plan:
 
 def _choices(lowered: Lowered, config: Config) -> Iterator[dict[str, int]]:
     """Each different set of chunks; the fewest first."""
-    keys = 2 * words(lowered.model.config.tokens, config.banks) * lowered.packing.head_words
+    keys = 2 * lowered.key_groups * lowered.packing.head_words
     seen = []
     for shared, beside in product((1, 2), repeat=2):
         chunks = {}

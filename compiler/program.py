@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compiler.allocation import MAX_LOAD_WORDS
 from compiler.layers import View
 from compiler.packing import words
+from compiler.regions import MAX_LOAD_WORDS
 from compiler.tiling import Tile
 from compiler.token_regions import Region, rows_of
 from spec.assembler import Instruction

@@ -4,8 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from compiler.errors import CompileError
+from spec.isa import LOAD_TOKENS
 
-__all__ = ["Region", "check_disjoint", "end_of", "place", "rows_of"]
+__all__ = ["MAX_LOAD_WORDS", "Region", "check_disjoint", "end_of", "place", "rows_of"]
+
+MAX_LOAD_WORDS = (1 << LOAD_TOKENS["words"].width) - 1
+"""Of a row that is loaded or stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

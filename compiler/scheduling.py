@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from compiler.allocation import Allocation
+from compiler.array_sieve import ArraySieve
 from compiler.credits import first_takes, last_gives
 from compiler.heads import add_head
-from compiler.layers import Attention, Block, Linear, Lowered, Mean, Norm, Role, Select
+from compiler.layers import Attention, Block, Head, Linear, Lowered, Mean, Norm, Role, Select
 from compiler.operands import Operands
 from compiler.pooling import add_mean, head_rows, normalized_once
 from compiler.program import Schedule, transfer, views_of
 from compiler.ring import RingBlock
 from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Step, Tile
-from compiler.token_regions import PATCH_BUFFERS, rows_of
+from compiler.token_regions import PATCH_BUFFERS, Region, rows_of
 from spec.assembler import live_rows
 from spec.isa import Opcode, Scores, Window
 from spec.semaphores import Semaphore
@@ -29,6 +30,7 @@ class Scheduler(Operands):
     def __init__(self, lowered: Lowered, allocation: Allocation) -> None:
         super().__init__(lowered, allocation)
         self.out = Schedule()
+        self.sieve = ArraySieve(self.out, allocation)
         self.used = 0
         """Entries of the ring."""
         self.loaded_norms = 0
@@ -167,6 +169,7 @@ class Scheduler(Operands):
         for index in range(ahead):
             self.load_weights(step, layer, index, places[index])
         self.load_inputs(step, layer)
+        self.sieve.load(int(layer.role == Role.KEY and layer.positions is not None))
         for index, block in enumerate(layer.blocks):
             if index >= ahead:
                 self.load_weights(step, layer, index, places[index])
@@ -202,6 +205,8 @@ class Scheduler(Operands):
     def column_block(self, step: Step, layer: Linear, block: Block, place: RingBlock) -> None:
         """Use a column block."""
         wait, signal = {S.WEIGHTS_READY}, {S.WEIGHTS_FREE} if place.frees else set()
+        wait |= self.sieve.linear(layer, block)
+        signal |= self.sieve.ends(layer, block)
         token_wait = token_signal = None
         if block is layer.blocks[0]:
             once, token_wait = self.takes(step, layer)
@@ -281,12 +286,9 @@ class Scheduler(Operands):
             tiled = self.plan.tiling.tokens and not self.plan.tiling.proj_whole
             if final and tiled:
                 signal.add(S.ARRAY_DONE)
-            add_head(
-                self.out,
+            self.head(
                 layer,
                 head,
-                self.plan,
-                self.lowered,
                 self.plan.region("query", step.block),
                 replace(context, base=context.base + head.word),
                 wait={S.ARRAY_DONE} if head is layer.heads[0] else set(),
@@ -294,11 +296,38 @@ class Scheduler(Operands):
                 token_signal=S.ARRAY_DONE if final and not tiled else None,
             )
 
+    def head(
+        self,
+        layer: Attention,
+        head: Head,
+        query: Region,
+        target: Region,
+        *,
+        wait: set[Semaphore],
+        signal: set[Semaphore],
+        token_signal: Semaphore | None = None,
+    ) -> None:
+        """One head, with what the array drops of it."""
+        list_ready, list_used = self.sieve.head(layer, head)
+        add_head(
+            self.out,
+            layer,
+            head,
+            self.plan,
+            self.lowered,
+            query,
+            target,
+            wait=wait | list_ready,
+            signal=signal | list_used,
+            token_signal=token_signal,
+        )
+
     def mean(self, step: Step, layer: Mean) -> None:
         """One word of the patches' mean."""
         ends = self.end_of_keys() if layer.last else set()
         normalised = self.plan.region("norm", step.block)
         target = self.plan.region(layer.target, step.block)
+        self.sieve.nothing(layer.name)
         add_mean(self.out, layer, self.plan, normalised, target, self.shape, ends)
 
     def select(self, step: Step, layer: Select) -> None:

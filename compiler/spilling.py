@@ -13,7 +13,8 @@ next tile's are loaded piece by piece into their place. The credits, beyond thos
   residual rows come before it (proj). Once: patches and position embedding of a tile.
 - The mean of the patches: the last LayerNorm works and is stored like norm1, but for the residual
   rows, which are dead; the pool layer takes the rows back as Q does.
-- TOKENS_FREE: the last V has read the normalised tokens: the first tile's residual goes there; the
+- TOKENS_FREE: the last V has read the normalised tokens: the first tile's residual goes there
+  (where lists are in use the last attention says so, behind the credits of `index_ring`); the
   patches of a tile are used; in the last encoder block, where nothing is stored, fc2 of a tile.
 """
 
@@ -22,7 +23,6 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.credits import first_takes
-from compiler.heads import add_head
 from compiler.layers import SELECTOR, Attention, Linear, Norm, Role, View
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
@@ -136,7 +136,8 @@ class SpillingScheduler(Scheduler):
             case Role.PATCH:
                 return {S.RESIDUAL_READY} | (set() if final else {S.TOKENS_FREE}), None
             case Role.VALUE:
-                return {S.ARRAY_DONE} | ({S.TOKENS_FREE} if layer.last_value else set()), None
+                last = layer.last_value and layer.positions is None
+                return {S.ARRAY_DONE} | ({S.TOKENS_FREE} if last else set()), None
             case Role.PROJ:
                 return set(), S.RESIDUAL_READY
             case Role.FC1:
@@ -288,18 +289,9 @@ class SpillingScheduler(Scheduler):
             signal = {S.CONTEXT_READY} if final else set()
             if final and layer.last_group:
                 signal |= self.end_of_keys()
+                signal |= {S.TOKENS_FREE} if head.lists is not None else set()
             query = self.plan.region("query", step.block)
-            add_head(
-                self.out,
-                layer,
-                head,
-                self.plan,
-                self.lowered,
-                query,
-                buffer,
-                wait=wait,
-                signal=signal,
-            )
+            self.head(layer, head, query, buffer, wait=wait, signal=signal)
         start = group * self.shape.tokens * packing.head_words
         length = len(rounds[number]) * packing.head_words
         free = {S.RESULT_STORED} if number + CONTEXT_BUFFERS < len(rounds) else set()

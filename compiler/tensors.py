@@ -22,7 +22,10 @@ class Entry:
 
 
 def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
-    """Every tensor that `golden_model.vit` collects for one image and an instruction writes."""
+    """Every tensor that `golden_model.vit` collects for one image and an instruction writes.
+
+    Logits and probabilities of a masked block are not among them: they come in the order of lists.
+    """
     return dict(_entries(shape))
 
 
@@ -58,8 +61,9 @@ def _entries(shape: ModelConfig) -> Iterator[tuple[str, Entry]]:
         yield f"{block}.norm1", rows(dim)
         for kind in "qkv":
             yield f"{block}.attn.{kind}", rows(shape.attention_dim)
-        yield f"{block}.attn.logits", pairs("int16")
-        yield f"{block}.attn.probs", pairs("uint8")
+        if not shape.masked(n):
+            yield f"{block}.attn.logits", pairs("int16")
+            yield f"{block}.attn.probs", pairs("uint8")
         yield f"{block}.attn.context", rows(shape.attention_dim)
         yield f"{block}.attn.proj", rows(dim, "int16")
         yield f"{block}.norm2", rows(dim)

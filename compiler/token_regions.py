@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from compiler.errors import CompileError, need
+from compiler.index_ring import ring_sizes, with_lists
 from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
 from compiler.regions import Region, check_disjoint, end_of, place, rows_of
@@ -55,25 +56,32 @@ def place_tokens(
 ) -> tuple[Tiling, dict[str, Region]]:
     """The smallest number of tiles that fits, and its regions; `CompileError` if none does.
 
-    What need not be spilled is not.
+    What need not be spilled is not. A ring of lists is as large as it can be for that.
     """
-    found = _place_on_chip(lowered, config, proj_whole)
+    least, *more = ring_sizes(lowered)
+
+    def attempt(lists: int) -> tuple[Tiling, dict[str, Region]] | None:
+        on_chip = _place_on_chip(lowered, config, proj_whole, lists)
+        return on_chip or _place_spilled(lowered, config, lists)
+
+    found = attempt(least)
     if found is None:
-        found = _place_spilled(lowered, config)
-    if found is None:
-        raise _refusal(lowered, config)
+        raise _refusal(lowered, config, least)
+    for larger in map(attempt, more):
+        found = larger if larger and larger[0] == found[0] else found
     check_disjoint(found[1])
     return found
 
 
 def _place_on_chip(
-    lowered: Lowered, config: Config, proj_whole: bool
+    lowered: Lowered, config: Config, proj_whole: bool, lists: int
 ) -> tuple[Tiling, dict[str, Region]] | None:
     """The smallest number of tiles with all of the residual stream in memory; None if none fits."""
     shape, available = lowered.model.config, config.token_words
     for count in range(1, shape.patches + 1):
         patches = balanced(shape.patches, count) if count > 1 else ()
-        if end_of(place(_patch_regions(lowered, Tiling(patches=patches)))) <= available:
+        regions = with_lists(_patch_regions(lowered, Tiling(patches=patches)), lists)
+        if end_of(place(regions)) <= available:
             break
     else:
         return None
@@ -81,22 +89,22 @@ def _place_on_chip(
         tokens = balanced(shape.tokens, count) if count > 1 else ()
         tiling = Tiling(patches=patches, tokens=tokens, proj_whole=bool(tokens) and proj_whole)
         kind = _tiled_regions if tiling.tokens else _whole_regions
-        placed = place(kind(lowered, tiling, config))
+        placed = place(with_lists(kind(lowered, tiling, config), lists))
         if end_of(placed) <= available:
             return tiling, placed
     return None
 
 
-def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, Region]] | None:
+def _place_spilled(
+    lowered: Lowered, config: Config, lists: int
+) -> tuple[Tiling, dict[str, Region]] | None:
     """The smallest number of tiles with the residual stream in DRAM; None if none fits.
 
     With selections the smallest number of slices, too.
     """
     shape = lowered.model.config
     pairs = words(shape.embed_dim, config.lanes)
-    # The first tile has a patch, beside the tokens before the patches.
-    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
-    for count in range(1, most + 1):
+    for count in range(1, len(_smallest(lowered).tokens) + 1):
         tiling = Tiling(tokens=balanced(shape.tokens, count), spilled=True)
         longest = tiling.tokens[0].count
         for slices in range(1, pairs + 1) if shape.stages else (0,):
@@ -109,33 +117,42 @@ def _place_spilled(lowered: Lowered, config: Config) -> tuple[Tiling, dict[str, 
                     if stage.tokens
                 ),
             )
-            placed = place(_spilled_regions(lowered, tiling))
+            placed = place(with_lists(_spilled_regions(lowered, tiling), lists))
             if end_of(placed) <= config.token_words:
                 return tiling, placed
-    if shape.stages:
-        _need_selector(lowered, config, most)
     return None
 
 
-def _need_selector(lowered: Lowered, config: Config, tiles: int) -> None:
+def _smallest(lowered: Lowered) -> Tiling:
+    """The smallest tiles: the first has a patch, beside the tokens before the patches."""
+    shape = lowered.model.config
+    most = max(shape.tokens // (shape.prefix_tokens + 1), 1)
+    return Tiling(tokens=balanced(shape.tokens, most), spilled=True)
+
+
+def _need_selector(lowered: Lowered, config: Config, lists: int) -> None:
     """Refuse a selection that does not fit though the rest does, in the smallest tiles and slices.
 
     What a selector needs beside the rest is known only when all is in its place.
     """
     shape = lowered.model.config
-    tiling = Tiling(tokens=balanced(shape.tokens, tiles), spilled=True)
-    if end_of(place(_spilled_regions(lowered, tiling, selections=False))) <= config.token_words:
+    tiling = _smallest(lowered)
+    without = with_lists(_spilled_regions(lowered, tiling, selections=False), lists)
+    if end_of(place(without)) <= config.token_words:
         pairs = words(shape.embed_dim, config.lanes)
         tiling = replace(tiling, slices=balanced(pairs, pairs))
-        size = end_of(place(_spilled_regions(lowered, tiling))) * config.lanes
+        placed = place(with_lists(_spilled_regions(lowered, tiling), lists))
+        size = end_of(placed) * config.lanes
         where, available = f"blocks.{shape.stages[0].block}.selector", config.token_words
         what = "bytes of token memory"
         need(where, size, what, available * config.lanes, "token_words", config)
 
 
-def _refusal(lowered: Lowered, config: Config) -> CompileError:
+def _refusal(lowered: Lowered, config: Config, lists: int) -> CompileError:
     """The first thing that does not fit: whole, or in tiles of one row if that takes less."""
     shape, packing, lanes = lowered.model.config, lowered.packing, config.lanes
+    if shape.stages:
+        _need_selector(lowered, config, lists)
     n, dim_words = shape.tokens, words(shape.embed_dim, lanes)
     hidden = words(shape.mlp_dim, lanes)
     residual = 2 * n * dim_words
@@ -171,11 +188,13 @@ def _refusal(lowered: Lowered, config: Config) -> CompileError:
             "head": means + result,
         },
     ]
+    smallest = place(with_lists(_spilled_regions(lowered, _smallest(lowered)), lists))
+    simplest = min(plans, key=lambda plan: max(plan.values()))
+    sizes = {where: size + lists for where, size in simplest.items()}
     try:
-        for where, words_needed in min(plans, key=lambda plan: max(plan.values())).items():
-            available = config.token_words * lanes
-            needed = words_needed * lanes
-            need(where, needed, "bytes of token memory", available, "token_words", config)
+        for where, size in {**sizes, "blocks.0": end_of(smallest)}.items():
+            what, available = "bytes of token memory", config.token_words * lanes
+            need(where, size * lanes, what, available, "token_words", config)
     except CompileError as error:
         return error
     return CompileError("internal error: no tile fits, and nothing is too large")

@@ -1,28 +1,33 @@
 """Fifth step: an independent look at the finished program.
 
 Counts every credit in program order, and proves from the instructions alone that no load
-overwrites a table, weights, keys or values that are still to be used, and that no key or value is
-written over weights that are still to be used.
+overwrites a table, weights, lists, keys or values that are still to be used, and that no key or
+value is written over weights that are still to be used.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from compiler.errors import CompileError
 from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.config import Config
-from spec.isa import QUEUE_OF, Destination, Opcode
-from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Semaphore
+from spec.isa import QUEUE_OF, Destination, Opcode, Window
+from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_BITS, Queue, Semaphore
 
 __all__ = ["verify"]
 
 TRANSFERS = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
 
 
-def verify(instructions: list[Instruction], config: Config) -> None:
-    """Raise `CompileError` if the program could stop, race or leave a credit over."""
+def verify(instructions: list[Instruction], config: Config, key_groups: int = 0) -> None:
+    """Raise `CompileError` if the program could stop, race or leave a credit over.
+
+    key_groups : places of a bank that keys take where lists say which
+    """
     for left in _numbers_left(instructions):
         _check_credits(instructions, left)
-    _check_reuse(instructions, config)
+    _check_reuse(instructions, config, key_groups)
+    _check_lists(instructions)
 
 
 def _numbers_left(instructions: list[Instruction]) -> list[int]:
@@ -87,7 +92,7 @@ def _check_credits(instructions: list[Instruction], left: int) -> None:
             raise CompileError(f"internal error: {number} {semaphore.name} left at the end")
 
 
-def _check_reuse(instructions: list[Instruction], config: Config) -> None:
+def _check_reuse(instructions: list[Instruction], config: Config, key_groups: int) -> None:
     """A load may overwrite only what instructions it is sure to follow have used.
 
     Loads and their users are two queues, each in order: the k-th credit that a load takes is the
@@ -126,7 +131,7 @@ def _check_reuse(instructions: list[Instruction], config: Config) -> None:
             if op.opcode == use:
                 last_use[latest[op.fields["table"]]] = number
         givers = [number for number, op in enumerate(users) if free in op.signal]
-        in_rows = [_key_and_value_spans(op, config, live) for op in users]
+        in_rows = list(_key_and_value_spans(users, config, live, key_groups))
         taken = retired = 0
         for number, op in enumerate(loads):
             if free in op.wait:
@@ -147,6 +152,41 @@ def _check_reuse(instructions: list[Instruction], config: Config) -> None:
                     )
 
 
+def _check_lists(instructions: list[Instruction]) -> None:
+    """A list, or a list of places, may overwrite only those that the array has used up."""
+    users = [op for op in instructions if op.queue == Queue.ARRAY]
+    givers = iter([n for n, op in enumerate(users) if Semaphore.TOKENS_FREE in op.signal])
+    sieve: Mapping[str, int] = {"placed": 0, "masked": 0}
+    loads: list[tuple[Span, int]] = []
+    """Words, and how many users are over when it starts."""
+    latest: dict[int, int] = {}
+    last_use: dict[int, int] = {}
+    user = retired = 0
+    for op in instructions:
+        f = op.fields
+        if op.queue == Queue.LOAD and Semaphore.TOKENS_FREE in op.wait:
+            retired = next(givers) + 1
+        if op.opcode == Opcode.LOAD_TOKENS and f["window"] == Window.WEIGHTS:
+            latest[f["token"]] = len(loads)
+            loads.append(((f["token"], f["token"] + f["rows"] * f["words"]), retired))
+        elif op.opcode == Opcode.SIEVE:
+            sieve = f
+        by_list = op.opcode == Opcode.ATTENTION and sieve["masked"]
+        by_place = f.get("destination") == Destination.ROWS and sieve["placed"]
+        if by_list or by_place:
+            at = sieve["lists" if by_list else "positions"]
+            if at not in latest:
+                raise CompileError(f"internal error: no list was loaded to token word {at}")
+            last_use[latest[at]] = user
+        user += op.queue == Queue.ARRAY
+    for number, (span, over) in enumerate(loads):
+        for other in range(number):
+            if last_use.get(other, -1) >= over and _meet(span, loads[other][0]):
+                raise CompileError(
+                    f"internal error: list {number} may overwrite list {other}, which is in use"
+                )
+
+
 Span = tuple[int, int]
 """First, and one behind the last."""
 
@@ -165,13 +205,21 @@ def _norm_spans(op: Instruction, config: Config) -> list[Span]:
     return [(table, table + op.fields["channels"] // config.lanes)]
 
 
-def _key_and_value_spans(op: Instruction, config: Config, live: int) -> list[Span]:
-    """Words of a bank that an instruction of the array queue reads or writes as keys or values."""
-    f = op.fields
-    if op.opcode == Opcode.ATTENTION:
-        size = -(-resolve_rows(f["keys"], live) // config.banks) * f["head_words"]
-        return [(f[name], f[name] + size) for name in ("key", "value")]
-    if op.opcode == Opcode.FULLY_CONNECTED and f["destination"] == Destination.ROWS:
-        groups = -(-resolve_rows(f["rows"], live) // config.banks)
-        return [(f["target"], f["target"] + (groups - 1) * f["target_stride"] + 1)]
-    return []
+def _key_and_value_spans(
+    users: list[Instruction], config: Config, live: int, placed_groups: int
+) -> Iterator[list[Span]]:
+    """Words of a bank that each instruction of a queue reads or writes as keys or values."""
+    sieve: Mapping[str, int] = {"placed": 0, "masked": 0}
+    for op in users:
+        f, spans = op.fields, []
+        if op.opcode == Opcode.SIEVE:
+            sieve = f
+        elif op.opcode == Opcode.ATTENTION:
+            in_order = -(-resolve_rows(f["keys"], live) // config.banks)
+            size = (placed_groups if sieve["masked"] else in_order) * f["head_words"]
+            spans = [(f[name], f[name] + size) for name in ("key", "value")]
+        elif op.opcode == Opcode.FULLY_CONNECTED and f["destination"] == Destination.ROWS:
+            in_order = -(-resolve_rows(f["rows"], live) // config.banks)
+            groups = placed_groups if sieve["placed"] else in_order
+            spans = [(f["target"], f["target"] + (groups - 1) * f["target_stride"] + 1)]
+        yield spans

@@ -12,6 +12,8 @@ __all__ = ["expected_tensors"]
 
 UNSEEN = (".selector.score", ".selector.kept")
 """Tensors that no instruction writes: they stay in the token selector."""
+IN_LIST_ORDER = (".attn.logits", ".attn.probs")
+"""Tensors of a masked block that instructions write in the order of its lists."""
 
 
 def expected_tensors(
@@ -24,7 +26,8 @@ def expected_tensors(
     tensors: dict[str, NDArray[Any]] = {}
 
     def collect(name: str, array: NDArray[Any]) -> None:
-        if not name.endswith(UNSEEN):
+        block = name.split(".")[1] if name.endswith(IN_LIST_ORDER) else ""
+        if not (name.endswith(UNSEEN) or (block and model.config.masked(int(block)))):
             tensors[name] = array[0]
 
     return vit(model, image[None], collect)[0], tensors

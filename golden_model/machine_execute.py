@@ -140,6 +140,7 @@ def _fully_connected(memory: Memories, f: Fields) -> Writes:
     out = out.astype(np.int8)
     if f["destination"] == Destination.ROWS and memory.sieve["placed"]:
         bank, group = place_rows(memory, rows)
+        memory.work.place_banks = bank
         address = f["target"] + group * f["target_stride"]
         if address.max() >= config.row_words:
             raise MachineError(f"row word {address.max()} is not there", Error.ROW_ADDRESS)

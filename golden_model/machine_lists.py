@@ -39,7 +39,9 @@ class KeptPairs:
 
 def place_rows(memory: Memories, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Bank (-1: all banks) and group of rows 0 .. `rows` - 1, and mark their places as present."""
-    per_word = memory.config.lanes // POSITION_BYTES
+    per_word, most = memory.config.lanes // POSITION_BYTES, memory.config.max_positions
+    if rows > most:
+        raise MachineError(f"{rows} rows, lists can name {most} places", Error.INDEX)
     token = memory.origin[:rows]
     address = memory.sieve["positions"] + token // per_word
     if address.max() >= memory.config.token_words:

@@ -31,6 +31,8 @@ class Work:
 
     nonzeros: NDArray[np.uint8] | None = None
     """FULLY_CONNECTED that skips zeros: other scalars, [rows, words, banks]."""
+    place_banks: NDArray[np.int64] | None = None
+    """FULLY_CONNECTED whose rows have places: the bank of each, -1: all."""
     pair_steps: NDArray[np.int64] | None = None
     """ATTENTION by lists: steps of each pair of queries, and how many of the two are alive."""
     pair_queries: NDArray[np.int64] | None = None

@@ -8,24 +8,18 @@ takes the same way as the row before, the rows that will do so too are skipped (
 from perf_model.epilogue import Epilogue
 from perf_model.executor import Executor
 from perf_model.operations import ArrayOperation
+from perf_model.query_buffer import QueryBuffer
 from perf_model.skip import RowSkipper
-from perf_model.softmax import GROUP, ROW_END, Softmax
-from perf_model.timeline import NEVER, Credits, Port
+from perf_model.softmax import GROUP, Softmax
+from perf_model.sources import RESULT, ROW_ENDS, Pass, Sources
+from perf_model.timeline import NEVER, Credits, Port, cause_of
 from spec.config import Config
 from spec.registers import STALLS
-from spec.semaphores import PRODUCER_OF, Queue
 
 __all__ = ["Array"]
 
 OPERAND_WORDS = 4
 """Depth of the operand reader's buffer."""
-PASSES = 4
-"""Passes that are walked or wait to be."""
-FC, SCORE, VALUE, VALUE_END = range(4)
-"""Kinds of a pass; VALUE_END: the last of a probability row."""
-ROW_ENDS = (FC, VALUE_END)
-STEP, RESULT = 1, 2
-"""In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
 
 
 class Array(Executor[ArrayOperation]):
@@ -37,6 +31,8 @@ class Array(Executor[ArrayOperation]):
         self.reads, self.token_writes, self.row_writes = Port(), Port(), Port()
         self.epilogue = Epilogue(config, self.reads, self.token_writes, self.row_writes)
         self.softmax = Softmax(config)
+        self.sources = Sources(config)
+        self.queries = QueryBuffer(4 if config.attention_masks else 2)
         self.stalls = dict.fromkeys(STALLS, 0)
         self.busy = 0
         self.marks: dict[int, tuple[int, dict[str, int]]] = {}
@@ -47,24 +43,18 @@ class Array(Executor[ArrayOperation]):
         self.operation: ArrayOperation | None = None
         self.attention = False
         self.rows_left = self.values_left = self.value_word = 0
-        self.passes: list[int] = []
+        self.turn = self.masked = False
+        """Scores go before P.V.; the last SIEVE asks for lists."""
         # operands
         self.operand_rows = self.operand_left = 0
         self.credited = False
         self.flying = 0
         """1 a word is on its way, 2 it is a row's last."""
         self.buffer: list[int] = []
-        # query buffer
-        self.occupied, self.loaded = [False, False], [False, False]
-        self.fill = self.next_row = self.use = 0
-        # index engine
-        self.steps_left = self.steps_done = 0
-        self.kind = FC
         # array
         self.pipe = [0] * (3 + config.register_operands)
         self.accumulators = False
         self.scores = 0
-        self.slices = config.lanes // config.banks
         self.still: tuple[tuple, str, list[Credits]] | None = None
         """What was seen, the cause and what is lacking, if nothing moved in the cycle before."""
         self.program: list[ArrayOperation] = []
@@ -77,23 +67,20 @@ class Array(Executor[ArrayOperation]):
         """What changes whenever anything moves."""
         return (
             self.active,
-            tuple(self.passes),
             self.rows_left,
             self.values_left,
             self.operand_rows,
             self.value_word,
+            self.turn,
             self.operand_left,
             self.credited,
             self.flying,
             tuple(self.buffer),
-            tuple(self.occupied),
-            tuple(self.loaded),
-            self.steps_left,
-            self.steps_done,
-            self.kind,
             tuple(self.pipe),
             self.accumulators,
             self.scores,
+            self.queries.state(),
+            self.sources.state(),
             self.epilogue.state(),
             self.softmax.state(),
         )
@@ -103,13 +90,13 @@ class Array(Executor[ArrayOperation]):
         return self.epilogue.idle_from()
 
     def row_bank(self, t: int) -> int:
-        """The bank of the row-memory write of cycle t."""
+        """The bank of the row-memory write of cycle t; -1: all banks."""
         return self.epilogue.bank(t)
 
     def next_skips(self) -> bool:
         """Whether the next instruction has no rows: it waits until all before it is written."""
         number = len(self.queue.takes)
-        return number < len(self.program) and not self.program[number].rows
+        return number < len(self.program) and self.program[number].skips
 
     def _cycle(self) -> bool:
         """One cycle, or several in which nothing changes; False if it is not known how it goes."""
@@ -129,18 +116,13 @@ class Array(Executor[ArrayOperation]):
             token_ready = self.operation.token_wait.ready(t)
             if token_ready is None:
                 return False
+            self.waits += not token_ready
         wants_to_skip = False
         if self.active and self.next_skips():
             found = self.head(t)
             if found is None:
                 return False
             wants_to_skip = found[0] is not None and not found[1]
-        self.waits += bool(
-            self.active and self.operand_rows and not self.credited and not token_ready
-        )
-
-        if self.active and self.operand_rows and not self.credited:
-            self.waits += not token_ready
         seen = (self.active, wants_to_skip, id(head), tuple(map(id, lacking)), token_ready)
         if self.still is not None:
             # nothing moved in the cycle before: if nothing new is seen, nothing moves now
@@ -151,89 +133,97 @@ class Array(Executor[ArrayOperation]):
                 self._jump(t, cause, lacked)
                 return True
             self.still = None
+        sources, queries = self.sources, self.queries
         before = None
-        if not self.buffer and not self.steps_left:
+        if not self.buffer and not sources.there:
             before = self.state()
 
-        epilogue, softmax = self.epilogue, self.softmax
+        epilogue, softmax, operation = self.epilogue, self.softmax, self.operation
         slot = epilogue.used < epilogue.slots
-        skips = issued and not head.rows
+        sets = issued and head.sets
+        skips = issued and head.skips
         rests = not self.active and not epilogue.used and t > epilogue.give_time
         late = wants_to_skip or (skips and not rests)
         accumulators_taken, scale_taken = epilogue.step(t, self.accumulators, softmax.scales > 0)
         scores_ready = softmax.scores_ready()
-        # Array: does it advance?
+        # Array: does it advance, and is there a step?
         pipe = self.pipe
         tail = pipe[-1]
-        blocked_accumulators = tail == RESULT and self.accumulators
+        eager = self.masked and self.attention and accumulators_taken
+        blocked_accumulators = tail == RESULT and self.accumulators and not eager
         blocked_scores = tail >= GROUP and self.scores and not scores_ready
         advance = not (blocked_accumulators or blocked_scores)
-        # The step
-        attention = self.attention
-        fired = bool(self.steps_left and advance and (attention or self.buffer))
-        last = fired and self.steps_left == 1
-        kind = self.kind
-        code = word_taken = 0
-        if fired:
-            self.busy += 1
-            code = STEP
-            if kind == SCORE:
-                head_words = self.operation.head_words
-                if self.steps_done % head_words == head_words - 1:
-                    code = ROW_END if last else GROUP
-            else:
-                if last:
-                    code = RESULT
-                if kind == FC:
-                    word_taken = last or (self.steps_done & (self.slices - 1)) == self.slices - 1
+        buffered, attention = bool(self.buffer), self.attention
+        code = sources.fire(buffered, operation.head_words) if advance and operation else 0
+        fired = code != 0
+        self.busy += fired
+        last = fired and sources.last
+        kind = sources.kind
         released = 0
-        if last and kind == VALUE_END:
-            released = self.operation.key_words
+        if last and kind == Pass.VALUE_END:
+            released = operation.key_words
+        elif last and kind == Pass.PACKED_END:
+            released = sources.released()
         # Which pass next
-        operation = self.operation
-        walk_ready = not self.steps_left or last
-        passes = self.passes
-        pushed = row_taken = scheduled = False
-        reserved = 0
-        walkable = walk_ready and len(passes) < PASSES
+        outstanding = len(sources.passes)
+        started = -1
+        steps, row_queries = 0, 1
+        row_taken = False
+        query_ready = True
+        if attention:
+            steps = operation.key_words
+            if sources.by_lists:
+                pairs = sources.walker.pairs
+                steps, row_queries = pairs[0] if pairs else (0, 0)
+            query_ready = row_queries and queries.ready(row_queries)
         choose_value = self.active and self.values_left and softmax.rows
-        row_possible = (
-            self.active
-            and self.rows_left
-            and not choose_value
-            and (not attention or self.loaded[self.next_row])
-        )
-        started = None
-        if walkable:
-            if choose_value:
-                pushed = True
-                started = VALUE
-                if self.value_word == operation.head_words - 1:
-                    started, row_taken = VALUE_END, True
-            elif row_possible:
-                if not attention:
-                    pushed, started = True, FC
-                elif softmax.can_reserve(operation.key_words):
-                    pushed, started, scheduled = True, SCORE, True
-                    reserved = operation.key_words
+        if choose_value and self.turn and self.rows_left and query_ready:
+            # behind a sparse row of P.V comes one of scores
+            choose_value = not softmax.can_reserve(steps)
+        if choose_value:
+            if sources.ready(True, fired, buffered):
+                row_taken = self.value_word == operation.head_words - 1
+                started = Pass.PACKED if sources.packed else Pass.VALUE
+                started += row_taken
+        elif self.active and self.rows_left and query_ready:
+            room = not attention or softmax.can_reserve(steps)
+            if room and sources.ready(False, fired, buffered):
+                started = Pass.SCORE if attention else Pass.FC
+                if sources.searches:
+                    started = Pass.SEARCH
+                elif sources.by_lists:
+                    started = Pass.PAIR if row_queries == 1 else Pass.BOTH
+        pushed = started >= 0
+        scheduled = pushed and attention and not choose_value
         all_pushed = not self.rows_left and not self.values_left
-        outstanding = len(passes)
         finished = self.active and all_pushed and (outstanding == 0 or (outstanding == 1 and last))
         # Operands
+        word_taken = sources.word_taken if fired else False
+        if sources.searches:
+            word_taken = sources.searched_word(pushed, buffered)
         request = self.operand_rows and self.credited
         request = request and len(self.buffer) + (self.flying != 0) < OPERAND_WORDS
-        granted = request and not epilogue.denies
+        denies = epilogue.denies
+        passing = sources.searches and sources.search.passing
+        sources.move(fired, started, operation, word_taken)
+        if sources.by_lists:
+            listed = sources.walker.wants_word and not denies
+            denies |= sources.walker.wants_word
+            if listed:
+                self.reads.cycles.add(t)
+            origin = sources.walker.wants_origin and not epilogue.asks_origin
+            pair_steps = steps if scheduled else 0
+            passing = sources.move_lists(fired, pair_steps, operation.head_words, listed, origin)
+        granted = request and not denies
         denied = request and not granted
-        queries_ready = attention and not self.occupied[self.fill]
-        buffered = bool(self.buffer)
-        query_loaded = self.loaded[self.next_row]
+        queries_ready = attention and not queries.occupied[queries.fill]
 
         # Why nothing moves
         if not fired:
             no_pass = outstanding == 0
             needs = not buffered
             if attention:
-                needs = self.rows_left and not query_loaded and no_pass
+                needs = self.rows_left and not query_ready and no_pass
             waiting_row = (
                 self.active
                 and needs
@@ -241,23 +231,18 @@ class Array(Executor[ArrayOperation]):
                 and not self.credited
                 and not token_ready
             )
-            can_start = not self.active and not self.operand_rows
-            softmax_ready = head is None or not head.attention or softmax.command_ready()
             lacking_row = [operation.token_wait] if waiting_row else []
+            starts = issued and not self.active and not self.operand_rows and not skips and not sets
             if blocked_scores:
                 cause = "softmax"
-            elif blocked_accumulators or late or (can_start and issued and not slot):
+            elif blocked_accumulators or late or (starts and not slot):
                 cause = "vector"
-            elif issued and can_start and not skips and not softmax_ready:
+            elif starts and head.attention and not softmax.command_ready():
                 cause = "softmax"
+            elif self.active and passing:
+                cause = "bank_imbalance"
             elif lacking or lacking_row:
-                producers = {PRODUCER_OF[c.semaphore] for c in lacking or lacking_row}
-                if Queue.LOAD in producers:
-                    cause = "load"
-                elif Queue.VECTOR in producers:
-                    cause = "vector"
-                else:
-                    cause = "dependency"
+                cause = cause_of(lacking or lacking_row)
             elif self.active and needs and denied:
                 cause = "port_conflict"
             elif (
@@ -269,7 +254,7 @@ class Array(Executor[ArrayOperation]):
                 and not all_pushed
             ):
                 cause = "softmax"
-            elif (self.active and (not self.steps_left or not buffered)) or issued:
+            elif self.active or issued:
                 cause = "issue"
             elif head is None:
                 halted = self.fetch.halted <= t
@@ -280,6 +265,9 @@ class Array(Executor[ArrayOperation]):
 
         # Everything moves
         softmax_accepts = softmax.command_ready()
+        if scheduled and sources.by_lists:
+            softmax.reserve(steps, row_queries)
+        reserved = steps if scheduled else 0
         softmax.step(self.scores, reserved, released, row_taken, scale_taken)
         if scores_ready:
             self.scores = 0
@@ -298,16 +286,13 @@ class Array(Executor[ArrayOperation]):
         if buffered and (queries_ready if attention else word_taken):
             end = self.buffer.pop(0)
             if attention and end:
-                self.occupied[self.fill] = self.loaded[self.fill] = True
-                self.fill ^= 1
+                queries.filled()
         if flying:
             self.buffer.append(flying - 1)
         if scheduled:
-            self.loaded[self.next_row] = False
-            self.next_row ^= 1
-        if last and kind == SCORE:
-            self.occupied[self.use] = False
-            self.use ^= 1
+            queries.schedule(row_queries)
+        if last and kind in (Pass.SCORE, Pass.PAIR, Pass.BOTH):
+            queries.done(2 if kind == Pass.BOTH else 1)
         self.flying = 0
         if granted:
             self.flying = 1
@@ -321,31 +306,26 @@ class Array(Executor[ArrayOperation]):
             self.credited = True
             operation.token_wait.taken += 1
             self.skipper.takes.append(t)
-        if fired:
-            self.steps_left -= 1
-            self.steps_done += 1
-            if last:
-                passes.pop(0)
+        if pushed and choose_value:
+            self.value_word = 0 if row_taken else self.value_word + 1
+            self.values_left -= row_taken
+        elif pushed:
+            self.rows_left -= row_queries
         if pushed:
-            passes.append(started)
-            self.kind, self.steps_done = started, 0
-            self.steps_left = operation.score_steps if started == SCORE else operation.steps
-            if choose_value:
-                self.value_word = 0 if row_taken else self.value_word + 1
-                self.values_left -= row_taken
-            else:
-                self.rows_left -= 1
+            self.turn = started == Pass.PACKED_END
         if finished:
             self.active = False
-        accepted = issued and not self.operand_rows and slot and not skips
+        accepted = issued and not self.operand_rows and slot and not skips and not sets
         accepted = accepted and (not head.attention or softmax_accepts)
         if accepted:
             self._accept(t, head)
-        elif skips and rests:
+        elif sets or (skips and rests):
             self._skip(t, head)
+        if epilogue.placing or (accepted and head.command.placed):
+            epilogue.step_places(head.command if accepted else None)
         self.time = t + 1
         stands = before is not None and not fired and before == self.state()
-        if stands and not skips and not (self.active and self.next_skips()):
+        if stands and not skips and not sets and not (self.active and self.next_skips()):
             self.still = (seen, cause, lacking or lacking_row)
             self._jump(t, cause, lacking or lacking_row)
         else:
@@ -361,17 +341,20 @@ class Array(Executor[ArrayOperation]):
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         self.epilogue.enter(head.command)
         if head.attention:
-            self.softmax.start(head.rows, head.key_words, head.collects)
+            self.softmax.start(head.rows, head.key_words, head.collects, head.left)
         self.active, self.operation, self.attention = True, head, head.attention
         self.rows_left = head.rows
         self.values_left = head.rows if head.attention else 0
         self.value_word = 0
         self.operand_rows, self.operand_left = head.rows, head.operand_words
         self.credited = head.token_wait is None
+        self.sources.begin(head)
 
     def _skip(self, t: int, head: ArrayOperation) -> None:
-        """An instruction without rows: only its credits."""
+        """SIEVE, or an instruction without rows: only its credits."""
         self.take(t, head)
+        if head.sets:
+            self.masked = head.masked
         if head.pc in self.marks:
             self.marks[head.pc] = (self.busy, dict(self.stalls))
         for credits in head.signal:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from perf_model.place_reader import PlaceReader
 from perf_model.timeline import Credits, Port
 from rtl_gen.postproc.epilogue import Epilogue as Component
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
@@ -34,6 +35,9 @@ class ResultCommand:
     accumulates: bool
     """Sums that were kept are added to each result."""
     to_rows: bool
+    placed: bool = False
+    banks: list[int] | None = None
+    """Where its rows go, if they are placed; -1: to all banks."""
     signal: tuple[Credits, ...]
     token_signal: Credits | None
     kind: int = -1
@@ -80,6 +84,25 @@ class Epilogue:
         self.denies = False
         """Whether the operand reader must wait in this cycle."""
         self.give_time = -1
+        self.places = PlaceReader(config)
+        self.place_read = self.place_used = False
+        """In this cycle: its word, and the place of the row that is written."""
+
+    @property
+    def asks_origin(self) -> bool:
+        """Whether the place reader asks for the token of a row."""
+        return self.places.wants_origin
+
+    @property
+    def placing(self) -> bool:
+        """Whether places are on their way."""
+        return self.places.busy
+
+    def step_places(self, command: ResultCommand | None) -> None:
+        """The end of a cycle for the place reader; `command`: that has entered, if any has."""
+        rows = command.rows if command is not None and command.placed else 0
+        self.places.step(self.place_read, self.places.wants_origin, self.place_used, rows)
+        self.place_read = self.place_used = False
 
     def enter(self, command: ResultCommand) -> None:
         """Take a command, at the end of a cycle in which there was a `slot`."""
@@ -121,6 +144,7 @@ class Epilogue:
             self.sums_asked,
             self.front,
             self.back,
+            self.places.state() if self.places.busy else (),
         )
 
     def fires_of(self, command: ResultCommand) -> int:
@@ -133,9 +157,12 @@ class Epilogue:
         self.row_patterns.append((period, rows, first))
 
     def bank(self, t: int) -> int:
-        """The bank of the row write of cycle t."""
+        """The bank of the row write of cycle t; -1: all banks."""
         place = self.row_places.get(t)
         if place is not None:
+            banks = self.commands[place[0]].banks
+            if banks is not None:
+                return banks[place[1]]
             return place[1] % self.banks
         number = bisect_right(self.row_starts, t) - 1
         period, rows, first = self.row_patterns[number]
@@ -151,7 +178,9 @@ class Epilogue:
         entered = len(commands)
         back = self.back
         left = self.left
-        results_ready = left == 0 or (self.eager and left == 1)
+        placed = back < entered and commands[back].placed
+        writes = left and (not placed or self.places.places)
+        results_ready = left == 0 or (self.eager and left == 1 and bool(writes))
         # the last stage
         groups = self.groups
         full = self.count == groups
@@ -208,8 +237,14 @@ class Epilogue:
         if back < entered and commands[back].accumulates:
             used = moves and front == back
             self.denies = self._read_sums(t, commands[back], wanted, used)
+        if self.places.wants_word:
+            self.place_read = not self.denies
+            if self.place_read:
+                self.reads.cycles.add(t)
+            self.denies = True
         # the words
-        if left:
+        if writes:
+            self.place_used = placed
             self._write(t, commands[back])
         if full and results_ready:
             self.left = self.collected_words

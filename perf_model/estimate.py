@@ -1,6 +1,7 @@
 """What a model takes on a machine, without weights: its program, run in time.
 
-Timing does not depend on data, so any weights do: the program is compiled from a model of zeros.
+Dense timing does not depend on data, so any weights do: the program is compiled from a model of
+zeros. What masks and zeros leave is not known here: see `perf_model.work`.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from perf_model.dram import Dram
 from perf_model.machine import Prediction, dram_bytes, predict
 from perf_model.operations import ArrayOperation
 from perf_model.roofline import roofline
+from perf_model.selection import PredictionError
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.dram import DramTiming
@@ -45,13 +47,22 @@ class Layer:
 
 
 def program_of(model: ModelConfig, config: Config) -> tuple[list[Instruction], list[str]]:
-    """The instructions of a model of that shape, and their names; `CompileError` if none fits."""
+    """The instructions of a model of that shape, and their names; `CompileError` if none fits.
+
+    Nothing is known of zeros, so none are skipped. `PredictionError` for a model with masks.
+    """
+    if any(model.masks):
+        raise PredictionError(
+            "the cycles of a model with masks depend on which scores they keep: "
+            "sievit sieves, or sievit run --preset, predicts its images"
+        )
     tensors = {
         name: np.broadcast_to(np.zeros((), dtype), shape)
         for name, (dtype, shape) in tensor_table(model).items()
         if not name.startswith(FLOAT_PREFIX)
     }
-    schedule = compile_program(Model(config=model, tensors=tensors), config)
+    dense = dataclasses.replace(config, zero_skip=False)
+    schedule = compile_program(Model(config=model, tensors=tensors), dense)
     return schedule.instructions, schedule.names
 
 

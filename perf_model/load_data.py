@@ -65,7 +65,8 @@ class LoadData:
             return None if busy is None else not busy
         busy = port_busy(array, array.row_writes, t, self.clock)
         if busy:
-            return array.row_bank(t) != self.held_row % self.config.banks
+            bank = array.row_bank(t)
+            return bank >= 0 and bank != self.held_row % self.config.banks
         return None if busy is None else True
 
     def write(self, t: int) -> None:

@@ -1,6 +1,6 @@
 """The whole machine in time: the units run ahead of each other until all have come to rest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perf_model.array import Array
@@ -19,6 +19,7 @@ from perf_model.selection import PredictionError, selections_of
 from perf_model.storer import Storer
 from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
+from perf_model.work import Work
 from spec.assembler import Instruction
 from spec.config import Config
 from spec.isa import INSTRUCTION_BYTES
@@ -36,6 +37,12 @@ class Prediction:
     array_busy_cycles: int
     stalls: dict[str, int]
     macs: int
+    skipped: dict[str, int]
+    """Multiplications left out, by cause: `masked`, `zero`."""
+    idle_banks: int
+    """Banks that took no part in a step of sparse work, over all steps."""
+    index_words: int
+    """Token-memory words of lists that were used."""
     dram_bytes: dict[str, int]
     starts: dict[int, int]
     """Cycle in which each instruction leaves its queue."""
@@ -53,12 +60,15 @@ def predict(
     marks: Sequence[int] = (),
     live: Sequence[int] = (),
     first_dropped: Sequence[int | None] = (),
+    work: Mapping[int, Work] | None = None,
 ) -> Prediction:
     """Run a program in time.
 
     marks : array instructions at whose start to note busy cycles and stalls
     live, first_dropped : tokens alive behind each selection, and the row that each drops first, see
         `selections_of`
+    work : by program counter, what masks and zeros leave of the array's instructions; needed for
+        programs that skip them
     """
     if config.head_groups > 1:
         raise PredictionError(
@@ -77,7 +87,7 @@ def predict(
         Queue.STORE: storer,
     }
     selections = selections_of(instructions, live, first_dropped)
-    program = operations_of(instructions, config, executors, selections)
+    program = operations_of(instructions, config, executors, selections, work)
     for unit in executors.values():
         unit.queue, unit.fetch = InstructionQueue(config.queue_depth, bus, unit), bus
     bus.start(program, executors)
@@ -101,11 +111,16 @@ def predict(
     )
     stalls = dict(array.stalls)
     stalls["drain"] += end - array.idle_since
+    left = [op.left for op in array.program if op.left is not None]
     return Prediction(
         cycles=end,
         array_busy_cycles=array.busy,
         stalls=stalls,
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
+        skipped={cause: sum(getattr(each, cause) for each in left) for cause in ("masked", "zero")},
+        idle_banks=array.sources.sparse_steps * config.banks
+        - sum(each.banks_used for each in left),
+        index_words=array.sources.walker.words_used,
         dram_bytes=dram_bytes(program, config),
         starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
         marks=array.marks,

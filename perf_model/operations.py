@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from perf_model.epilogue import ResultCommand
 from perf_model.selection import Selection, select_cycles
 from perf_model.timeline import Credits, Unit
+from perf_model.work import Left, Sieves, Work
 from spec.assembler import Instruction, resolve_rows, transfer_rows
 from spec.config import Config
 from spec.formats import REQUANTIZE
@@ -41,12 +42,12 @@ class Operation:
 
 @dataclass(kw_only=True)
 class ArrayOperation(Operation):
-    """FULLY_CONNECTED or ATTENTION."""
+    """FULLY_CONNECTED or ATTENTION; SIEVE as one that only `sets`."""
 
-    attention: bool
-    operand_words: int
+    attention: bool = False
+    operand_words: int = 0
     """Token words of a row that are read."""
-    steps: int
+    steps: int = 0
     """Of a row (attention: of a row's P.V, for each word of the head)."""
     score_steps: int = 0
     head_words: int = 1
@@ -54,10 +55,20 @@ class ArrayOperation(Operation):
     """Words of a row of scores in the rings."""
     collects: bool = False
     """The first row's probabilities become scores of the keys."""
-    macs: int
-    command: ResultCommand
+    macs: int = 0
+    left: Left | None = None
+    """What sieves leave of it, if they leave out anything."""
+    command: ResultCommand | None = None
+    sets: bool = False
+    masked: bool = False
+    """Lists are followed from then on."""
     kind: int = -1
     """A number that equal instructions share; set by `perf_model.skip`."""
+
+    @property
+    def skips(self) -> bool:
+        """It has rows at other times, but none now."""
+        return not self.rows and not self.sets
 
 
 @dataclass(kw_only=True)
@@ -111,22 +122,31 @@ def operations_of(
     config: Config,
     units: Mapping[Queue, Unit],
     selections: Mapping[int, Selection] | None = None,
+    work: Mapping[int, Work] | None = None,
 ) -> list[Operation]:
     """The operations of a program; `units` are those that execute the queues.
 
     selections : by program counter, see `selections_of`. Credits see to it that an instruction
         starts behind the LIVE or SELECT before it in the program, and before the next one.
+    work : by program counter, what is left of instructions with sieves
     """
     credits = {
         each: Credits(each, units[producer], units[CONSUMER_OF[each]])
         for each, producer in PRODUCER_OF.items()
     }
-    live = 0
+    live, sieves = 0, Sieves(work)
     operations = []
     for pc, instruction in enumerate(instructions):
         if instruction.opcode == Opcode.LIVE:
             live = instruction.fields["tokens"]
         operation = _operation(pc, instruction, config, credits, live)
+        if instruction.opcode == Opcode.SIEVE:
+            sieves.set(instruction)
+        elif isinstance(operation, ArrayOperation):
+            operation.left = sieves.left(pc, instruction, operation.rows)
+            sieves.place(pc, instruction, operation.command)
+            if operation.left is not None:
+                operation.macs = operation.left.macs
         if instruction.opcode == Opcode.SELECT:
             selection = (selections or {})[pc]
             operation.cycles = select_cycles(config, instruction.fields, selection)
@@ -188,6 +208,8 @@ def _operation(
                 macs=2 * rows * keys * f["head_dim"],
                 command=_command(common, rows, f["head_words"], None),
             )
+        case Opcode.SIEVE:
+            return ArrayOperation(**common, sets=True, masked=bool(f["masked"]))
         case Opcode.NORMALIZE:
             rows = resolve_rows(f["rows"], live, limit)
             return NormOperation(**common, rows=rows, blocks=-(-f["channels"] // lanes))

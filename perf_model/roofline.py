@@ -27,15 +27,19 @@ class Roofline:
         return max(self.mac_cycles, self.bus_cycles)
 
 
-def roofline(model: ModelConfig, config: Config, live: Sequence[int] = ()) -> Roofline:
+def roofline(
+    model: ModelConfig, config: Config, live: Sequence[int] = (), skipped: int = 0
+) -> Roofline:
     """max(MACs / MACs in the array, compulsory DRAM bytes / bus bytes a cycle), for one image.
 
     Counts what the network needs, not what a program moves: padding and repeated loads are not in
     it. Attention is counted over all tokens in every block. A mean of rows is additions, not
     multiplications: it is not counted.
     live : see `network_macs`
+    skipped : multiplications that masks and zeros leave out, and so are not needed
     """
     macs, layers = _network(model, live)
+    macs -= skipped
     width = model.embed_dim
     weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)
     norms = (2 * model.depth + 1) * width * REQUANTIZE.entry_bytes

@@ -1,18 +1,20 @@
 """Rows that go as a row went before are not walked again.
 
-The machine's timing does not depend on data. From one end of a row (or start of an instruction) to
-the next, the array's cluster goes its way without asking anybody, unless it lacks a row's credit.
-So what happens on this way follows from its state alone: it is walked once, kept as a `_Way`, and
-gone again in one leap whenever the array is in that state. A way that leads back to its own state
-is gone as often as rows and credits allow.
+The timing of dense work does not depend on data. From one end of a row (or start of an
+instruction) to the next, the array's cluster goes its way without asking anybody, unless it lacks
+a row's credit. So what happens on this way follows from its state alone: it is walked once, kept as
+a `_Way`, and gone again in one leap whenever the array is in that state. A way that leads back to
+its own state is gone as often as rows and credits allow. Rows of which sieves leave something else
+each time are walked.
 
 A state says how many rows are left only as far as that is soon to matter (`_Way` keeps away from
 the rest), so instructions of any number of rows share their ways.
 """
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from perf_model.array_state import restore, snapshot
 
 if TYPE_CHECKING:
     from perf_model.array import Array
@@ -20,27 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RowSkipper"]
 
-_NAMES = {
-    "array": (
-        *("active", "value_word", "operand_left", "credited", "flying", "fill", "next_row"),
-        *("use", "steps_left", "steps_done", "kind", "accumulators", "scores"),
-    ),
-    "epilogue": (
-        *("word", "group", "half", "valid", "count", "collected_words", "left", "write_word"),
-        *("second", "read_group", "received", "claimed", "asked", "sums_word", "sums_group"),
-        *("sums_received", "sums_claimed", "sums_asked"),
-    ),
-    "softmax": (
-        *("active", "chunk", "taken", "logit_rows", "row_queue", "fetched", "word_valid"),
-        *("word_last", "fetch_chunk", "exp_rows", "scaling", "rows", "scales", "prob_free"),
-        *("rows_free", "scales_free", "logit_free", "slots_free", "words", "before", "wanted"),
-        *("gap", "exp_wanted", "collects", "collect_cycles"),
-    ),
-}
-"""Attributes that are the same after each going of a way."""
-_LISTS = ("passes", "buffer", "occupied", "loaded", "pipe")
-_GET = {unit: attrgetter(*names) for unit, names in _NAMES.items()}
-_GET_LISTS = attrgetter(*_LISTS)
 _FRONT, _BACK = ("row",), ("write_row", "read_row", "sums_row")
 """Row counters of the epilogue, of the commands at its front and at its back."""
 _FEW = 4
@@ -56,7 +37,7 @@ class _Way:
     busy: int
     stalls: list[tuple[str, int]]
     raw: tuple
-    """The attributes of `_NAMES` and `_LISTS` at the end."""
+    """The state of all units at the end, see `snapshot`."""
     array_rows: tuple[int, int, int, int]
     """rows_left, values_left, operand_rows, rows of softmax: how much they fall."""
     front: int
@@ -104,6 +85,13 @@ class RowSkipper:
 
     def __init__(self, array: "Array") -> None:
         self.array = array
+        self.units = {
+            "array": array,
+            "epilogue": array.epilogue,
+            "softmax": array.softmax,
+            "sources": array.sources,
+            "queries": array.queries,
+        }
         self.ways: dict[tuple, _Way] = {}
         self.kinds: dict[tuple, int] = {}
         """A number for each kind of instruction and of command."""
@@ -113,7 +101,7 @@ class RowSkipper:
 
     def checkpoint(self) -> None:
         """A row has ended, or an instruction has begun, in the cycle before `array.time`."""
-        if self.array.next_skips():
+        if self.array.next_skips() or not self._alike():
             # what stalls are called depends on the instruction behind this one
             self.mark = None
             return
@@ -135,6 +123,13 @@ class RowSkipper:
             self._go(way, count)
         self.mark = self._here(key) if self.array.active else None
 
+    def _alike(self) -> bool:
+        """Whether rows may go as others did: no sieve leaves something else of each."""
+        array, epilogue = self.array, self.array.epilogue
+        sieved = array.active and array.operation.left is not None
+        in_work = epilogue.commands[epilogue.back :]
+        return not sieved and not any(command.placed for command in in_work)
+
     # Where the array is -----------------------------------------------------------------------
 
     def _number(self, kind: tuple) -> int:
@@ -155,15 +150,6 @@ class RowSkipper:
                 )
             )
         return command.kind
-
-    def _raw(self) -> tuple:
-        array = self.array
-        return (
-            _GET["array"](array),
-            _GET["epilogue"](array.epilogue),
-            _GET["softmax"](array.softmax),
-            tuple(map(tuple, _GET_LISTS(array))),
-        )
 
     def _key(self) -> tuple | None:
         """The state; None where too much is on its way at once."""
@@ -207,7 +193,7 @@ class RowSkipper:
             min(array.values_left, few),
             min(array.operand_rows, few),
             min(array.softmax.rows_left, few) if array.softmax.active else 0,
-            self._raw(),
+            snapshot(self.units),
         )
 
     def _operation_kind(self) -> int:
@@ -275,7 +261,7 @@ class RowSkipper:
             here = command - mark.back
             banks[offset] = (here, row if here else row - mark.counters["write_row"])
         key = mark.key
-        raw = self._raw()
+        raw = snapshot(self.units)
         loops = raw == key[-1] and (now.front, now.back, now.fire) == (
             mark.front,
             mark.back,
@@ -378,9 +364,4 @@ class RowSkipper:
             epilogue.fires_left -= count * way.fires
         if way.loops:
             return
-        own, other, softmax, lists = way.raw
-        vars(array).update(zip(_NAMES["array"], own, strict=True))
-        vars(epilogue).update(zip(_NAMES["epilogue"], other, strict=True))
-        vars(array.softmax).update(zip(_NAMES["softmax"], softmax, strict=True))
-        for name, values in zip(_LISTS, lists, strict=True):
-            setattr(array, name, list(values))
+        restore(self.units, way.raw)

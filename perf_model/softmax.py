@@ -1,5 +1,8 @@
-"""The timing of softmax: `rtl_gen.postproc.softmax`."""
+"""The timing of softmax: `rtl_gen.postproc.softmax` with its rings of logits and probabilities."""
 
+from collections import deque
+
+from perf_model.work import Left
 from rtl_gen.postproc.exponential import Exponential
 from rtl_gen.postproc.logits import Logits
 from rtl_gen.postproc.row_scale import RowScale
@@ -16,7 +19,11 @@ GROUP, ROW_END = 3, 4
 
 
 class Softmax:
-    """Rings and FIFOs as counts, pipelines as bits, all rows of `words` words."""
+    """Rings and FIFOs as counts, pipelines as bits.
+
+    All rows of an instruction have `words` words, unless it is of pairs of queries: then `pairs`
+    has the words and the queries of each that is on its way.
+    """
 
     def __init__(self, config: Config) -> None:
         self.chunks = config.banks // config.score_lanes
@@ -25,6 +32,16 @@ class Softmax:
         self.active = False
         self.rows_left = 0
         self.words = 0
+        self.by_pairs = False
+        self.pairs: deque[tuple[int, int]] = deque()
+        """That have been reserved and not been fetched, and"""
+        self.scored: deque[int] = deque()
+        """queries of those whose scores have not all come."""
+        self.again = False
+        """The pair in hand is fetched for its second query."""
+        self.row_words: deque[int] = deque()
+        """Words that rows were written with, and those that they keep in the packed ring."""
+        self.kept_words: deque[int] = deque()
         # scores to logits: a word is in its ring LATENCY cycles after its last chunk was taken
         self.chunk = 0
         self.taken = self.logit_rows = 0
@@ -62,12 +79,26 @@ class Softmax:
         """Whether the next instruction can be taken."""
         return not self.active and not self.taken
 
-    def start(self, rows: int, words: int, collects: bool = False) -> None:
+    def start(
+        self, rows: int, words: int, collects: bool = False, left: Left | None = None
+    ) -> None:
         """Take an instruction, at the end of a cycle in which `command_ready`.
 
         collects : its first row becomes scores
+        left : what sieves leave of it
         """
+        packed, by_pairs = left is not None, left is not None and left.pairs is not None
+        pending = self.row_queue or self.fetched or self.word_valid or self.exp_rows
+        if pending and (packed != bool(self.kept_words) or by_pairs != self.by_pairs):
+            # nothing in the model's queues says whose rows are in them; no compiled program does it
+            raise RuntimeError("rows by lists and other rows meet in softmax")
         self.active, self.rows_left, self.words = True, rows, words
+        self.by_pairs = by_pairs
+        if left is not None:
+            self.kept_words.extend(left.values)
+            if not self.by_pairs:
+                self.row_words.extend([words] * rows)
+            collects &= not self.by_pairs
         if collects:
             self.before = self.row_queue - (self.fetched != 0)
 
@@ -116,7 +147,15 @@ class Softmax:
             self.exp_wanted,
             self.collects,
             self.collect_cycles,
+            len(self.pairs),
+            len(self.scored),
+            self.again,
         )
+
+    def reserve(self, words: int, queries: int) -> None:
+        """Say how many queries the row has that is reserved in this cycle."""
+        self.pairs.append((words, queries))
+        self.scored.append(queries)
 
     def step(
         self, scores: int, reserved: int, released: int, row_taken: bool, scale_taken: bool
@@ -134,7 +173,7 @@ class Softmax:
                 self.chunk = 0
                 word_end = True
                 if scores == ROW_END:
-                    self.rows_left -= 1
+                    self.rows_left -= self.scored.popleft() if self.by_pairs else 1
                     self.active = self.rows_left != 0
             else:
                 self.chunk += 1
@@ -164,10 +203,14 @@ class Softmax:
             self.fetch_chunk = 0 if chunk_last else self.fetch_chunk + 1
         if fetch:
             starts = self.fetched == 0
-            ends = self.fetched + 1 == self.words
+            words, frees = self.words, True
+            if self.by_pairs:
+                words, queries = self.pairs[0]
+                frees = self.again or queries == 1
+            ends = self.fetched + 1 == words
             self.fetched = 0 if ends else self.fetched + 1
             self.word_valid, self.word_last = True, ends
-            self.logit_free += 1
+            self.logit_free += frees
             self.prob_free -= 1
             if starts:
                 self.rows_free -= 1
@@ -176,9 +219,14 @@ class Softmax:
                 self.before -= self.before >= 0
                 self.collects |= self.wanted
             if ends:
-                self.row_queue -= 1
-                self.slots_free += 1
+                self.row_queue -= frees
+                self.slots_free += frees
                 self.gap = self.wanted
+                if self.by_pairs:
+                    self.again = not frees
+                    self.row_words.append(words)
+                    if frees:
+                        self.pairs.popleft()
         elif chunk_last:
             self.word_valid = False
         if logit_row:
@@ -187,6 +235,8 @@ class Softmax:
         mask = self.exp_mask
         row_done = self.exp_rows & self.exp_done
         self.exp_rows = (self.exp_rows << 1 | row_out) & mask
+        if row_done and self.kept_words:
+            self.prob_free += self.row_words.popleft() - self.kept_words.popleft()
         if row_done and self.exp_wanted & self.exp_done:
             self.collect_cycles = COLLECT_CYCLES + self.words * self.banks
         self.exp_wanted = (self.exp_wanted << 1 | wanted_out) & mask

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from perf_model.dram import Dram
 from perf_model.estimate import program_of
 from perf_model.machine import predict
+from spec.assembler import Instruction
 from spec.config import Config
 from spec.dram import DramTiming
 from spec.model_config import ModelConfig
@@ -23,9 +24,16 @@ FEW = 32
 class StageCycles:
     """Compiles a model's shape once, and keeps what has been predicted."""
 
-    def __init__(self, model: ModelConfig, config: Config, timing: DramTiming) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: Config,
+        timing: DramTiming,
+        instructions: Sequence[Instruction] | None = None,
+    ) -> None:
+        """Take a compiled program of the model, or compile one of its shape."""
         self.model, self.config, self.dram = model, config, Dram(timing)
-        self.instructions, _ = program_of(model, config)
+        self.instructions = instructions or program_of(model, config)[0]
         self.known: dict[tuple[int, ...], int] = {}
 
     def one(self, left: Sequence[int], first: Sequence[int | None] = ()) -> int:

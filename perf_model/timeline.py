@@ -9,9 +9,18 @@ Cycle 0 is the first of a run.
 from bisect import bisect_right
 from typing import Protocol
 
-from spec.semaphores import Semaphore
+from spec.semaphores import PRODUCER_OF, Queue, Semaphore
 
-__all__ = ["NEVER", "Awaited", "Credits", "InstructionQueue", "Port", "Unit", "port_busy"]
+__all__ = [
+    "NEVER",
+    "Awaited",
+    "Credits",
+    "InstructionQueue",
+    "Port",
+    "Unit",
+    "cause_of",
+    "port_busy",
+]
 
 NEVER = 1 << 60
 
@@ -72,6 +81,14 @@ class Credits:
     def given(self) -> bool:
         """Whether the next credit's time is known."""
         return self.taken < len(self.gives)
+
+
+def cause_of(lacking: list[Credits]) -> str:
+    """What the array's stalls are called when it lacks these credits."""
+    producers = {PRODUCER_OF[credits.semaphore] for credits in lacking}
+    if Queue.LOAD in producers:
+        return "load"
+    return "vector" if Queue.VECTOR in producers else "dependency"
 
 
 class InstructionQueue:

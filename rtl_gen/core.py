@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
-from rtl_gen.core_events import connect_events
+from rtl_gen.core_events import connect_events, counter_sizes
+from rtl_gen.core_places import build_origins, connect_places
+from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
@@ -26,7 +28,7 @@ from rtl_gen.sequencer.stall_monitor import StallMonitor
 from rtl_gen.sequencer.vector_issue import VectorIssue
 from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
-from spec.config import Config
+from spec.config import SIEVES, Config
 from spec.isa import Window
 from spec.registers import Error
 from spec.semaphores import Queue
@@ -39,6 +41,7 @@ FETCH, LOAD = 0, 1
 # Clients of token memory, in order of priority: what holds up the array comes first. Of the first
 # ones there is one in each head group.
 _GROUP_READERS = ("residual", "partial")
+_PLACE_READERS = (*_GROUP_READERS, "place_read", "list_read")
 _OPERAND, _NORM, _STORE, _SELECT = range(4)
 _NORMALIZED, _LOADED, _SELECTED = range(3)
 
@@ -64,23 +67,19 @@ class Core(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.selects = config.token_selector
-        bus_bits = config.bus_bits
-        events = events_layout(
-            banks=config.banks,
-            lanes=config.lanes,
-            bus_bits=bus_bits,
-            head_groups=config.head_groups,
-        )
+        self.selects, self.places = config.token_selector, config.attention_masks
+        self.skips, self.packs = config.zero_skip, config.packs_probs
+        self._readers = _PLACE_READERS if self.places else _GROUP_READERS
+        events = events_layout(**counter_sizes(config))
         super().__init__(
             {
                 "begin": In(1),
                 "running": In(1),
                 "windows": In(WINDOWS),
                 "read_request": Out(stream.Signature(TRANSFER)).array(2),
-                "read_data": In(stream.Signature(read_data_layout(bus_bits))).array(2),
+                "read_data": In(stream.Signature(read_data_layout(config.bus_bits))).array(2),
                 "write_request": Out(stream.Signature(TRANSFER)),
-                "write_data": Out(stream.Signature(bus_bits)),
+                "write_data": Out(stream.Signature(config.bus_bits)),
                 "written": In(1),
                 "finished": Out(1),
                 "error": Out(ERROR),
@@ -117,6 +116,7 @@ class Core(wiring.Component):
             head_groups=c.head_groups,
             token_selector=c.token_selector,
             cls_scores=c.cls_scores,
+            **{name: getattr(c, name) for name in SIEVES},
         )
         selector = {"token_selector": c.token_selector}
         self.queues = {}
@@ -132,10 +132,18 @@ class Core(wiring.Component):
             prob_words=c.prob_words,
             max_head_words=c.max_head_words,
             head_groups=c.head_groups,
+            sieves=any(getattr(c, name) for name in SIEVES),
+            sparse=c.sparse_steps,
+            zero_skip=c.zero_skip,
+            packed=c.packs_probs,
+            attention_masks=c.attention_masks,
+            score_words=c.score_words,
             **selector,
         )
         m.submodules.stall_monitor = self.stall_monitor = StallMonitor()
-        m.submodules.index_engine = self.index_engine = IndexEngine(banks=c.banks)
+        m.submodules.index_engine = self.index_engine = IndexEngine(
+            **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
+        )
         m.submodules.head_groups = self.head_groups = HeadGroups(
             **sizes,
             head_groups=c.head_groups,
@@ -148,13 +156,20 @@ class Core(wiring.Component):
             register_operands=c.register_operands,
             logic_multipliers=logic,
             cls_scores=c.cls_scores,
+            max_positions=c.max_positions if self.places else 0,
+            skip_zeros=c.zero_skip and c.packs_probs,
+            thresholds=c.thresholds,
         )
+        if c.packs_probs:
+            build_sources(m, self, c)
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(_GROUP_READERS) * c.head_groups + 3 + c.token_selector,
+            readers=len(self._readers) * c.head_groups + 3 + c.token_selector,
             writers=c.head_groups + 2 + c.token_selector,
         )
+        if self.places:
+            build_origins(m, self, c)
         if c.token_selector:
             m.submodules.select_tokens = self.select_tokens = SelectTokens(
                 lanes=c.lanes,
@@ -162,6 +177,7 @@ class Core(wiring.Component):
                 max_tokens=c.max_tokens,
                 cls_scores=c.cls_scores,
                 logic_multipliers=logic,
+                origins=self.places,
             )
         m.submodules.norm_tables = self.norm_tables = TableMemory(
             words=c.norm_tables * c.lanes // c.norm_lanes, entries=c.norm_lanes
@@ -273,7 +289,7 @@ class Core(wiring.Component):
         """Memories, array and post-processing."""
         controller, groups, tokens = self.controller, self.head_groups, self.token_memory
         count = self._config.head_groups
-        readers, writers = tokens.read[len(_GROUP_READERS) * count :], tokens.write[count:]
+        readers, writers = tokens.read[len(self._readers) * count :], tokens.write[count:]
         connect(m, flipped(self.read_request[FETCH]), self.fetcher.request)
         connect(m, flipped(self.read_request[LOAD]), self.loader.request)
         connect(m, flipped(self.read_data[FETCH]), self.fetcher.data)
@@ -282,10 +298,11 @@ class Core(wiring.Component):
         connect(m, flipped(self.write_data), self.storer.data)
         m.d.comb += self.storer.done.eq(self.written)
 
-        connect(m, controller.walk, self.index_engine.walk)
-        connect(m, self.index_engine.step, controller.step)
+        connect_walks(m, self)
+        if self.skips:
+            connect(m, controller.search_words, self.index_engine.words)
         connect(m, controller.array, groups.control)
-        for name in ("prob_enable", "prob_address", "release", "release_words"):
+        for name in ("release", "release_words"):
             m.d.comb += getattr(groups, name).eq(getattr(controller, name))
         for name in ("epilogue_command", "softmax_command", "reserve"):
             connect(m, getattr(controller, name), getattr(groups, name))
@@ -299,6 +316,9 @@ class Core(wiring.Component):
         for number, name in enumerate(_GROUP_READERS):
             for group in range(count):
                 connect(m, getattr(groups, name)[group], tokens.read[number * count + group])
+        if self.places:
+            connect_places(m, self, tokens.read[len(_GROUP_READERS)])
+            connect_lists(m, self, tokens.read[len(_GROUP_READERS) + 1])
         connect(m, controller.read, readers[_OPERAND])
         connect(m, self.layer_norm.read, readers[_NORM])
         connect(m, self.storer.token_read, readers[_STORE])
@@ -336,14 +356,17 @@ class Core(wiring.Component):
         token, table = Error.TOKEN_ADDRESS, Error.TABLE_ADDRESS
         norm_pc, load_pc = self.layer_norm.pc, self.loader.error.pc
         m.d.comb += [groups.array_pc.eq(self.controller.pc), groups.load_pc.eq(load_pc)]
-        reads = len(_GROUP_READERS) * count
+        reads = len(self._readers) * count
+        pcs = [groups.pc[n % count] for n in range(len(_GROUP_READERS) * count)]
+        if self.places:
+            pcs += [groups.place_pc, self.controller.pc]
 
         def writer(number: int) -> tuple[Value, Error, Value]:
             return tokens.write_error[number], token, tokens.write[number].p.pc
 
         found = [
             (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
-            *((tokens.read_error[n], token, groups.pc[n % count]) for n in range(reads)),
+            *((tokens.read_error[n], token, pc) for n, pc in enumerate(pcs)),
             (tokens.read_error[reads + _NORM], token, norm_pc),
             *(writer(number) for number in range(len(tokens.write))),
             *(

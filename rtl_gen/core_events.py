@@ -2,15 +2,30 @@
 
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
+from spec.config import Config
 from spec.registers import STALLS
 from spec.semaphores import Queue
 
 if TYPE_CHECKING:
     from rtl_gen.core import Core
 
-__all__ = ["connect_events"]
+__all__ = ["connect_events", "counter_sizes"]
+
+
+def counter_sizes(config: Config) -> dict[str, int]:
+    """What `events_layout` wants to know of a machine; softmax clears logits and probabilities."""
+    cleared = config.vector_lanes + 2 * config.score_lanes
+    return {
+        "banks": config.banks,
+        "lanes": config.lanes,
+        "bus_bits": config.bus_bits,
+        "head_groups": config.head_groups,
+        "zero_skip": config.zero_skip,
+        "attention_masks": config.attention_masks,
+        "cleared": cleared if config.thresholds else 0,
+    }
 
 
 def connect_events(m: Module, core: "Core") -> None:
@@ -40,6 +55,28 @@ def connect_events(m: Module, core: "Core") -> None:
         "wait_rows",
     ):
         m.d.comb += state[name].eq(getattr(controller, name))
+
+    zero_macs, passing = [], []
+    if core.skips:
+        zero_macs.append(controller.macs_skipped_zero)
+        passing.append(core.index_engine.passing)
+    if core.packs:
+        m.d.comb += events.idle_banks.eq(controller.idle_banks)
+        zero_macs.append(core.head_groups.zero_probs * controller.head_dim)
+    elif core.skips:
+        m.d.comb += events.idle_banks.eq(controller.idle_banks)
+    if core.places:
+        passing.append(controller.passing)
+        m.d.comb += [
+            events.index_words_read.eq(controller.index_words_read),
+            events.macs_skipped_masked.eq(controller.macs_skipped_masked),
+        ]
+    m.d.comb += [
+        state.passing.eq(Cat(passing).any()),
+        events.macs_skipped_zero.eq(sum(zero_macs, Const(0, 1))),
+    ]
+    if core.head_groups.thresholds:
+        m.d.comb += events.values_cleared.eq(core.head_groups.values_cleared)
 
     loader, storer = core.loader, core.storer
     written = Signal()

@@ -4,6 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl_gen.buffers.places import Places
 from rtl_gen.buffers.row_memory import RowMemory, row_trace_layout
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.interfaces import (
@@ -14,7 +15,8 @@ from rtl_gen.interfaces import (
     PC_BITS,
     ROWS_BITS,
     SOFTMAX_COMMAND,
-    prob_row_layout,
+    origin_read_port,
+    present_port,
     row_write_layout,
     table_write_layout,
     token_read_port,
@@ -56,12 +58,16 @@ class HeadGroup(wiring.Component):
     array_pc, load_pc : instructions that `row_read` and `table_load` errors name.
     pc : instruction whose residuals and partial sums are read.
     errors : see ERRORS.
-    rows_read, residual_saturations, logit_saturations : for the counters.
+    rows_read, residual_saturations, logit_saturations : for the counters; with `thresholds` also
+        values_cleared.
     blocked_scores, blocked_accumulators : the array is frozen, see `PEArray`.
     trace_row, trace_score, trace_prob : every write of a result.
     idle : epilogue and softmax are at rest; epilogue_idle : the first of these is.
     collect_enable, collect_token, collected, collecting, forget : see `CollectedScores` (with
         `cls_scores` only); `collecting` while a row is in work
+    prob_index, zero_probs : of a softmax with a packed ring
+    origin, place_read, place_pc : of the epilogue (with `max_positions` only)
+    forget_places, lookup : `forget` and `lookup` of `Places` (likewise)
     """
 
     def __init__(
@@ -78,17 +84,28 @@ class HeadGroup(wiring.Component):
         register_operands: bool,
         logic_multipliers: bool,
         cls_scores: bool = False,
+        max_positions: int = 0,
+        skip_zeros: bool = False,
+        thresholds: bool = False,
     ) -> None:
+        self.thresholds = thresholds
         self.cls_scores = cls_scores
+        self.max_positions = max_positions
         sizes = {"banks": banks, "lanes": lanes}
         multipliers = {"logic_multipliers": logic_multipliers}
-        self.pe_array = PEArray(**sizes, register_operands=register_operands)
-        self.row_memory = RowMemory(**sizes, words=row_words)
+        pairs = bool(max_positions)
+        self.pe_array = PEArray(**sizes, register_operands=register_operands, pairs=pairs)
+        self.row_memory = RowMemory(**sizes, words=row_words, places=bool(max_positions))
         self.column_tables = TableMemory(
             words=column_tables * lanes // vector_lanes, entries=vector_lanes
         )
         self.epilogue = Epilogue(
-            **sizes, vector_lanes=vector_lanes, column_tables=column_tables, **multipliers
+            **sizes,
+            vector_lanes=vector_lanes,
+            column_tables=column_tables,
+            max_positions=max_positions,
+            thresholds=thresholds,
+            **multipliers,
         )
         self.softmax = Softmax(
             banks=banks,
@@ -96,13 +113,30 @@ class HeadGroup(wiring.Component):
             score_words=score_words,
             prob_words=prob_words,
             cls_scores=cls_scores,
+            pairs=pairs,
+            skip_zeros=skip_zeros,
+            thresholds=thresholds,
             **multipliers,
         )
         if cls_scores:
             self.collected_scores = CollectedScores(banks=banks, prob_words=prob_words)
+        if max_positions:
+            self.places = Places(banks=banks)
+        cleared = vector_lanes + 2 * score_lanes
+        packed_ports = {
+            "prob_index": Out(data.ArrayLayout(self.softmax.index_bits, banks)),
+            "zero_probs": Out(range(banks + 1)),
+        }
+        place_ports = {
+            "origin": Out(origin_read_port()),
+            "place_read": Out(token_read_port(lanes)),
+            "place_pc": Out(PC_BITS),
+            "forget_places": In(1),
+            "lookup": In(present_port(banks)),
+        }
         super().__init__(
             {
-                "control": In(array_signature(banks, lanes)),
+                "control": In(array_signature(banks, lanes, pairs=pairs)),
                 "prob_enable": In(1),
                 "prob_address": In(range(prob_words)),
                 "release": In(1),
@@ -110,7 +144,7 @@ class HeadGroup(wiring.Component):
                 "epilogue_command": In(stream.Signature(EPILOGUE_COMMAND)),
                 "softmax_command": In(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": In(stream.Signature(16)),
-                "prob_rows": Out(stream.Signature(prob_row_layout(prob_words))),
+                "prob_rows": Out(self.softmax.rows.signature),
                 "row_load": In(stream.Signature(row_write_layout(banks, lanes))),
                 "column_load": In(stream.Signature(table_write_layout(vector_lanes))),
                 "residual": Out(token_read_port(lanes)),
@@ -127,12 +161,15 @@ class HeadGroup(wiring.Component):
                 "logit_saturations": Out(range(score_lanes + 1)),
                 "blocked_scores": Out(1),
                 "blocked_accumulators": Out(1),
-                "trace_row": Out(row_trace_layout(banks, lanes)),
+                "trace_row": Out(row_trace_layout(banks, lanes, bool(max_positions))),
                 "trace_score": Out(self.softmax.trace_score.shape()),
                 "trace_prob": Out(self.softmax.trace_prob.shape()),
                 "epilogue_idle": Out(1),
                 "idle": Out(1),
                 **(_COLLECT if cls_scores else {}),
+                **(place_ports if max_positions else {}),
+                **(packed_ports if self.softmax.index_bits else {}),
+                **({"values_cleared": Out(range(cleared + 1))} if thresholds else {}),
             }
         )
 
@@ -164,6 +201,13 @@ class HeadGroup(wiring.Component):
         ]
         for name in ("step_valid", "reduce", "first", "last", "row_last", "bank_valid"):
             m.d.comb += getattr(array, name).eq(getattr(control, name))
+        for name in ("eager", "second_vector", "tag") if array.pairs else ():
+            m.d.comb += getattr(array, name).eq(getattr(control, name))
+        if softmax.index_bits:
+            m.d.comb += [
+                self.prob_index.eq(softmax.prob_index),
+                self.zero_probs.eq(softmax.zero_probs),
+            ]
 
         connect(m, array.accumulators, epilogue.accumulators)
         connect(m, array.scores, softmax.scores)
@@ -215,7 +259,7 @@ class HeadGroup(wiring.Component):
                 collected.begin.eq(softmax.collect_begin),
                 collected.use.eq(softmax.collect_use),
                 collected.word.eq(softmax.collect_word),
-                collected.probs.eq(softmax.trace_prob.data),
+                collected.probs.eq(softmax.collect_probs),
                 collected.scale_valid.eq(softmax.collect_scaled),
                 collected.scale.eq(softmax.collect_scale),
                 softmax.collect_ready.eq(collected.ready),
@@ -224,5 +268,18 @@ class HeadGroup(wiring.Component):
                 collected.token.eq(self.collect_token),
                 self.collected.eq(collected.score),
                 self.collecting.eq(~collected.ready),
+            ]
+        if self.thresholds:
+            m.d.comb += self.values_cleared.eq(epilogue.values_cleared + softmax.values_cleared)
+        if self.max_positions:
+            m.submodules.places = places = self.places
+            connect(m, epilogue.origin, flipped(self.origin))
+            connect(m, epilogue.place_read, flipped(self.place_read))
+            connect(m, flipped(self.lookup), places.lookup)
+            m.d.comb += [
+                self.place_pc.eq(epilogue.place_pc),
+                epilogue.forget.eq(self.forget_places),
+                places.forget.eq(self.forget_places),
+                places.placed.eq(epilogue.placed),
             ]
         return m

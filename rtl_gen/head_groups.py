@@ -40,6 +40,8 @@ class HeadGroups(wiring.Component):
     fired : a step is taken in this cycle, see `ArrayController`
     groups, next_groups, group_words, scales : see `ArrayController`
     row_group, column_group : see `Loader`
+    Places (`origin`, `place_read`, `lookup`) and a packed probability ring (`prob_index`,
+    `zero_probs`) are there with one group only.
     With `cls_scores`, `collected` is the sum of all groups' scores, two cycles after the question.
     """
 
@@ -53,11 +55,14 @@ class HeadGroups(wiring.Component):
             for _ in range(head_groups)
         ]
         members = dict(self._groups[0].signature.members)
-        members["control"] = In(array_signature(banks, lanes, head_groups))
+        pairs = self._groups[0].pe_array.pairs
+        members["control"] = In(array_signature(banks, lanes, head_groups, pairs))
         members.pop("forget", None)
         for name in _PER_GROUP:
             members[name] = members[name].array(head_groups)
-        for name in _SUMS:
+        self.thresholds = self._groups[0].thresholds
+        self._sums = (*_SUMS, "values_cleared") if self.thresholds else _SUMS
+        for name in self._sums:
             most = (1 << len(getattr(self._groups[0], name))) - 1
             members[name] = Out(range(head_groups * most + 1))
         if head_groups > 1:
@@ -82,7 +87,7 @@ class HeadGroups(wiring.Component):
             for name in ("pc", "trace_row", "trace_score", "trace_prob"):
                 m.d.comb += getattr(self, name)[number].eq(getattr(group, name))
             m.d.comb += [group.array_pc.eq(self.array_pc), group.load_pc.eq(self.load_pc)]
-        for name in _SUMS:
+        for name in self._sums:
             m.d.comb += getattr(self, name).eq(sum(getattr(group, name) for group in self._groups))
         for name, all_of in (
             ("idle", True),
@@ -137,6 +142,19 @@ class HeadGroups(wiring.Component):
             m.d.comb += getattr(group, name).eq(getattr(self, name))
         for name in ("give", "give_token", "errors"):
             m.d.comb += getattr(self, name).eq(getattr(group, name))
+        if group.softmax.index_bits:
+            m.d.comb += [
+                self.prob_index.eq(group.prob_index),
+                self.zero_probs.eq(group.zero_probs),
+            ]
+        if group.max_positions:
+            for name in ("origin", "place_read"):
+                connect(m, getattr(group, name), flipped(getattr(self, name)))
+            connect(m, flipped(self.lookup), group.lookup)
+            m.d.comb += [
+                self.place_pc.eq(group.place_pc),
+                group.forget_places.eq(self.forget_places),
+            ]
 
     def _connect_steps(self, m: Module) -> None:
         """Each step to the groups at work, when no array is frozen."""

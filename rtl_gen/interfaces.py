@@ -8,7 +8,9 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.isa import FULLY_CONNECTED, HEADER, SELECT, ScoreUse, Window
+from spec.formats import SCALAR
+from spec.isa import FULLY_CONNECTED, HEADER, SELECT, SIEVE, ScoreUse, Window
+from spec.masks import GROUP_BITS
 from spec.registers import Error
 from spec.semaphores import SEMAPHORE_COUNT
 
@@ -21,6 +23,7 @@ __all__ = [
     "ISSUED",
     "NORM_COMMAND",
     "OPTIONAL_SEMAPHORE",
+    "ORIGIN_MOVES",
     "PC_BITS",
     "ROWS_BITS",
     "ROW_SCALE",
@@ -30,14 +33,20 @@ __all__ = [
     "WALK",
     "WINDOWS",
     "accumulators_layout",
+    "origin_read_port",
+    "place_layout",
+    "placed_layout",
+    "present_port",
     "prob_row_layout",
     "row_write_layout",
+    "score_tag_layout",
     "scores_layout",
     "step_layout",
     "table_read_port",
     "table_write_layout",
     "token_read_port",
     "token_write_layout",
+    "walk_layout",
 ]
 
 PC_BITS = 16
@@ -82,14 +91,15 @@ def token_write_layout(lanes: int) -> data.StructLayout:
     )
 
 
-def row_write_layout(banks: int, lanes: int) -> data.StructLayout:
-    """A row-memory write of one row."""
+def row_write_layout(banks: int, lanes: int, places: bool = False) -> data.StructLayout:
+    """A row-memory write of one row; with `places` also to the same word of `all_banks`."""
     return data.StructLayout(
         {
             "bank": range(banks),
             "address": ADDRESS_BITS,
             "data": lanes * 8,
             "pc": PC_BITS,
+            **({"all_banks": 1} if places else {}),
         }
     )
 
@@ -119,6 +129,65 @@ def table_read_port(entries: int) -> wiring.Signature:
     )
 
 
+# Places of keys and values ------------------------------------------------------------------------
+
+
+def place_layout(banks: int) -> data.StructLayout:
+    """Where a row goes, of the row memory: see `spec.masks.POSITION`.
+
+    offset : group * target_stride; bad : there is no such place
+    """
+    return data.StructLayout(
+        {"bank": range(banks), "group": GROUP_BITS, "all_banks": 1, "offset": 16, "bad": 1}
+    )
+
+
+def placed_layout(banks: int) -> data.StructLayout:
+    """A row has been written to its place, or to that group of all banks."""
+    return data.StructLayout(
+        {"valid": 1, "bank": range(banks), "group": GROUP_BITS, "all_banks": 1}
+    )
+
+
+def present_port(banks: int) -> wiring.Signature:
+    """Asks whether a key is at this group of each bank; the answer comes in the same cycle."""
+    return wiring.Signature(
+        {"group": Out(data.ArrayLayout(GROUP_BITS, banks)), "present": In(banks)}
+    )
+
+
+def origin_read_port() -> wiring.Signature:
+    """Asks for the token that a live row was at LIVE: `origin` and `valid` a cycle after the grant.
+
+    A request stays as it is until it is taken, as in any stream.
+    """
+    return wiring.Signature(
+        {
+            "row": Out(stream.Signature(ROWS_BITS)),
+            "valid": In(1),
+            "origin": In(ROWS_BITS),
+        }
+    )
+
+
+ORIGIN_MOVES = data.StructLayout(
+    {
+        "start": 1,
+        "first": ROWS_BITS,
+        "read": 1,
+        "stays": 1,
+        "package": 1,
+        "number": ROWS_BITS,
+        "end": 1,
+    }
+)
+"""A SELECT moves origins as it moves rows: from row `first` on, which comes with `start`.
+
+A row is looked at in every cycle with `read`; `stays` one cycle later: it moves to the next place.
+`package` puts a package row behind the last one, with `number` others before it. `end`: all moved.
+"""
+
+
 # Index engine and array -------------------------------------------------------------------------
 
 WALK = data.StructLayout(
@@ -138,12 +207,25 @@ head_words. P.V: count = keys, stride = head_words, words = 1, offset = the outp
 """
 
 
-def step_layout(banks: int) -> data.StructLayout:
+def walk_layout(sparse: bool = False) -> data.StructLayout:
+    """A WALK; `sparse`: of a machine whose steps may leave rows out.
+
+    search : fully connected, only the rows whose scalar is not `zero_point`; the scalars are
+    those of the next row of operand words.
+    """
+    search = {"search": 1, "zero_point": signed(8)} if sparse else {}
+    return data.StructLayout({**WALK.members, **search})
+
+
+def step_layout(banks: int, sparse: bool = False, pairs: bool = False) -> data.StructLayout:
     """One array step: for each bank a row address, whether it takes part, and its scalar's address.
 
     `scalar` counts the rows' groups of `banks` (dense: the same for all banks); `word` is the
     inner word. `first` and `last` mark the pass, `group_first` and `group_last` the inner words.
+    In a machine whose steps may leave rows out (`sparse`), a step with `sparse` carries its
+    scalars itself, in `code`; `scalar` then means nothing. `tag` (with `pairs`) is that of scores.
     """
+    code = {"sparse": 1, "code": data.ArrayLayout(signed(SCALAR.bits), banks)} if sparse else {}
     return data.StructLayout(
         {
             "address": data.ArrayLayout(ADDRESS_BITS, banks),
@@ -154,6 +236,8 @@ def step_layout(banks: int) -> data.StructLayout:
             "last": 1,
             "group_first": 1,
             "group_last": 1,
+            **code,
+            **({"tag": score_tag_layout(banks)} if pairs else {}),
         }
     )
 
@@ -163,10 +247,23 @@ def accumulators_layout(lanes: int) -> data.ArrayLayout:
     return data.ArrayLayout(signed(32), lanes)
 
 
-def scores_layout(banks: int) -> data.StructLayout:
-    """Raw scores of `banks` keys; `valid` masks the keys there are, `last` ends the row."""
+def score_tag_layout(banks: int) -> data.StructLayout:
+    """Of a word of scores of a pair of queries: whose each is, and the place of its key."""
+    return data.StructLayout({"second": banks, "group": data.ArrayLayout(GROUP_BITS, banks)})
+
+
+def scores_layout(banks: int, pairs: bool = False) -> data.StructLayout:
+    """Raw scores of `banks` keys; `valid` masks the keys there are, `last` ends the row.
+
+    With `pairs`, `tag` is a `score_tag_layout`; 0 for rows of a single query.
+    """
     return data.StructLayout(
-        {"values": data.ArrayLayout(signed(32), banks), "valid": banks, "last": 1}
+        {
+            "values": data.ArrayLayout(signed(32), banks),
+            "valid": banks,
+            "last": 1,
+            **({"tag": score_tag_layout(banks)} if pairs else {}),
+        }
     )
 
 
@@ -195,9 +292,15 @@ EPILOGUE_COMMAND = data.StructLayout(
         "first_lane": 8,
         "token_signal": OPTIONAL_SEMAPHORE,
         "signal": SEMAPHORE_COUNT,
+        "threshold": SIEVE["threshold"].shape,
+        "placed": 1,
+        "positions": 16,
     }
 )
-"""`rows` results (attention: rows x head_words) will come from the array: where they go."""
+"""`rows` results (attention: rows x head_words) will come from the array: where they go.
+
+The last three are of SIEVE; `threshold` is the context's for attention.
+"""
 
 SOFTMAX_COMMAND = data.StructLayout(
     {
@@ -208,17 +311,30 @@ SOFTMAX_COMMAND = data.StructLayout(
         "output_multiplier": 16,
         "output_shift": 6,
         "scores": ScoreUse,
+        "skip_zeros": 1,
+        "masked": 1,
+        "score_threshold": SIEVE["score_threshold"].shape,
+        "prob_threshold": SIEVE["prob_threshold"].shape,
     }
 )
-"""`rows` score rows will come from the array; what the first one's probabilities are for."""
+"""`rows` score rows will come from the array; what the first one's probabilities are for.
+
+The last four are of SIEVE.
+"""
 
 ROW_SCALE = data.StructLayout({"multiplier": 16, "shift": 6})
 """Requantizer of one attention row's P.V."""
 
 
-def prob_row_layout(prob_words: int) -> data.StructLayout:
-    """A finished probability row in the ring: where it starts and its length in words."""
-    return data.StructLayout({"address": range(prob_words), "words": 16})
+def prob_row_layout(prob_words: int, banks: int = 0) -> data.StructLayout:
+    """A finished probability row in the ring: where it starts and its length in words.
+
+    With `banks`, of a packed ring: how many entries each bank has.
+    """
+    counts = data.ArrayLayout(range(prob_words + 1), banks)
+    return data.StructLayout(
+        {"address": range(prob_words), "words": 16, **({"counts": counts} if banks else {})}
+    )
 
 
 NORM_COMMAND = data.StructLayout(

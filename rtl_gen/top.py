@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
 from rtl_gen.core import FETCH, LOAD, Core
+from rtl_gen.core_events import counter_sizes
 from rtl_gen.dma.axi import axi4, axi4_lite
 from rtl_gen.dma.read_channel import ReadChannel
 from rtl_gen.dma.write_channel import WriteChannel
@@ -48,12 +49,7 @@ class Top(wiring.Component):
         m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
-        m.submodules.counters = counters = Counters(
-            banks=config.banks,
-            lanes=config.lanes,
-            bus_bits=config.bus_bits,
-            head_groups=config.head_groups,
-        )
+        m.submodules.counters = counters = Counters(**counter_sizes(config))
 
         for client in (FETCH, LOAD):
             connect(m, core.read_request[client], reads.request[client])

@@ -13,12 +13,13 @@ __all__ = ["trace_layout"]
 def trace_layout(config: Config) -> dict[str, data.StructLayout]:
     """Every write of a result, as the trace ports report it: one layout for each kind.
 
-    With several head groups, every field but those of token writes holds one value for each.
+    A row that goes to all banks is one write, of bank number `banks`. With several head groups,
+    every field but those of token writes holds one value for each.
     """
     lanes, banks, groups = config.lanes, config.banks, config.head_groups
     kinds = {
         "token": token_trace_layout(lanes),
-        "row": row_trace_layout(banks, lanes),
+        "row": row_trace_layout(banks, lanes, config.attention_masks),
         "score": data.StructLayout({"valid": 1, "pc": PC_BITS, "mask": banks, "data": banks * 16}),
         "prob": data.StructLayout({"valid": 1, "pc": PC_BITS, "data": banks * 8}),
     }

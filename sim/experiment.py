@@ -1,6 +1,6 @@
 """Runs a model on simulated Verilog and holds every tensor against the golden model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from sim.machine import Options, Outcome, Simulation
 from sim.trace import Difference, compare_tensors
 from spec.config import Config
 from spec.image import Image
+from spec.isa import Opcode
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
@@ -91,7 +92,7 @@ def simulate(
         results = compare_tensors(found, expected[number])
         differences.append([result for result in results if result.differing])
         live = live_counts(image, outcome.writes)[1:]
-        entries.append(_entry(outcome, results, model, name, config, simulator, live))
+        entries.append(_entry(outcome, results, model, image, name, config, simulator, live))
     return Experiment(
         report=_report(entries, config),
         differences=differences,
@@ -122,14 +123,19 @@ def _entry(
     outcome: Outcome,
     results: list[Difference],
     model: Model,
+    image: Image,
     name: str,
     config: Config,
     simulator: str,
     live: tuple[int, ...],
 ) -> dict[str, Any]:
     """The report of one image; `live` are the tokens behind each stage."""
-    counters, bound = outcome.counters, roofline(model.config, config, live)
-    skipped = network_macs(replace(model.config, stages=())) - bound.macs
+    counters = outcome.counters
+    skipped = {cause: counters[f"macs_skipped_{cause}"] for cause in ("masked", "zero")}
+    bound = roofline(model.config, config, live, sum(skipped.values()))
+    if live:
+        dense = network_macs(replace(model.config, stages=()))
+        skipped["tokens"] = max(dense - network_macs(model.config, live), 0)
     assert outcome.logits is not None
     return {
         "model": name,
@@ -143,7 +149,8 @@ def _entry(
         "array_busy_cycles": counters["array_busy_cycles"],
         "stalls": {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS},
         "macs_done": counters["macs_done"],
-        "macs_skipped": {"tokens": max(skipped, 0)} if live else {},
+        "macs_skipped": skipped,
+        "attention_core_cycles": attention_core_cycles(image, outcome.last_write),
         "live": [list(live)],
         "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
         "roofline_cycles": bound.cycles,
@@ -176,6 +183,22 @@ def _sum(entries: list[dict[str, Any]]) -> dict[str, Any]:
             total[key] = [item for value in values for item in value]
         else:
             total[key] = sum(values)
+    return total
+
+
+def attention_core_cycles(image: Image, last_write: Mapping[int, int]) -> int:
+    """Cycles of scores, softmax and P.V of all heads of the encoder blocks.
+
+    For each head: from the last write of the array's instruction before it to its own.
+    """
+    results = (Opcode.FULLY_CONNECTED.value, Opcode.ATTENTION.value)
+    total = before = 0
+    for pc in np.flatnonzero(np.isin(image.program[:, 0], results)).tolist():
+        end = last_write.get(pc, before)
+        core = image.program[pc, 0] == Opcode.ATTENTION.value
+        if core and image.names[pc].endswith(".attn"):
+            total += end - before
+        before = end
     return total
 
 

@@ -17,6 +17,8 @@ module harness #(
     parameter LANES = 8,
     parameter BANKS = 4,
     parameter GROUPS = 1,
+    // 1: rows can go to all banks, which is bank number BANKS in the trace
+    parameter PLACES = 0,
     parameter DRAM_BYTES = 1 << 24
 ) (
     input wire clk /*verilator public_flat_rw*/,
@@ -70,7 +72,7 @@ module harness #(
     localparam BEATS = DRAM_BYTES / BYTES;
     localparam INDEX_BITS = $clog2(BEATS);
     localparam [2:0] BEAT_SIZE = SIZE[2:0];
-    localparam BANK_BITS = $clog2(BANKS);
+    localparam BANK_BITS = $clog2(BANKS + PLACES);
     localparam DEPTH = 8;
 
     wire awid, awvalid, wlast, wvalid, bready, arid, arvalid, rready;

@@ -186,6 +186,7 @@ class Simulation:
             "LANES": config.lanes,
             "BANKS": config.banks,
             "GROUPS": config.head_groups,
+            "PLACES": int(config.attention_masks),
             "DRAM_BYTES": size,
         }
         harness = (ROOT / "sim" / "harness.v").read_text()

@@ -70,7 +70,7 @@ def top_ports(config: Config) -> list[tuple[str, int, bool]]:
         "trace_token_data": 8 * lanes,
         "trace_row_valid": groups,
         "trace_row_pc": groups * 16,
-        "trace_row_bank": groups * (banks - 1).bit_length(),
+        "trace_row_bank": groups * (banks - 1 + config.attention_masks).bit_length(),
         "trace_row_address": groups * 18,
         "trace_row_data": groups * 8 * lanes,
         "trace_score_valid": groups,

@@ -1,4 +1,4 @@
-"""What the stages of a model do over a data set: tokens, MACs, predicted cycles, accuracy."""
+"""What the sieves of a model do over a data set: tokens, MACs, predicted cycles, accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from golden_model.sieve import Sieved, sieve
 from perf_model.roofline import network_macs
-from perf_model.stage_cycles import StageCycles, spread_out
+from perf_model.stage_cycles import spread_out
+from sim.image_cycles import ImageCycles
 from spec.formats import SCORE
 from spec.model_config import ModelConfig
 from spec.model_file import Model
 
-__all__ = ["CURVE", "accuracy_curve", "spread", "stage_report"]
+__all__ = ["CURVE", "accuracy_curve", "cycle_report", "spread", "stage_report"]
 
 CURVE = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35)
 """Factors of all thresholds."""
@@ -29,16 +30,11 @@ def spread(values: NDArray[np.integer]) -> dict[str, float]:
 def stage_report(
     model: ModelConfig,
     found: Sieved,
-    cycles: StageCycles | None = None,
     measured: Sequence[int] | None = None,
-    predicted: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Keys of `spec.reports.RUN` for a model with stages.
 
-    cycles : predicts those of `predicted` images, evenly spread (0: of all)
-    measured : or what a simulation counted for each image
-    progress : called with the number of new predictions
+    measured : what a simulation counted for each image
     """
     report: dict[str, Any] = {
         "stages": [
@@ -56,18 +52,31 @@ def stage_report(
     }
     if measured is not None:
         report["cycles"] = spread(np.array(measured))
-    elif cycles is not None:
-        some = spread_out(len(found.left), predicted)
-        each = cycles.each(found.left[some], found.first[some], progress)
-        report |= {"cycles": spread(each), "cycles_images": len(some)}
     return report
+
+
+def cycle_report(
+    cycles: ImageCycles, images: NDArray[np.uint8], found: Sieved, predicted: int
+) -> dict[str, Any]:
+    """Keys of `spec.reports.RUN`: the cycles of `predicted` images, evenly spread (0: of all)."""
+    each = _some(cycles, images, found, predicted)
+    return {"cycles": spread(each), "cycles_images": len(each)}
+
+
+def _some(
+    cycles: ImageCycles, images: NDArray[np.uint8], found: Sieved, predicted: int
+) -> NDArray[np.int64]:
+    """Cycles of some of the images."""
+    some = spread_out(len(images), predicted)
+    chosen = Sieved(**{name: values[some] for name, values in vars(found).items()})
+    return cycles.each(images[some], chosen)
 
 
 def accuracy_curve(
     model: Model,
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],
-    cycles: StageCycles,
+    cycles: ImageCycles,
     predicted: int,
     tell: Tell,
 ) -> list[dict[str, Any]]:
@@ -83,8 +92,8 @@ def accuracy_curve(
             for stage in model.config.stages
         )
         config = replace(model.config, stages=stages)
-        found = sieve(replace(model, config=config), images)
-        some = spread_out(len(images), predicted)
+        retuned = replace(model, config=config)
+        found = sieve(retuned, images)
         points.append(
             {
                 "factor": factor,
@@ -93,7 +102,7 @@ def accuracy_curve(
                 "tokens": [float(count) for count in found.left.mean(axis=0)],
                 "patches": [float(count) for count in _patches(config, found).mean(axis=0)],
                 "macs": float(_macs_of(config, found).mean()),
-                "cycles": float(cycles.each(found.left[some], found.first[some]).mean()),
+                "cycles": float(_some(cycles.retuned(retuned), images, found, predicted).mean()),
             }
         )
     return points

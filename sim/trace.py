@@ -171,7 +171,7 @@ def read_traces(
         if (lengths != lengths[0]).any():
             raise SimulationError(f"{path.name}: lines of tag {tag} differ in length")
         line = bytes(text[starts[index[0]] : ends[index[0]]])
-        pc, cycle, within, columns = _parse(text, starts[index], line, memory, names)
+        pc, cycle, within, columns = _parse(text, starts[index], line, memory, names, banks)
         key = image[index] << 16 | pc
         order = np.lexsort((within, key)) if in_groups else np.argsort(key, kind="stable")
         bounds = np.flatnonzero(np.diff(key[order])) + 1
@@ -202,6 +202,7 @@ def _parse(
     line: bytes,
     memory: str,
     names: tuple[str, ...],
+    banks: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
     """Decode lines of one tag (fields where `line` has them): pc, cycle, order, and columns.
 
@@ -232,11 +233,14 @@ def _parse(
                 columns[name].append(digits.astype(np.int64) @ weights)
     decoded = {name: np.concatenate(column) for name, column in columns.items()}
     order = decoded["address" if memory == "token" else "group"]
-    return decoded["pc"], decoded["cycle"], order, _columns(decoded, memory)
+    return decoded["pc"], decoded["cycle"], order, _columns(decoded, memory, banks)
 
 
-def _columns(decoded: dict[str, NDArray[Any]], memory: str) -> dict[str, NDArray[Any]]:
-    """Fields of `Writes`; undefined bits are an error where the mask covers them, else 0."""
+def _columns(decoded: dict[str, NDArray[Any]], memory: str, banks: int) -> dict[str, NDArray[Any]]:
+    """Fields of `Writes`; undefined bits are an error where the mask covers them, else 0.
+
+    Row memory's bank `banks` stands for all banks: -1, as in the golden machine.
+    """
     data, pc = np.ascontiguousarray(decoded["data"]), decoded["pc"]
     width = 2 if memory == "score" else 1
     elements = data.shape[1] // width
@@ -249,7 +253,8 @@ def _columns(decoded: dict[str, NDArray[Any]], memory: str) -> dict[str, NDArray
     if memory == "token":
         return {"token_address": decoded["address"], "token_data": data, "token_mask": mask}
     if memory == "row":
-        return {"row_bank": decoded["bank"], "row_address": decoded["address"], "row_data": data}
+        bank = np.where(decoded["bank"] == banks, -1, decoded["bank"])
+        return {"row_bank": bank, "row_address": decoded["address"], "row_data": data}
     if memory == "score":
         return {"scores": data.view("<i2").astype(np.int16), "score_valid": mask}
     return {"probs": data}

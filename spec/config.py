@@ -9,7 +9,7 @@ from spec.errors import SievitError
 from spec.formats import LOGIT, PROB
 from spec.masks import GROUP_BITS
 
-__all__ = ["FLAGS", "MAX_HEAD_GROUPS", "Config", "ConfigError"]
+__all__ = ["FLAGS", "MAX_HEAD_GROUPS", "SIEVES", "Config", "ConfigError"]
 
 MAX_HEAD_GROUPS = 4
 """Most head groups that an instruction can name."""
@@ -188,6 +188,16 @@ class Config:
         origins = self.max_positions * 2 * (self.attention_masks and self.token_selector)
         own = self.token_words * self.lanes + norms + queues
         return groups + own + self._score_bytes + origins
+
+    @property
+    def sparse_steps(self) -> bool:
+        """Whether an array step can leave rows out, and then brings its scalars itself."""
+        return self.zero_skip or self.attention_masks
+
+    @property
+    def packs_probs(self) -> bool:
+        """Whether probabilities lie packed in their ring, and P.V follows their places."""
+        return self.sparse_steps and self.head_groups == 1
 
     @property
     def max_positions(self) -> int:

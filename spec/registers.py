@@ -55,7 +55,7 @@ class Error(enum.Enum, shape=8):
     """nothing moved for WATCHDOG cycles: a deadlocked program or a stuck peer"""
     INDEX = 11
     """a list of kept scores that makes no sense: a pair of rows without steps or with more than a
-    ring holds, a header that is none, or a query that keeps no key"""
+    ring holds, a header that is none, or a query that keeps no key; or a row whose place is none"""
 
 
 class Control(enum.Flag, shape=32):

@@ -12,6 +12,7 @@ __all__ = [
     "PREDICTION",
     "RESOURCES",
     "RUN",
+    "SIEVES",
     "SIMULATE",
 ]
 
@@ -46,6 +47,7 @@ _CYCLE_KEYS: dict[str, Any] = {
     "stalls": _counts(STALLS),
     "macs_done": _COUNT,
     "macs_skipped": {"type": "object", "additionalProperties": _COUNT},
+    "attention_core_cycles": _COUNT,
     "dram_bytes": _counts(DRAM_KINDS),
     "roofline_cycles": _COUNT,
     "roofline_ratio": _NUMBER,
@@ -64,8 +66,10 @@ SIMULATE["properties"]["live"] = {"type": "array", "items": {"type": "array", "i
 """`sievit simulate`: totals over the images, and the same keys for each image.
 
 `stalls` and `macs_skipped` are by cause, in cycles and MACs: `tokens` are the MACs of the same
-model without stages, less those that the network needs with them. `live` are, for each image, the
-tokens behind each stage; the roofline is that of these.
+model without stages, less those that the network needs with them; `masked` and `zero` are the
+machine's counters, and do not enter the roofline. `attention_core_cycles` are those of scores,
+softmax and P.V in the encoder blocks, from the last write before to the last of their own. `live`
+are, for each image, the tokens behind each stage; the roofline is that of these.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
 """
 
@@ -181,6 +185,39 @@ RUN["properties"] |= {
 For a model with stages also `stages` (`tokens` alive behind each, `patches` of these) and `macs`
 beside those of the same model without stages. With `--preset` the `cycles`, predicted for
 `cycles_images` of the images. `curve`: with all thresholds times `factor`.
+"""
+
+SIEVES = _object(
+    {
+        "model": _TEXT,
+        "preset": _TEXT,
+        "dram": _TEXT,
+        "latency": _COUNT,
+        "bandwidth": _COUNT,
+        "images": _COUNT,
+        "variants": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "sieves": {"type": "array", "items": _TEXT},
+                    "cycles": _SPREAD,
+                    "array_busy_cycles": _SPREAD,
+                    "attention_core_cycles": _SPREAD,
+                    "macs_done": _SPREAD,
+                    "macs_skipped": _object(
+                        {"tokens": _NUMBER, "masked": _NUMBER, "zero": _NUMBER}
+                    ),
+                }
+            ),
+        },
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit sieves`: a model with no sieve (`dense`), with each of `sieves` alone, and with `all`.
+
+Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images.
 """
 
 _USED = {

@@ -1,6 +1,6 @@
 """Row memory: one independently addressed memory a bank, for weights, keys and values."""
 
-from amaranth.hdl import Cat, Module, Mux, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -11,13 +11,16 @@ from rtl_gen.interfaces import ADDRESS_BITS, PC_BITS, row_write_layout
 __all__ = ["RowMemory", "row_trace_layout"]
 
 
-def row_trace_layout(banks: int, lanes: int) -> data.StructLayout:
-    """One row-memory write of the epilogue, as the trace reports it."""
+def row_trace_layout(banks: int, lanes: int, places: bool = False) -> data.StructLayout:
+    """One row-memory write of the epilogue, as the trace reports it.
+
+    With `places`, bank number `banks` stands for all banks.
+    """
     return data.StructLayout(
         {
             "valid": 1,
             "pc": PC_BITS,
-            "bank": range(banks),
+            "bank": range(banks + places),
             "address": ADDRESS_BITS,
             "data": lanes * 8,
         }
@@ -29,6 +32,7 @@ class RowMemory(wiring.Component):
 
     Latency: read data one cycle after `read_enable`. Throughput: one read and one write a bank and
     cycle; the epilogue always writes at once, the loader waits while it wants the epilogue's bank.
+    With `places`, the epilogue can write a row to the same word of all banks.
     A row read and written in one cycle is undefined (in simulation: the old one); no program does
     it, and to synthesis it is a don't-care (`no_rw_check`).
 
@@ -42,7 +46,7 @@ class RowMemory(wiring.Component):
     trace : the epilogue's write of this cycle
     """
 
-    def __init__(self, *, banks: int, lanes: int, words: int) -> None:
+    def __init__(self, *, banks: int, lanes: int, words: int, places: bool = False) -> None:
         if banks < 1 or banks & (banks - 1):
             raise ValueError(f"banks must be a power of two, not {banks}")
         if lanes < 1:
@@ -52,7 +56,7 @@ class RowMemory(wiring.Component):
         self.banks = banks
         self.lanes = lanes
         self.words = words
-        write = row_write_layout(banks, lanes)
+        self.places = places
         super().__init__(
             {
                 "read_enable": In(1),
@@ -60,12 +64,12 @@ class RowMemory(wiring.Component):
                 "read_valid": In(banks),
                 "read_data": Out(data.ArrayLayout(lanes * 8, banks)),
                 "rows_read": Out(range(banks + 1)),
-                "epilogue": In(stream.Signature(write)),
-                "loader": In(stream.Signature(write)),
+                "epilogue": In(stream.Signature(row_write_layout(banks, lanes, places))),
+                "loader": In(stream.Signature(row_write_layout(banks, lanes))),
                 "read_error": Out(1),
                 "epilogue_error": Out(1),
                 "loader_error": Out(1),
-                "trace": Out(row_trace_layout(banks, lanes)),
+                "trace": Out(row_trace_layout(banks, lanes, places)),
             }
         )
 
@@ -74,6 +78,7 @@ class RowMemory(wiring.Component):
         m = Module()
         epilogue, loader = self.epilogue, self.loader
         address_bits = ceil_log2(self.words)
+        all_banks = epilogue.p.all_banks if self.places else Const(0, 1)
 
         epilogue_beyond = epilogue.p.address >= self.words
         loader_beyond = loader.p.address >= self.words
@@ -93,7 +98,7 @@ class RowMemory(wiring.Component):
             ]
             read_beyond.append(enable & (self.read_address[b] >= self.words))
 
-            by_epilogue = epilogue.valid & (epilogue.p.bank == b)
+            by_epilogue = epilogue.valid & (all_banks | (epilogue.p.bank == b))
             by_loader = loader.valid & (loader.p.bank == b)
             m.d.comb += [
                 write.addr.eq(Mux(by_epilogue, epilogue.p.address, loader.p.address)),
@@ -103,13 +108,13 @@ class RowMemory(wiring.Component):
 
         m.d.comb += [
             epilogue.ready.eq(1),
-            loader.ready.eq(~epilogue.valid | (epilogue.p.bank != loader.p.bank)),
+            loader.ready.eq(~epilogue.valid | (~all_banks & (epilogue.p.bank != loader.p.bank))),
             self.read_error.eq(Cat(*read_beyond).any()),
             self.epilogue_error.eq(epilogue.valid & epilogue_beyond),
             self.loader_error.eq(loader.valid & loader.ready & loader_beyond),
             self.trace.valid.eq(epilogue.valid & ~epilogue_beyond),
             self.trace.pc.eq(epilogue.p.pc),
-            self.trace.bank.eq(epilogue.p.bank),
+            self.trace.bank.eq(Mux(all_banks, self.banks, epilogue.p.bank)),
             self.trace.address.eq(epilogue.p.address),
             self.trace.data.eq(epilogue.p.data),
         ]

@@ -4,16 +4,32 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl_gen.interfaces import ROWS_BITS
+from spec.isa import ATTENTION, FULLY_CONNECTED
 from spec.registers import COUNTER_BITS, COUNTERS
 
-__all__ = ["Counters", "events_layout"]
+__all__ = ["PAIR_MACS", "ROW_MACS", "Counters", "events_layout"]
+
+
+ROW_MACS = (1 << FULLY_CONNECTED["depth"].width) * (1 << FULLY_CONNECTED["columns"].width) - 1
+"""More than a row of a fully connected layer has."""
+PAIR_MACS = 4 * ((1 << ROWS_BITS) - 1) * ((1 << ATTENTION["head_dim"].width) - 1)
+"""Most of a pair of queries of a head: two rows, Q.K^T and P.V."""
 
 
 def events_layout(
-    *, banks: int, lanes: int, bus_bits: int, head_groups: int = 1
+    *,
+    banks: int,
+    lanes: int,
+    bus_bits: int,
+    head_groups: int = 1,
+    zero_skip: bool = False,
+    attention_masks: bool = False,
+    cleared: int = 0,
 ) -> data.StructLayout:
     """Return what each counter of `spec.registers.COUNTERS` can grow by in one cycle.
 
+    cleared : most values that thresholds make 0 in a cycle, in a head group
     Bytes: scratch is read and written in one cycle, so all byte counts hold two beats.
     """
     most = {
@@ -23,12 +39,22 @@ def events_layout(
         "logit_saturations": lanes,
     }
     most = {name: head_groups * count for name, count in most.items()}
+    if cleared:
+        most["values_cleared"] = head_groups * cleared
+    if zero_skip:
+        most["macs_skipped_zero"] = ROW_MACS
+    if attention_masks:
+        most["macs_skipped_masked"] = PAIR_MACS
+    if zero_skip or attention_masks:
+        most["idle_banks"] = head_groups * banks
     most |= {name: bus_bits // 4 for name in COUNTERS if name.endswith("_bytes")}
     return data.StructLayout({name: range(most.get(name, 1) + 1) for name in COUNTERS})
 
 
 class Counters(wiring.Component):
     """One counter for each name in `spec.registers.COUNTERS`.
+
+    sizes : see `events_layout`
 
     An event shows in `values` two cycles later: it is late in its cycle, and the sums are long.
 
@@ -39,8 +65,8 @@ class Counters(wiring.Component):
     values : in the order of COUNTERS
     """
 
-    def __init__(self, *, banks: int, lanes: int, bus_bits: int, head_groups: int = 1) -> None:
-        events = events_layout(banks=banks, lanes=lanes, bus_bits=bus_bits, head_groups=head_groups)
+    def __init__(self, **sizes: int) -> None:
+        events = events_layout(**sizes)
         super().__init__(
             {
                 "events": In(events),

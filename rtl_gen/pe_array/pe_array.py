@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from rtl_gen.interfaces import accumulators_layout, scores_layout
+from rtl_gen.interfaces import accumulators_layout, score_tag_layout, scores_layout
 from spec.formats import ACC, SCALAR, WEIGHT
 
 __all__ = ["PEArray"]
@@ -54,19 +54,27 @@ class PEArray(wiring.Component):
     step_valid, reduce, first, last, row_last : a step and its place, taken with `advance`
     rows : WEIGHT or ACT [banks][lanes], lane 0 lowest; banks outside `bank_valid` count as zeros
     scalars, vector : the other operand, SCALAR [banks] to accumulate, ACT [lanes] to reduce
+    tag, second_vector : with `pairs`, to reduce: goes with the scores; banks whose `tag.second` is
+        set take this vector
     accumulators, scores : results; `scores.p.valid` is `bank_valid` of the group's last step
     advance : the array takes its inputs in this cycle
     blocked_accumulators, blocked_scores : it does not, because this stream's result waits
     busy : a step or a result is in flight
+    eager : with `pairs`: an accumulation finishes in the cycle in which the waiting one is taken
     """
 
-    def __init__(self, *, banks: int, lanes: int, register_operands: bool = False) -> None:
+    def __init__(
+        self, *, banks: int, lanes: int, register_operands: bool = False, pairs: bool = False
+    ) -> None:
         if banks < 1 or lanes < 1 or lanes % banks:
             raise ValueError(f"banks must be positive and divide lanes, not {banks} and {lanes}")
         self.banks = banks
         self.lanes = lanes
         self.register_operands = register_operands
+        self.pairs = pairs
         self.LATENCY = 3 + register_operands
+        vector = data.ArrayLayout(signed(WEIGHT.bits), lanes)
+        second = {"eager": In(1), "second_vector": In(vector), "tag": In(score_tag_layout(banks))}
         super().__init__(
             {
                 "step_valid": In(1),
@@ -76,14 +84,15 @@ class PEArray(wiring.Component):
                 "row_last": In(1),
                 "rows": In(data.ArrayLayout(lanes * WEIGHT.bits, banks)),
                 "scalars": In(data.ArrayLayout(signed(SCALAR.bits), banks)),
-                "vector": In(data.ArrayLayout(signed(WEIGHT.bits), lanes)),
+                "vector": In(vector),
                 "bank_valid": In(banks),
                 "accumulators": Out(stream.Signature(accumulators_layout(lanes))),
-                "scores": Out(stream.Signature(scores_layout(banks))),
+                "scores": Out(stream.Signature(scores_layout(banks, pairs))),
                 "advance": Out(1),
                 "blocked_accumulators": Out(1),
                 "blocked_scores": Out(1),
                 "busy": Out(1),
+                **(second if pairs else {}),
             }
         )
 
@@ -93,7 +102,14 @@ class PEArray(wiring.Component):
         banks, lanes = range(self.banks), range(self.lanes)
         accumulators, scores = self.accumulators, self.scores
         step = data.StructLayout(
-            {"reduce": 1, "first": 1, "last": 1, "row_last": 1, "banks": self.banks}
+            {
+                "reduce": 1,
+                "first": 1,
+                "last": 1,
+                "row_last": 1,
+                "banks": self.banks,
+                **({"tag": score_tag_layout(self.banks)} if self.pairs else {}),
+            }
         )
         product_valid, partial_valid = Signal(), Signal()
         product_step, partial_step = Signal(step), Signal(step)
@@ -110,9 +126,10 @@ class PEArray(wiring.Component):
             row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
                 operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
-                m.d.comb += operand.eq(
-                    Mux(inputs.reduce, inputs.vector[lane], inputs.scalars[bank])
-                )
+                vector = inputs.vector[lane]
+                if self.pairs:
+                    vector = Mux(inputs.tag.second[bank], inputs.second_vector[lane], vector)
+                m.d.comb += operand.eq(Mux(inputs.reduce, vector, inputs.scalars[bank]))
                 with m.If(self.advance & inputs.step_valid):
                     m.d.sync += products[bank][lane].eq(
                         Mux(inputs.bank_valid[bank], operand * row[lane], 0)
@@ -154,8 +171,13 @@ class PEArray(wiring.Component):
         m.d.comb += [
             finished.eq(partial_valid & partial_step.last),
             # Not even while the waiting result is being taken: so the array's advance does not
-            # hang on the whole epilogue within a cycle.
-            self.blocked_accumulators.eq(finished & ~partial_step.reduce & accumulators.valid),
+            # hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
+            self.blocked_accumulators.eq(
+                finished
+                & ~partial_step.reduce
+                & accumulators.valid
+                & ~((self.eager if self.pairs else 0) & accumulators.ready)
+            ),
             self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
             self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),
@@ -175,6 +197,8 @@ class PEArray(wiring.Component):
                 partial_valid.eq(product_valid),
                 partial_step.eq(product_step),
             ]
+            if self.pairs:
+                m.d.sync += product_step.tag.eq(inputs.tag)
             with m.If(finished & ~partial_step.reduce):
                 m.d.sync += accumulators.valid.eq(1)
             with m.If(finished & partial_step.reduce):
@@ -183,12 +207,14 @@ class PEArray(wiring.Component):
                     scores.p.valid.eq(partial_step.banks),
                     scores.p.last.eq(partial_step.row_last),
                 ]
+                if self.pairs:
+                    m.d.sync += scores.p.tag.eq(partial_step.tag)
         return m
 
     def _operands(self, m: Module) -> SimpleNamespace:
         """Return the inputs, or the registers that hold them for a cycle."""
         names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid"]
-        names += ["rows", "scalars", "vector"]
+        names += ["rows", "scalars", "vector", *(("second_vector", "tag") if self.pairs else ())]
         inputs = {name: getattr(self, name) for name in names}
         if self.register_operands:
             for name, source in inputs.items():

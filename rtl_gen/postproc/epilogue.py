@@ -15,6 +15,8 @@ from rtl_gen.interfaces import (
     ROW_SCALE,
     ROWS_BITS,
     accumulators_layout,
+    origin_read_port,
+    placed_layout,
     row_write_layout,
     table_read_port,
     token_read_port,
@@ -22,31 +24,16 @@ from rtl_gen.interfaces import (
 )
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from rtl_gen.postproc.partial_reader import PartialReader
+from rtl_gen.postproc.place_reader import PlaceReader
 from rtl_gen.postproc.residual_reader import ResidualReader
+from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_wide
+from rtl_gen.postproc.result_threshold import ResultThreshold
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
 from spec.isa import Activation, Destination
 from spec.registers import Error
 
 __all__ = ["Epilogue"]
-
-
-def _is_wide(command: data.View) -> Value:
-    """Whether the results are int16."""
-    destination = command.destination
-    wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
-    return ~command.attention & (wide | (destination == Destination.PARTIAL))
-
-
-def _is_partial(command: data.View) -> Value:
-    """Whether the results are the sums themselves."""
-    return ~command.attention & (command.destination == Destination.PARTIAL)
-
-
-def _is_gelu(command: data.View) -> Value:
-    """Whether the results go through GELU: int16 results have no activation."""
-    gelu = command.activation == Activation.GELU
-    return ~command.attention & gelu & ~_is_wide(command)
 
 
 class Epilogue(wiring.Component):
@@ -68,6 +55,8 @@ class Epilogue(wiring.Component):
     banks, lanes, vector_lanes : of the machine
     column_tables : tables there are; a command that names another one stops with an error
     logic_multipliers : GELU multiplies in LUTs (the requantizers, two DSP blocks each, do not)
+    thresholds : results can be cleared, see `ResultThreshold`
+    max_positions : rows that can have a place in row memory; 0: no instruction is `placed`
 
     Members
     -------
@@ -83,6 +72,13 @@ class Epilogue(wiring.Component):
     error : `TABLE_ADDRESS`; the command and all after it wait for a reset
     pc : instruction of the `residual` and `partial` reads
     idle : no command is in work
+
+    With `max_positions` only:
+    origin, place_read, place_pc : reads of places, and their instruction
+    forget : rows of the commands that are in work now will not be present
+    placed : a row is written to its place, where it is present from then on
+
+    With `thresholds` only: values_cleared, results made 0 some cycles before
     """
 
     SLOTS = 4
@@ -96,11 +92,22 @@ class Epilogue(wiring.Component):
         vector_lanes: int,
         column_tables: int,
         logic_multipliers: bool = False,
+        max_positions: int = 0,
+        thresholds: bool = False,
     ) -> None:
         if vector_lanes < 1 or lanes % vector_lanes:
             raise ValueError(f"vector_lanes must divide lanes ({lanes}), not {vector_lanes}")
         self._banks, self._lanes, self._vector_lanes = banks, lanes, vector_lanes
         self._column_tables, self._logic = column_tables, logic_multipliers
+        self._max_positions, self._thresholds = max_positions, thresholds
+        place_ports = {
+            "origin": Out(origin_read_port()),
+            "place_read": Out(token_read_port(lanes)),
+            "place_pc": Out(PC_BITS),
+            "forget": In(1),
+            "placed": Out(placed_layout(banks)),
+        }
+        row_write = row_write_layout(banks, lanes, bool(max_positions))
         super().__init__(
             {
                 "command": In(stream.Signature(EPILOGUE_COMMAND)),
@@ -110,13 +117,15 @@ class Epilogue(wiring.Component):
                 "residual": Out(token_read_port(lanes)),
                 "partial": Out(token_read_port(lanes)),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
-                "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
+                "row_write": Out(stream.Signature(row_write)),
                 "give": Out(GIVE),
                 "give_token": Out(GIVE_TOKEN),
                 "residual_saturations": Out(range(vector_lanes + 1)),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
                 "idle": Out(1),
+                **(place_ports if max_positions else {}),
+                **({"values_cleared": Out(range(vector_lanes + 1))} if thresholds else {}),
             }
         )
 
@@ -126,7 +135,7 @@ class Epilogue(wiring.Component):
         lanes, vector_lanes = self._lanes, self._vector_lanes
         groups = lanes // vector_lanes
         m.submodules.writer = writer = ResultWriter(
-            banks=self._banks, lanes=lanes, eager=groups < 3
+            banks=self._banks, lanes=lanes, eager=groups < 3, places=bool(self._max_positions)
         )
         m.submodules.reader = reader = ResidualReader(lanes=lanes, vector_lanes=vector_lanes)
         connect(m, writer.token_write, flipped(self.token_write))
@@ -193,7 +202,7 @@ class Epilogue(wiring.Component):
         """The sums are kept: their low halves, then (`half`) their high ones. And: adds to some."""
         m.d.comb += [
             now.eq(slots[front]),
-            partial.eq(_is_partial(now)),
+            partial.eq(is_partial(now)),
             accumulate.eq(~now.attention & now.accumulate),
             sums.o.ready.eq(moves & accumulate & (half == partial)),
             bad.eq((unread != 0) & bad_table.bit_select(front, 1)),
@@ -257,18 +266,16 @@ class Epilogue(wiring.Component):
         m.d.comb += rescale.multiplier.eq(1)
         with m.If(enable):
             m.d.sync += [
-                wide.eq(_is_wide(last_command)),
-                adds.eq(
-                    _is_wide(last_command) & (last_command.destination == Destination.RESIDUAL)
-                ),
+                wide.eq(is_wide(last_command)),
+                adds.eq(is_wide(last_command) & (last_command.destination == Destination.RESIDUAL)),
                 low.eq(ACT.low),
                 zero_point.eq(0),
             ]
-            with m.If(_is_gelu(last_command)):
+            with m.If(is_gelu(last_command)):
                 m.d.sync += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
             with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
                 m.d.sync += low.eq(0)
-        with m.If(_is_gelu(scale_command)):
+        with m.If(is_gelu(scale_command)):
             m.d.comb += [
                 rescale.multiplier.eq(scale_command.activation_multiplier),
                 rescale.shift.eq(scale_command.activation_shift),
@@ -286,7 +293,9 @@ class Epilogue(wiring.Component):
                 m.d.sync += [scale.multiplier.eq(1), scale.shift.eq(0)]
         units = []
         for lane in range(vector_lanes):
-            m.submodules[f"lane_{lane}"] = unit = EpilogueLane(logic=self._logic)
+            m.submodules[f"lane_{lane}"] = unit = EpilogueLane(
+                logic=self._logic, thresholds=self._thresholds
+            )
             units.append(unit)
             x = Signal(signed(ACC.bits), name=f"x_{lane}", reset_less=True)
             choices = Array(self.accumulators.payload[lane::vector_lanes])
@@ -300,7 +309,7 @@ class Epilogue(wiring.Component):
                 unit.enable.eq(enable),
                 unit.x.eq(x),
                 unit.entry.eq(self.table.data[lane]),
-                unit.linear.eq(~_is_gelu(gelu_command)),
+                unit.linear.eq(~is_gelu(gelu_command)),
                 unit.scale.eq(rescale),
                 unit.zero_point.eq(zero_point),
                 unit.low.eq(low),
@@ -310,6 +319,18 @@ class Epilogue(wiring.Component):
             ]
             with m.If(one_scale):
                 m.d.comb += unit.entry.eq(Cat(Const(0, 32), scale.multiplier, scale.shift))
+
+        if self._thresholds:
+            m.submodules.threshold = threshold = ResultThreshold(
+                lanes=lanes, vector_lanes=vector_lanes, stages=EpilogueLane.GELU_STAGE
+            )
+            threshold.connect(m, slots, stage, units)
+            m.d.comb += [
+                threshold.enable.eq(enable),
+                threshold.word.eq(word),
+                threshold.group.eq(group),
+                self.values_cleared.eq(threshold.count),
+            ]
 
         # Collect the groups of a result
         collected = Signal(result_layout(lanes))
@@ -337,4 +358,39 @@ class Epilogue(wiring.Component):
         m.d.sync += self.residual_saturations.eq(
             Mux(fires, sum(unit.saturated for unit in units), 0)
         )
+        if self._max_positions:
+            self._place(m, writer, entered=entered, enter=enter, back=back)
         return m
+
+    def _place(
+        self, m: Module, writer: ResultWriter, *, entered: Value, enter: Value, back: Value
+    ) -> None:
+        """Places for the writer; what it writes is present, unless its command is forgotten."""
+        m.submodules.places = places = PlaceReader(
+            banks=self._banks,
+            lanes=self._lanes,
+            depth=4 if self._lanes > self._vector_lanes else 8,
+            slots=self.SLOTS,
+            max_positions=self._max_positions,
+        )
+        connect(m, places.o, writer.place)
+        connect(m, places.origin, flipped(self.origin))
+        connect(m, places.memory, flipped(self.place_read))
+        forgotten = Signal(self.SLOTS)
+        with m.If(entered):
+            m.d.sync += forgotten.bit_select(enter, 1).eq(0)
+        with m.If(self.forget):
+            m.d.sync += forgotten.eq(-1)
+        m.d.comb += [
+            places.command.eq(self.command.payload),
+            places.entered.eq(entered),
+            self.place_pc.eq(places.pc),
+            self.placed.eq(writer.placed),
+            self.placed.valid.eq(writer.placed.valid & ~forgotten.bit_select(back, 1)),
+        ]
+        with m.If(writer.bad_place):
+            m.d.comb += [
+                self.error.valid.eq(1),
+                self.error.code.eq(Error.INDEX),
+                self.error.pc.eq(writer.command.pc),
+            ]

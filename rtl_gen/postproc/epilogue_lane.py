@@ -8,24 +8,29 @@ from rtl_gen.interfaces import ROW_SCALE, TABLE_ENTRY
 from rtl_gen.postproc.gelu import Gelu
 from rtl_gen.postproc.requantize import Requantize
 from rtl_gen.postproc.residual_add import ResidualAdd
+from rtl_gen.postproc.result_threshold import LIMIT_BITS
+from rtl_gen.postproc.threshold import Threshold
 from spec.formats import ACC, ACT, GELU, RESIDUAL
 
 __all__ = ["EpilogueLane"]
 
 
 class EpilogueLane(wiring.Component):
-    """Requantize, GELU or identity, requantize, then clip to int8, keep int16 or add.
+    """Requantize, threshold, GELU or identity, requantize, then clip to int8, keep int16 or add.
 
-    Golden twins: `requantize`, `gelu_activation`, `residual_add` of `golden_model.units`.
+    Golden twins: `requantize`, `threshold`, `gelu_activation`, `residual_add` of
+    `golden_model.units`.
     Latency: `LAST_STAGE` - 1 cycles with `enable` high, from `x` to `result`; one a cycle.
 
     logic : GELU multiplies in LUTs (a requantizer takes two DSP blocks)
+    thresholds : there is a threshold
 
     Members
     -------
     enable : high moves the whole pipeline on
     x, entry : accumulator and its requantizer, stage 1
     linear : no GELU, stage `GELU_STAGE`
+    limit, cleared, negative : of the threshold, stage `GELU_STAGE`; its value is below 0
     scale : requantizer of the GELU (times 1 without it), stage `SCALE_STAGE`
     zero_point, low : of the int8 result, stage `LAST_STAGE`
     wide : keep the int16, stage `LAST_STAGE`
@@ -37,8 +42,9 @@ class EpilogueLane(wiring.Component):
     SCALE_STAGE = GELU_STAGE + Gelu.LATENCY
     LAST_STAGE = SCALE_STAGE + Requantize.LATENCY_WITHOUT_ADDEND
 
-    def __init__(self, *, logic: bool = False) -> None:
-        self._logic = logic
+    def __init__(self, *, logic: bool = False, thresholds: bool = False) -> None:
+        self._logic, self._thresholds = logic, thresholds
+        limit_ports = {"limit": In(LIMIT_BITS), "cleared": Out(1), "negative": Out(1)}
         super().__init__(
             {
                 "enable": In(1),
@@ -53,6 +59,7 @@ class EpilogueLane(wiring.Component):
                 "residual": In(signed(RESIDUAL.bits)),
                 "result": Out(signed(RESIDUAL.bits)),
                 "saturated": Out(1),
+                **(limit_ports if thresholds else {}),
             }
         )
 
@@ -66,6 +73,18 @@ class EpilogueLane(wiring.Component):
             **bounds, x_bits=GELU.output_bits, addend_bits=0
         )
         m.submodules.residual_add = residual_add = ResidualAdd()
+        value = requantize.o
+        if self._thresholds:
+            m.submodules.threshold = threshold = Threshold(
+                x_bits=RESIDUAL.bits, limit_bits=LIMIT_BITS
+            )
+            value = threshold.o
+            m.d.comb += [
+                threshold.x.eq(requantize.o),
+                threshold.limit.eq(self.limit),
+                self.cleared.eq(threshold.cleared),
+                self.negative.eq(requantize.o < 0),
+            ]
         shifted = Signal(signed(RESIDUAL.bits + 1))
         clipped = Signal(signed(ACT.bits))
         m.d.comb += [
@@ -75,7 +94,7 @@ class EpilogueLane(wiring.Component):
             requantize.multiplier.eq(self.entry.multiplier),
             requantize.shift.eq(self.entry.shift),
             gelu.enable.eq(self.enable),
-            gelu.u.eq(requantize.o),
+            gelu.u.eq(value),
             gelu.linear.eq(self.linear),
             rescale.enable.eq(self.enable),
             rescale.x.eq(gelu.o),

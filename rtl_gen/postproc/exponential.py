@@ -4,6 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl_gen.postproc.threshold import Threshold
 from rtl_gen.primitives.multiply import multiply
 from spec.formats import LOGIT, PROB, SOFTMAX
 
@@ -38,12 +39,25 @@ class Exponential(wiring.Component):
     probs : PROB, `LATENCY` cycles later; 0 in lanes that are not in the mask
     total : sum of `probs`, in the same cycle
     result_valid : `valid`, delayed likewise
+
+    With `thresholds` (golden twin: `golden_model.units.threshold`):
+    limit : in the cycle before the result: `probs` are 0 where they do not exceed it
+    raw : what they would be; `total` is the sum of these
+    cleared : how many were made 0, in the cycle of the result
     """
 
     LATENCY = 5
 
-    def __init__(self, *, lanes: int, logic_multipliers: bool = False) -> None:
+    def __init__(
+        self, *, lanes: int, logic_multipliers: bool = False, thresholds: bool = False
+    ) -> None:
         self.lanes = lanes
+        self.thresholds = thresholds
+        limit = {
+            "limit": In(PROB.bits),
+            "raw": Out(data.ArrayLayout(PROB.bits, lanes)),
+            "cleared": Out(range(lanes + 1)),
+        }
         self.logic_multipliers = logic_multipliers
         self.total_bits = PROB.bits + (lanes - 1).bit_length()
         super().__init__(
@@ -55,6 +69,7 @@ class Exponential(wiring.Component):
                 "result_valid": Out(1),
                 "probs": Out(data.ArrayLayout(PROB.bits, lanes)),
                 "total": Out(self.total_bits),
+                **(limit if thresholds else {}),
             }
         )
 
@@ -71,8 +86,29 @@ class Exponential(wiring.Component):
         for lane, prob in enumerate(probs):
             delayed = Signal(PROB.bits, name=f"prob_{lane}")
             m.d.sync += delayed.eq(prob)
-            m.d.comb += self.probs[lane].eq(delayed)
+            m.d.comb += (self.raw if self.thresholds else self.probs)[lane].eq(delayed)
+        if self.thresholds:
+            self._threshold(m, probs, valid[-2])
         return m
+
+    def _threshold(self, m: Module, probs: list[Value], valid: Value) -> None:
+        """Clear small ones on the way to `probs`, behind their sum."""
+        cleared = Signal(self.lanes)
+        for lane, prob in enumerate(probs):
+            m.submodules[f"threshold_{lane}"] = threshold = Threshold(
+                x_bits=PROB.bits + 1, limit_bits=PROB.bits
+            )
+            kept = Signal(PROB.bits, name=f"kept_{lane}")
+            m.d.comb += [
+                threshold.x.eq(prob),
+                threshold.limit.eq(self.limit),
+                self.probs[lane].eq(kept),
+            ]
+            m.d.sync += [
+                kept.eq(threshold.o[: PROB.bits]),
+                cleared[lane].eq(valid & threshold.cleared),
+            ]
+        m.d.comb += self.cleared.eq(sum(cleared[lane] for lane in range(self.lanes)))
 
     def _lane(self, m: Module, lane: int) -> Value:
         """Four stages: distance, square, polynomial, shift."""

@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import scores_layout
 from rtl_gen.postproc.requantize import Requantize
+from rtl_gen.postproc.threshold import Threshold
 from spec.formats import ACC, LOGIT, REQUANTIZE
+from spec.isa import SIEVE
 
 __all__ = ["Logits"]
 
@@ -25,28 +27,40 @@ class Logits(wiring.Component):
     multiplier, shift : requantizer of the scores
     valid, values, mask, last, maximum : a word of LOGITs, 0 in lanes not in `mask`; with `last`,
         `maximum` is that of the whole row
+    present : with `last`: the row has a logit
+    second : with `pairs`: logits of a second query; it has a maximum of its own
     saturations : logits that were clipped in this cycle
+    limit, cleared : with `thresholds`: of the logits, before the maximum is taken; how many it made
+        0 in this cycle
     busy : words are between `scores` and `valid`
     """
 
     LATENCY = Requantize.LATENCY_WITHOUT_ADDEND + 2
 
-    def __init__(self, *, banks: int, lanes: int) -> None:
+    def __init__(
+        self, *, banks: int, lanes: int, pairs: bool = False, thresholds: bool = False
+    ) -> None:
         if banks % lanes:
             raise ValueError(f"lanes must divide banks ({banks}), not {lanes}")
         self.banks = banks
         self.lanes = lanes
+        self.pairs = pairs
+        self.thresholds = thresholds
+        limit = {"limit": In(SIEVE["score_threshold"].shape), "cleared": Out(range(lanes + 1))}
         super().__init__(
             {
                 "enable": In(1),
-                "scores": In(stream.Signature(scores_layout(banks))),
+                "scores": In(stream.Signature(scores_layout(banks, pairs))),
                 "multiplier": In(REQUANTIZE.multiplier_bits),
                 "shift": In(REQUANTIZE.shift_bits),
                 "valid": Out(1),
                 "values": Out(data.ArrayLayout(signed(LOGIT.bits), banks)),
                 "mask": Out(banks),
                 "last": Out(1),
-                "maximum": Out(signed(LOGIT.bits)),
+                "maximum": Out(data.ArrayLayout(signed(LOGIT.bits), 1 + pairs)),
+                "present": Out(1 + pairs),
+                **({"second": Out(banks)} if pairs else {}),
+                **(limit if thresholds else {}),
                 "saturations": Out(range(lanes + 1)),
                 "busy": Out(1),
             }
@@ -81,9 +95,14 @@ class Logits(wiring.Component):
         ]
 
         mask_3, mask_4 = masks[-2 * self.lanes : -self.lanes], masks[-self.lanes :]
+        seconds = Signal.like(masks)
+        second_4 = seconds[-self.lanes :]
+        if self.pairs:
+            own = scores.tag.second.word_select(chunk, self.lanes)
+            m.d.sync += seconds.eq(Cat(own, seconds))
 
         # Stages 1..3 requantize to one more than a LOGIT holds, 4 clips and counts
-        clipped = Signal(self.lanes)
+        clipped, cleared = Signal(self.lanes), Signal(self.lanes)
         lanes = []
         for lane in range(self.lanes):
             wide = Requantize(
@@ -103,21 +122,26 @@ class Logits(wiring.Component):
                 wide.shift.eq(self.shift),
                 clipped[lane].eq(valid[-2] & mask_3[lane] & (low | high)),
             ]
-            m.d.sync += value.eq(
-                Mux(mask_3[lane], Mux(low, LOGIT.low, Mux(high, LOGIT.high, wide.o)), 0)
-            )
+            result = Mux(low, LOGIT.low, Mux(high, LOGIT.high, wide.o))
+            if self.thresholds:
+                m.submodules[f"threshold_{lane}"] = threshold = Threshold(
+                    x_bits=LOGIT.bits, limit_bits=len(self.limit)
+                )
+                m.d.comb += [
+                    threshold.x.eq(result),
+                    threshold.limit.eq(self.limit),
+                    cleared[lane].eq(valid[-2] & mask_3[lane] & threshold.cleared),
+                ]
+                result = threshold.o
+            m.d.sync += value.eq(Mux(mask_3[lane], result, 0))
             lanes.append(value)
+        if self.thresholds:
+            m.d.sync += self.cleared.eq(sum(cleared[lane] for lane in range(self.lanes)))
         m.d.sync += self.saturations.eq(sum(clipped[1:], clipped[0]))
 
         # Stage 5: maximum of the chunk, word
-        low = LOGIT.low
-        candidates = [Mux(mask_4[lane], value, low) for lane, value in enumerate(lanes)]
-        while len(candidates) > 1:
-            candidates = [larger(*candidates[at : at + 2]) for at in range(0, len(candidates), 2)]
-        chunk_maximum = Signal(signed(LOGIT.bits), init=low)
-        so_far = Signal(signed(LOGIT.bits), init=low)
         word = Signal(self.banks * LOGIT.bits)
-        mask = Signal(self.banks)
+        mask, second = Signal(self.banks), Signal(self.banks)
         chunk_valid, last = Signal(), Signal()
         m.d.sync += [
             chunk_valid.eq(valid[-1]),
@@ -126,20 +150,45 @@ class Logits(wiring.Component):
         ]
         with m.If(valid[-1]):
             m.d.sync += [
-                chunk_maximum.eq(candidates[0]),
                 word.eq(Cat(word, *lanes)[-len(word) :]),
                 mask.eq(Cat(mask, mask_4)[-len(mask) :]),
+                second.eq(Cat(second, second_4)[-len(second) :]),
             ]
-        with m.If(chunk_valid):
-            m.d.sync += so_far.eq(Mux(self.last, low, self.maximum))
         m.d.comb += [
             self.values.as_value().eq(word),
             self.mask.eq(mask),
             self.last.eq(last & self.valid),
-            self.maximum.eq(larger(so_far, chunk_maximum)),
             self.busy.eq(valid.any() | chunk_valid),
         ]
+        if self.pairs:
+            m.d.comb += self.second.eq(second)
+        for query in range(1 + self.pairs):
+            own = mask_4 & (second_4 if query else ~second_4)
+            self._maximum(m, query, valid[-1], lanes, own, chunk_valid)
         return m
+
+    def _maximum(
+        self, m: Module, query: int, valid: Value, lanes: list[Signal], own: Value, later: Value
+    ) -> None:
+        """Of the row, over one query's logits; `later` is `valid` one cycle later."""
+        low = LOGIT.low
+        candidates = [Mux(own[lane], value, low) for lane, value in enumerate(lanes)]
+        while len(candidates) > 1:
+            candidates = [larger(*candidates[at : at + 2]) for at in range(0, len(candidates), 2)]
+        chunk = Signal(signed(LOGIT.bits), init=low, name=f"chunk_maximum_{query}")
+        so_far = Signal(signed(LOGIT.bits), init=low, name=f"so_far_{query}")
+        found, found_so_far = Signal(name=f"found_{query}"), Signal(name=f"found_so_far_{query}")
+        with m.If(valid):
+            m.d.sync += [chunk.eq(candidates[0]), found.eq(own.any())]
+        with m.If(later):
+            m.d.sync += [
+                so_far.eq(Mux(self.last, low, self.maximum[query])),
+                found_so_far.eq(~self.last & self.present[query]),
+            ]
+        m.d.comb += [
+            self.maximum[query].eq(larger(so_far, chunk)),
+            self.present[query].eq(found_so_far | found),
+        ]
 
 
 def larger(a: Value, b: Value) -> Value:

@@ -1,6 +1,6 @@
 """Writes the epilogue's results to memory and gives the credits."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,8 @@ from rtl_gen.interfaces import (
     GIVE,
     GIVE_TOKEN,
     ROWS_BITS,
+    place_layout,
+    placed_layout,
     row_write_layout,
     token_write_layout,
 )
@@ -40,19 +42,31 @@ class ResultWriter(wiring.Component):
     token_write, row_write : to the memories
     give, give_token : credits, in the cycle after the write has been taken
     done : the last word of the instruction is taken in this cycle
+
+    With `places` only, for commands with `placed`:
+    place : of each row; the writer stops at a bad one
+    placed : the row is written to its place in this cycle
+    bad_place : the next row has no place
     """
 
-    def __init__(self, *, banks: int, lanes: int, eager: bool) -> None:
+    def __init__(self, *, banks: int, lanes: int, eager: bool, places: bool = False) -> None:
         self._banks, self._lanes, self._eager = banks, lanes, eager
+        self._places = places
+        place_ports = {
+            "place": In(stream.Signature(place_layout(banks))),
+            "placed": Out(placed_layout(banks)),
+            "bad_place": Out(1),
+        }
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
                 "results": In(stream.Signature(result_layout(lanes))),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
-                "row_write": Out(stream.Signature(row_write_layout(banks, lanes))),
+                "row_write": Out(stream.Signature(row_write_layout(banks, lanes, places))),
                 "give": Out(GIVE),
                 "give_token": Out(GIVE_TOKEN),
                 "done": Out(1),
+                **(place_ports if places else {}),
             }
         )
 
@@ -63,14 +77,17 @@ class ResultWriter(wiring.Component):
         word_bits = lanes * 8
 
         held, left = Signal(2 * word_bits), Signal(range(3))
-        to_rows, taken = Signal(), Signal()
+        to_rows, taken, place_known = Signal(), Signal(), Signal(init=1)
         result = self.results.payload
         narrow = Cat(value[:8] for value in result.values)
         m.d.comb += [
             to_rows.eq(~command.attention & (command.destination == Destination.ROWS)),
             self.token_write.valid.eq((left != 0) & ~to_rows),
-            self.row_write.valid.eq((left != 0) & to_rows),
-            taken.eq((left != 0) & Mux(to_rows, self.row_write.ready, self.token_write.ready)),
+            self.row_write.valid.eq((left != 0) & to_rows & place_known),
+            taken.eq(
+                (left != 0)
+                & Mux(to_rows, self.row_write.ready & place_known, self.token_write.ready)
+            ),
             self.results.ready.eq((left == 0) | (taken & (left == 1) if self._eager else 0)),
         ]
         with m.If(taken):
@@ -97,6 +114,8 @@ class ResultWriter(wiring.Component):
             self.row_write.payload.data.eq(held[:word_bits]),
             self.row_write.payload.pc.eq(command.pc),
         ]
+        if self._places:
+            self._place(m, held=left != 0, known=place_known, taken=taken)
         for lane in range(lanes):
             mine = (lane >= command.first_lane) & (lane + skipped < own_end)
             m.d.comb += self.token_write.payload.mask[lane].eq(~command.attention | mine)
@@ -133,3 +152,28 @@ class ResultWriter(wiring.Component):
                 self.give_token.index.eq(command.token_signal.index),
             ]
         return m
+
+    def _place(self, m: Module, *, held: Value, known: Signal, taken: Value) -> None:
+        """Rows of placed instructions go to their places.
+
+        held : there is a result; known : it may be written; taken : it is
+        """
+        command, place = self.command, self.place.p
+        to_place = Signal()
+        rows = ~command.attention & (command.destination == Destination.ROWS)
+        m.d.comb += [
+            to_place.eq(rows & command.placed),
+            known.eq(~to_place | (self.place.valid & ~place.bad)),
+            self.bad_place.eq(held & to_place & self.place.valid & place.bad),
+            self.place.ready.eq(taken & to_place),
+            self.placed.valid.eq(taken & to_place),
+            self.placed.bank.eq(place.bank),
+            self.placed.group.eq(place.group),
+            self.placed.all_banks.eq(place.all_banks),
+        ]
+        with m.If(to_place):
+            m.d.comb += [
+                self.row_write.payload.bank.eq(place.bank),
+                self.row_write.payload.all_banks.eq(place.all_banks),
+                self.row_write.payload.address.eq(command.target + place.offset),
+            ]

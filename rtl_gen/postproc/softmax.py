@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, fifo, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
+from rtl_gen.attention_interfaces import prob_index_bits
 from rtl_gen.interfaces import (
     PC_BITS,
     ROW_SCALE,
@@ -14,37 +15,24 @@ from rtl_gen.interfaces import (
     scores_layout,
 )
 from rtl_gen.postproc.exponential import Exponential
+from rtl_gen.postproc.logit_rows import ROWS_IN_FLIGHT, LogitRows, row_use_layout
 from rtl_gen.postproc.logits import Logits
+from rtl_gen.postproc.prob_ring import ProbRing
 from rtl_gen.postproc.row_scale import RowScale
+from rtl_gen.postproc.softmax_thresholds import connect_thresholds
 from rtl_gen.token_selector.collected_scores import SCORE_MULTIPLIER, SCORE_SHIFT
 from spec.formats import LOGIT, PROB, SOFTMAX
 from spec.isa import ScoreUse
 
 __all__ = ["ROWS_IN_FLIGHT", "Softmax"]
 
-ROWS_IN_FLIGHT = 16
-"""Rows between `reserve` and their exponentials, and rows that wait for P.V or the epilogue."""
 
-
-def logit_word_layout(banks: int) -> data.StructLayout:
-    """A word of the logit ring."""
-    return data.StructLayout({"values": data.ArrayLayout(signed(LOGIT.bits), banks), "mask": banks})
-
-
-_SCALING = {
-    "pc": PC_BITS,
-    "output_multiplier": SOFTMAX_COMMAND["output_multiplier"].shape,
-    "output_shift": SOFTMAX_COMMAND["output_shift"].shape,
-}
-ROW = data.StructLayout({"maximum": signed(LOGIT.bits), "words": 16, **_SCALING})
-"""A complete row of logits in the ring."""
-CHUNK = data.StructLayout({"word_end": 1, "row_end": 1, **_SCALING})
-"""What travels with the `score_lanes` logits in the exponential pipe."""
-
-
-def _with_scores(layout: data.StructLayout, cls_scores: bool) -> data.StructLayout:
-    """The layout, and whether its row becomes scores."""
-    return data.StructLayout({**layout.members, "scores": ScoreUse}) if cls_scores else layout
+def _chunk_layout(use: data.StructLayout, banks: int, index_bits: int) -> data.StructLayout:
+    """What travels with the `score_lanes` logits in the exponential pipe."""
+    entries = {"mask": banks, "index": data.ArrayLayout(index_bits, banks)}
+    return data.StructLayout(
+        {"word_end": 1, "row_end": 1, "use": use, **(entries if index_bits else {})}
+    )
 
 
 class Softmax(wiring.Component):
@@ -65,6 +53,7 @@ class Softmax(wiring.Component):
     scores : raw scores, masked; lanes not in the mask have probability 0
     rows : complete probability rows, in order
     prob_enable, prob_address, prob_data : read port of the probability ring, data one cycle later
+    prob_index : likewise, of a packed ring: places of the keys
     release, release_words : P.V of the oldest row has finished; frees its words
     row_scale : requantizer of each row's P.V, in order
     trace_score, trace_prob : every word written to the two rings, masked lanes 0
@@ -73,8 +62,15 @@ class Softmax(wiring.Component):
     With `cls_scores` only, for an instruction's first row if its `scores` say so:
     collect_ready : it may begin; until then it waits, with all rows behind it
     collect_begin, collect_use : it begins
-    collect_word : `trace_prob.data` is a word of it
+    collect_word, collect_probs : a word of it, before its threshold
     collect_scaled, collect_scale : after all its words, its requantizer to SCORE
+
+    With `pairs`, of an instruction that is `masked`: a score row is that of two queries (see
+    `LogitRows`), `command.rows` counts queries, and each of them gets a row of its own.
+    With `pairs` or `skip_zeros` the probability ring is packed (see `ProbRing`): rows of masked
+    instructions hold the entries of their mask, those of instructions that skip zeros no zeros.
+    zero_probs : probabilities that were left out because they are 0, in this cycle
+    values_cleared : with `thresholds`: logits and probabilities that were made 0
     idle : no command, no row anywhere, all words released
     """
 
@@ -87,8 +83,13 @@ class Softmax(wiring.Component):
         prob_words: int,
         logic_multipliers: bool = False,
         cls_scores: bool = False,
+        pairs: bool = False,
+        skip_zeros: bool = False,
+        thresholds: bool = False,
     ) -> None:
-        self.cls_scores = cls_scores
+        self.cls_scores, self.thresholds = cls_scores, thresholds
+        self.pairs, self.skip_zeros = pairs, skip_zeros
+        self.index_bits = prob_index_bits(prob_words, pairs, skip_zeros)
         for name, value in (("score_words", score_words), ("prob_words", prob_words)):
             if value < 2 or value & (value - 1):
                 raise ValueError(f"{name} must be a power of two, not {value}")
@@ -100,12 +101,16 @@ class Softmax(wiring.Component):
         self.prob_words = prob_words
         self.logic_multipliers = logic_multipliers
         self.LATENCY = Logits.LATENCY + Exponential.LATENCY + 3 + banks // score_lanes
-        probs = data.ArrayLayout(PROB.bits, banks)
+        packed = {
+            "prob_index": Out(data.ArrayLayout(self.index_bits, banks)),
+            "zero_probs": Out(range(banks + 1)),
+        }
         collect = {
             "collect_ready": In(1),
             "collect_begin": Out(1),
             "collect_use": Out(ScoreUse),
             "collect_word": Out(1),
+            "collect_probs": Out(data.ArrayLayout(PROB.bits, banks)),
             "collect_scaled": Out(1),
             "collect_scale": Out(ROW_SCALE),
         }
@@ -113,11 +118,13 @@ class Softmax(wiring.Component):
             {
                 "command": In(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": In(stream.Signature(16)),
-                "scores": In(stream.Signature(scores_layout(banks))),
-                "rows": Out(stream.Signature(prob_row_layout(prob_words))),
+                "scores": In(stream.Signature(scores_layout(banks, pairs))),
+                "rows": Out(
+                    stream.Signature(prob_row_layout(prob_words, banks if self.index_bits else 0))
+                ),
                 "prob_enable": In(1),
                 "prob_address": In(range(prob_words)),
-                "prob_data": Out(probs),
+                "prob_data": Out(data.ArrayLayout(PROB.bits, banks)),
                 "release": In(1),
                 "release_words": In(16),
                 "row_scale": Out(stream.Signature(ROW_SCALE)),
@@ -137,6 +144,8 @@ class Softmax(wiring.Component):
                 "logit_saturations": Out(range(score_lanes + 1)),
                 "idle": Out(1),
                 **(collect if cls_scores else {}),
+                **(packed if self.index_bits else {}),
+                **({"values_cleared": Out(range(2 * score_lanes + 1))} if thresholds else {}),
             }
         )
 
@@ -144,19 +153,26 @@ class Softmax(wiring.Component):
         """Logits into their ring; exponentials from there into the other; a requantizer a row."""
         m = Module()
         multipliers = {"logic_multipliers": self.logic_multipliers}
-        row_layout = _with_scores(ROW, self.cls_scores)
-        chunk_layout = _with_scores(CHUNK, self.cls_scores)
-        m.submodules.logits = logits = Logits(banks=self.banks, lanes=self.score_lanes)
-        m.submodules.exponential = exponential = Exponential(lanes=self.score_lanes, **multipliers)
+        thresholds = {"thresholds": self.thresholds}
+        use_layout = row_use_layout(self.cls_scores, self.pairs, self.skip_zeros, **thresholds)
+        chunk_layout = _chunk_layout(use_layout, self.banks, self.index_bits)
+        m.submodules.logits = logits = Logits(
+            banks=self.banks, lanes=self.score_lanes, pairs=self.pairs, **thresholds
+        )
+        m.submodules.exponential = exponential = Exponential(
+            lanes=self.score_lanes, **multipliers, **thresholds
+        )
         m.submodules.row_scaler = row_scaler = RowScale(**multipliers)
-        m.submodules.logit_ring = logit_ring = memory.Memory(
-            shape=logit_word_layout(self.banks), depth=self.score_words, init=[]
+        m.submodules.logit_rows = logit_rows = LogitRows(
+            banks=self.banks,
+            lanes=self.score_lanes,
+            words=self.score_words,
+            use=use_layout,
+            pairs=self.pairs,
+            index_bits=self.index_bits,
         )
-        m.submodules.prob_ring = prob_ring = memory.Memory(
-            shape=data.ArrayLayout(PROB.bits, self.banks), depth=self.prob_words, init=[]
-        )
-        m.submodules.row_queue = row_queue = fifo.SyncFIFO(
-            width=row_layout.size, depth=ROWS_IN_FLIGHT
+        m.submodules.prob_ring = prob_ring = ProbRing(
+            banks=self.banks, words=self.prob_words, index_bits=self.index_bits
         )
         m.submodules.rows_fifo = rows_fifo = fifo.SyncFIFO(
             width=self.rows.payload.shape().size, depth=ROWS_IN_FLIGHT
@@ -169,8 +185,7 @@ class Softmax(wiring.Component):
         command = Signal(SOFTMAX_COMMAND)
         active = Signal()
         rows_left = Signal.like(command.rows)
-        logit_write = logit_ring.write_port()
-        logit_words = Signal(16)
+        given = self.scores.valid & self.scores.ready
         m.d.comb += [
             self.command.ready.eq(~active & ~logits.busy),
             logits.enable.eq(active),
@@ -186,99 +201,65 @@ class Softmax(wiring.Component):
                 active.eq(self.command.payload.rows != 0),
                 rows_left.eq(self.command.payload.rows),
             ]
-        with m.If(self.scores.valid & self.scores.ready & self.scores.payload.last):
-            m.d.sync += [rows_left.eq(rows_left - 1), active.eq(rows_left != 1)]
+        ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)
+        with m.If(given & self.scores.payload.last):
+            m.d.sync += [rows_left.eq(rows_left - ended), active.eq(rows_left != ended)]
 
-        scored = Signal(row_layout)
+        for name in use_layout.members:
+            m.d.comb += logit_rows.use[name].eq(command[name])
+        for name in ("values", "mask", "last", "maximum", "present"):
+            m.d.comb += getattr(logit_rows, name).eq(getattr(logits, name))
+        if self.pairs:
+            m.d.comb += [
+                logit_rows.second.eq(logits.second),
+                logit_rows.group_write.eq(given),
+                logit_rows.group.eq(self.scores.payload.tag.group),
+            ]
         m.d.comb += [
-            logit_write.en.eq(logits.valid),
-            logit_write.data.values.eq(logits.values),
-            logit_write.data.mask.eq(logits.mask),
-            scored.maximum.eq(logits.maximum),
-            scored.words.eq(logit_words + 1),
-            scored.pc.eq(command.pc),
-            scored.output_multiplier.eq(command.output_multiplier),
-            scored.output_shift.eq(command.output_shift),
-            row_queue.w_data.eq(scored),
-            row_queue.w_en.eq(logits.last),
+            logit_rows.write.eq(logits.valid),
             self.trace_score.valid.eq(logits.valid),
             self.trace_score.pc.eq(command.pc),
             self.trace_score.data.eq(logits.values),
             self.trace_score.mask.eq(logits.mask),
             self.logit_saturations.eq(logits.saturations),
         ]
-        with m.If(logits.valid):
-            m.d.sync += [
-                logit_write.addr.eq(logit_write.addr + 1),
-                logit_words.eq(Mux(logits.last, 0, logit_words + 1)),
-            ]
+        connect(m, flipped(self.reserve), logit_rows.reserve)
 
         # Words of complete rows to the exponentials; what is fetched here is never held up ----
-        chunks = self.banks // self.score_lanes
-        row = data.View(row_layout, row_queue.r_data)
-        logit_read = logit_ring.read_port()
-        fetch, starts, ends = Signal(), Signal(), Signal()
-        fetched = Signal(16)
+        fetch, starts = logit_rows.fetch, logit_rows.starts
         prob_free = Signal(range(self.prob_words + 1), init=self.prob_words)
         rows_free = Signal(range(ROWS_IN_FLIGHT + 1), init=ROWS_IN_FLIGHT)
         scales_free = Signal(range(ROWS_IN_FLIGHT + 1), init=ROWS_IN_FLIGHT)
-        word = Signal(row_layout)
         may_start = Signal(init=1)
-        word_valid, word_last = Signal(), Signal()
-        chunk = Signal(range(max(chunks, 2)))
-        chunk_last = Signal()
         m.d.comb += [
-            chunk_last.eq(chunk == chunks - 1),
-            starts.eq(fetched == 0),
-            ends.eq(fetched + 1 == row.words),
-            fetch.eq(
-                row_queue.r_rdy
-                & (prob_free != 0)
-                & (~starts | ((rows_free != 0) & (scales_free != 0) & may_start))
-                & (~word_valid | chunk_last)
-            ),
-            logit_read.en.eq(fetch),
-            row_queue.r_en.eq(fetch & ends),
+            logit_rows.may_fetch.eq(prob_free != 0),
+            logit_rows.may_start.eq((rows_free != 0) & (scales_free != 0) & may_start),
         ]
-        with m.If(word_valid):
-            m.d.sync += chunk.eq(Mux(chunk_last, 0, chunk + 1))
-        with m.If(fetch):
-            m.d.sync += [
-                logit_read.addr.eq(logit_read.addr + 1),
-                fetched.eq(Mux(ends, 0, fetched + 1)),
-                word.eq(row),
-                word_last.eq(ends),
-                word_valid.eq(1),
-            ]
-        with m.Elif(chunk_last):
-            m.d.sync += word_valid.eq(0)
 
         # Exponentials to the probability ring ---------------------------------------------------
         travelling = [
             Signal(chunk_layout, name=f"chunk_{at}") for at in range(exponential.LATENCY + 1)
         ]
         first, done = travelling[0], travelling[-1]
-        logit_chunk = Value.cast(logit_read.data.values).word_select(
-            chunk, self.score_lanes * LOGIT.bits
-        )
         m.d.comb += [
-            first.word_end.eq(chunk_last),
-            first.row_end.eq(chunk_last & word_last),
-            first.pc.eq(word.pc),
-            first.output_multiplier.eq(word.output_multiplier),
-            first.output_shift.eq(word.output_shift),
-            exponential.valid.eq(word_valid),
-            exponential.maximum.eq(word.maximum),
-            exponential.logits.eq(logit_chunk),
-            exponential.mask.eq(logit_read.data.mask.word_select(chunk, self.score_lanes)),
+            first.word_end.eq(logit_rows.word_end),
+            first.row_end.eq(logit_rows.row_end),
+            first.use.eq(logit_rows.row_use),
+            exponential.valid.eq(logit_rows.valid),
+            exponential.maximum.eq(logit_rows.row_maximum),
+            exponential.logits.eq(logit_rows.logits),
+            exponential.mask.eq(logit_rows.lane_mask),
         ]
+        if self.index_bits:
+            m.d.comb += [
+                first.mask.eq(logit_rows.word_mask),
+                first.index.eq(logit_rows.word_index),
+            ]
         m.d.sync += [after.eq(before) for before, after in pairwise(travelling)]
 
-        prob_write = prob_ring.write_port()
         prob_word = Signal(self.banks * PROB.bits)
-        prob_words = Signal(16)
-        row_start = Signal(range(self.prob_words))
         finished = Signal(chunk_layout)
+        use = finished.use
         word_done, row_done, row_starts = Signal(), Signal(), Signal(init=1)
         total = Signal(SOFTMAX.sum_bits)
         rescale, rescaled = Signal(), Signal()
@@ -295,96 +276,113 @@ class Softmax(wiring.Component):
                 row_starts.eq(done.row_end),
             ]
         m.d.comb += [
-            prob_write.en.eq(word_done),
-            prob_write.data.eq(prob_word),
+            prob_ring.write.eq(word_done),
+            prob_ring.last.eq(row_done),
+            prob_ring.probs.eq(prob_word),
             self.trace_prob.valid.eq(word_done),
-            self.trace_prob.pc.eq(finished.pc),
+            self.trace_prob.pc.eq(use.pc),
             self.trace_prob.data.eq(prob_word),
             rows_fifo.w_en.eq(row_done),
-            rows_fifo.w_data.eq(Cat(row_start, (prob_words + 1)[:16])),
+            rows_fifo.w_data.eq(prob_ring.row),
             row_scaler.valid.eq(row_done | rescale),
             row_scaler.total.eq(total),
-            row_scaler.output_multiplier.eq(
-                Mux(rescale, SCORE_MULTIPLIER, finished.output_multiplier)
-            ),
-            row_scaler.output_shift.eq(Mux(rescale, SCORE_SHIFT, finished.output_shift)),
+            row_scaler.output_multiplier.eq(Mux(rescale, SCORE_MULTIPLIER, use.output_multiplier)),
+            row_scaler.output_shift.eq(Mux(rescale, SCORE_SHIFT, use.output_shift)),
             scale_fifo.w_en.eq(row_scaler.result_valid & ~rescaled),
             scale_fifo.w_data.eq(row_scaler.scale),
         ]
-        with m.If(word_done):
-            m.d.sync += [
-                prob_write.addr.eq(prob_write.addr + 1),
-                prob_words.eq(Mux(row_done, 0, prob_words + 1)),
-            ]
-        with m.If(row_done):
-            m.d.sync += row_start.eq(prob_write.addr + 1)
+        raw_word = prob_word
+        if self.thresholds:
+            raw_word = connect_thresholds(m, self, logits, exponential, command, travelling[-2].use)
+        unused = self._pack(m, prob_ring, prob_word, finished) if self.index_bits else Const(0, 1)
 
         if self.cls_scores:
             # A row that becomes scores: when it may start, and its sum once more, in the cycle
             # after the first time: the next row is fetched a cycle later, so the scaler is free
             first_row, gap = Signal(init=1), Signal()
-            wanted = row.scores != ScoreUse.NONE
+            wanted = logit_rows.next_use.scores != ScoreUse.NONE
+            collects = first_row & ~command.masked if self.pairs else first_row
             delay = Signal(RowScale.LATENCY)
             with m.If(self.command.valid & self.command.ready):
                 m.d.sync += first_row.eq(1)
             with m.If(logits.last):
                 m.d.sync += first_row.eq(0)
             m.d.comb += [
-                scored.scores.eq(Mux(first_row, command.scores, ScoreUse.NONE)),
+                logit_rows.use.scores.eq(Mux(collects, command.scores, ScoreUse.NONE)),
                 may_start.eq(~gap & (~wanted | self.collect_ready)),
                 self.collect_begin.eq(fetch & starts & wanted),
-                self.collect_use.eq(row.scores),
-                first.scores.eq(word.scores),
-                self.collect_word.eq(word_done & (finished.scores != ScoreUse.NONE)),
+                self.collect_use.eq(logit_rows.next_use.scores),
+                self.collect_word.eq(word_done & (use.scores != ScoreUse.NONE)),
+                self.collect_probs.eq(raw_word),
                 rescaled.eq(delay[-1]),
                 self.collect_scaled.eq(row_scaler.result_valid & rescaled),
                 self.collect_scale.eq(row_scaler.scale),
             ]
             m.d.sync += [
-                gap.eq(fetch & ends & wanted),
-                rescale.eq(row_done & (finished.scores != ScoreUse.NONE)),
+                gap.eq(fetch & logit_rows.ends & wanted),
+                rescale.eq(row_done & (use.scores != ScoreUse.NONE)),
                 delay.eq(delay << 1 | rescale),
             ]
 
         # Outputs, and what is free ----------------------------------------------------------------
-        prob_read = prob_ring.read_port()
         m.d.comb += [
-            prob_read.en.eq(self.prob_enable),
-            prob_read.addr.eq(self.prob_address),
-            self.prob_data.eq(prob_read.data),
+            prob_ring.enable.eq(self.prob_enable),
+            prob_ring.address.eq(self.prob_address),
+            self.prob_data.eq(prob_ring.read_probs),
             self.rows.valid.eq(rows_fifo.r_rdy),
             self.rows.payload.eq(rows_fifo.r_data),
             rows_fifo.r_en.eq(self.rows.ready),
             self.row_scale.valid.eq(scale_fifo.r_rdy),
             self.row_scale.payload.eq(scale_fifo.r_data),
             scale_fifo.r_en.eq(self.row_scale.ready),
-        ]
-        logit_free = Signal(range(self.score_words + 1), init=self.score_words)
-        slots_free = Signal(range(ROWS_IN_FLIGHT + 1), init=ROWS_IN_FLIGHT)
-        reserved = Signal()
-        m.d.comb += [
-            self.reserve.ready.eq((slots_free != 0) & (logit_free >= self.reserve.payload)),
-            reserved.eq(self.reserve.valid & self.reserve.ready),
             self.idle.eq(
                 ~active
                 & ~logits.busy
-                & (slots_free == ROWS_IN_FLIGHT)
-                & (logit_free == self.score_words)
+                & logit_rows.idle
                 & (prob_free == self.prob_words)
                 & (rows_free == ROWS_IN_FLIGHT)
                 & (scales_free == ROWS_IN_FLIGHT)
             ),
         ]
+        kept_free = prob_free - fetch + unused
         m.d.sync += [
-            logit_free.eq(logit_free + fetch - Mux(reserved, self.reserve.payload, 0)),
-            slots_free.eq(slots_free + (fetch & ends) - reserved),
             # both sums, since `release` comes late in the cycle
-            prob_free.eq(
-                Mux(self.release, prob_free - fetch + self.release_words, prob_free - fetch)
-            ),
+            prob_free.eq(Mux(self.release, kept_free + self.release_words, kept_free)),
             rows_free.eq(rows_free - (fetch & starts) + (self.rows.valid & self.rows.ready)),
             scales_free.eq(
                 scales_free - (fetch & starts) + (self.row_scale.valid & self.row_scale.ready)
             ),
         ]
         return m
+
+    def _ended_rows(self, m: Module, given: Value) -> Value:
+        """Queries of the row of scores whose last word is given: those that have an entry."""
+        word, seen = self.scores.payload, Signal(2)
+        found = Signal(2)
+        m.d.comb += [
+            found[0].eq(seen[0] | (word.valid & ~word.tag.second).any()),
+            found[1].eq(seen[1] | (word.valid & word.tag.second).any()),
+        ]
+        with m.If(given):
+            m.d.sync += seen.eq(Mux(word.last, 0, found))
+        return found[0] + found[1]
+
+    def _pack(self, m: Module, ring: ProbRing, probs: Value, word: data.View) -> Value:
+        """Which entries of a word are kept, and where; returns ring words that become free."""
+        masked = word.use.masked if self.pairs else Const(0, 1)
+        skips = word.use.skip_zeros if self.skip_zeros else Const(0, 1)
+        plain = ~masked & ~skips
+        zeros = Signal(self.banks)
+        m.d.comb += [
+            zeros.eq(
+                Cat(
+                    word.mask[b] & ~probs.word_select(b, PROB.bits).any() for b in range(self.banks)
+                )
+            ),
+            ring.kept.eq(Mux(plain, ~0, word.mask & ~(zeros & skips.replicate(self.banks)))),
+            ring.index.eq(word.index),
+            self.prob_index.eq(ring.read_index),
+        ]
+        with m.If(ring.write & skips):
+            m.d.comb += self.zero_probs.eq(sum(zeros[bank] for bank in range(self.banks)))
+        return Mux(ring.row_valid, ring.unused, 0)

@@ -1,7 +1,7 @@
 """Walks FULLY_CONNECTED and ATTENTION instructions: which rows meet which scalars, and when."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -13,18 +13,21 @@ from rtl_gen.interfaces import (
     PC_BITS,
     ROWS_BITS,
     SOFTMAX_COMMAND,
-    WALK,
-    prob_row_layout,
     step_layout,
     token_read_port,
 )
-from rtl_gen.sequencer.array_commands import fill_commands
-from rtl_gen.sequencer.array_step import ArrayStep, pass_layout
+from rtl_gen.sequencer.array_commands import execute_settings, fill_commands, fill_operands
+from rtl_gen.sequencer.array_step import ArrayStep
+from rtl_gen.sequencer.kept_pairs import connect_pairs, pair_ports
 from rtl_gen.sequencer.operand_reader import OperandReader
+from rtl_gen.sequencer.pair_walker import PairWalker
+from rtl_gen.sequencer.pass_choice import PassChoice
 from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
+from rtl_gen.sequencer.search_feed import connect_search, search_ports
+from rtl_gen.sequencer.skipped_work import SkippedWork
 from rtl_gen.sequencer.vector_issue import resolve_rows
-from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, Opcode
+from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, SIEVE, Opcode
 from spec.registers import Error
 
 __all__ = ["ArrayController"]
@@ -49,6 +52,7 @@ class ArrayController(wiring.Component):
     walk, step : to and from the index engine.
     array : control of the PE array and the row memory, see `ArrayStep`.
     state fields (active .. wait_rows) : for the stall monitor; fired, macs : counter events.
+    forget : SIEVE makes all places absent (with `sieves` only).
 
     With several head groups only (HEAD_SCALES sets `scales`):
     groups, next_groups : those at work on the instruction in hand, and on the one that would be
@@ -57,6 +61,10 @@ class ArrayController(wiring.Component):
 
     With a token selector only, for instructions whose `row_limit` leaves no row:
     at_rest, give : all results are written; the credits of such an instruction.
+
+    With `zero_skip` see `search_ports`; `sparse`: steps can be, see `step_layout`. With
+    `attention_masks` see `pair_ports`. With `packed`, the probability ring is, and walks name
+    their sources.
     """
 
     def __init__(
@@ -68,15 +76,33 @@ class ArrayController(wiring.Component):
         max_head_words: int,
         head_groups: int = 1,
         token_selector: bool = False,
+        sieves: bool = False,
+        sparse: bool = False,
+        zero_skip: bool = False,
+        packed: bool = False,
+        attention_masks: bool = False,
+        score_words: int = 0,
     ) -> None:
+        self._zero_skip = zero_skip
+        self._sparse, self._packed, self._pairs = sparse, packed, attention_masks
+        self._most_steps = min(score_words, prob_words)
         self._banks = banks
+        self._sieves = sieves
         self._token_selector = token_selector
         self._head_groups = head_groups
         self._lanes = lanes
         self._prob_words = prob_words
         self._max_head_words = max_head_words
         self._step = ArrayStep(
-            banks=banks, lanes=lanes, prob_words=prob_words, head_groups=head_groups
+            banks=banks,
+            lanes=lanes,
+            prob_words=prob_words,
+            head_groups=head_groups,
+            sparse=sparse,
+            pairs=attention_masks,
+        )
+        self._choice = PassChoice(
+            banks=banks, prob_words=prob_words, sparse=sparse, packed=packed, pairs=attention_masks
         )
         group_ports = {
             "groups": Out(head_groups),
@@ -94,13 +120,13 @@ class ArrayController(wiring.Component):
                 "epilogue_command": Out(stream.Signature(EPILOGUE_COMMAND)),
                 "softmax_command": Out(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": Out(stream.Signature(16)),
-                "prob_rows": In(stream.Signature(prob_row_layout(prob_words))),
+                "prob_rows": self._choice.signature.members["prob_rows"],
                 "release": Out(1),
                 "release_words": Out(16),
                 "prob_enable": Out(1),
                 "prob_address": Out(range(prob_words)),
-                "walk": Out(stream.Signature(WALK)),
-                "step": In(stream.Signature(step_layout(banks))),
+                "walk": self._choice.signature.members["walk"],
+                "step": In(stream.Signature(step_layout(banks, sparse, attention_masks))),
                 "array": Out(self._step.array_signature),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
@@ -116,6 +142,11 @@ class ArrayController(wiring.Component):
                 "wait_rows": Out(1),
                 **(group_ports if head_groups > 1 else {}),
                 **(skip_ports if token_selector else {}),
+                **({"forget": Out(1)} if sieves else {}),
+                **(pair_ports(banks, lanes) if attention_masks else {}),
+                **(search_ports(lanes) if zero_skip else {}),
+                **({"idle_banks": Out(range(head_groups * banks + 1))} if sparse else {}),
+                **({"head_dim": Out(8)} if packed else {}),
             }
         )
 
@@ -127,8 +158,8 @@ class ArrayController(wiring.Component):
         queries = self._query_buffer()
         m.submodules.queries = queries
         m.submodules.step_stage = step_stage = self._step
-        layout = pass_layout(self._prob_words)
-        m.submodules.passes = passes = fifo.SyncFIFO(width=layout.size, depth=4)
+        m.submodules.choice = choice = self._choice
+        current, pass_done = choice.current, Signal()
 
         # The instruction in hand, and the one that would be next.
         word = self.issued.p.word
@@ -142,21 +173,22 @@ class ArrayController(wiring.Component):
         key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
         rows = Mux(next_is_attention, query_rows, fc_rows)
         empty = (rows == 0) | (next_is_attention & (key_rows == 0))
-        other = self._head_scales(m, next_header, word) if self._head_groups > 1 else Const(0, 1)
+        sieve = Signal(SIEVE)
+        registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
+        registers |= {Opcode.SIEVE: sieve} if self._sieves else {}
+        other = execute_settings(m, self.issued, registers)
+        if self._sieves:
+            forgets = (next_header.opcode == Opcode.SIEVE) & View(
+                SIEVE, word[HEADER.size :][: SIEVE.size]
+            ).forget
+            m.d.comb += self.forget.eq(self.issued.valid & self.issued.ready & forgets)
         skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
         fc = Signal(FULLY_CONNECTED)
         attention = Signal(ATTENTION)
-        keys = Signal(ROWS_BITS)
-        key_words = Signal(ROWS_BITS)
-        rows_left = Signal(ROWS_BITS)
-        values_left = Signal(ROWS_BITS)
-        value_word = Signal(4)
-        outstanding = Signal(3)
 
         accept = Signal()
-        finished = Signal()
         can_start = ~self.active & ~empty & ~operands.active & ~other
         softmax_ready = ~next_is_attention | self.softmax_command.ready
         m.d.comb += [
@@ -186,25 +218,20 @@ class ArrayController(wiring.Component):
             issued=self.issued.p,
             is_attention=next_is_attention,
             rows=rows,
+            sieve=sieve,
         )
-        m.d.comb += [
-            operands.start.eq(accept),
-            operands.command.address.eq(
-                Mux(next_is_attention, next_attention.query, next_fc.source)
-            ),
-            operands.command.stride.eq(
-                Mux(next_is_attention, next_attention.query_stride, next_fc.source_stride)
-            ),
-            operands.command.words.eq(
-                Mux(
-                    next_is_attention,
-                    self._query_words(next_attention),
-                    (next_fc.depth + lanes - 1) // lanes,
-                )
-            ),
-            operands.command.rows.eq(rows),
-            operands.command.token_wait.eq(next_header.token_wait),
-        ]
+        m.d.comb += operands.start.eq(accept)
+        fill_operands(
+            m,
+            operands.command,
+            header=next_header,
+            is_attention=next_is_attention,
+            attention=next_attention,
+            query_words=self._query_words(next_attention),
+            fc=next_fc,
+            lanes=lanes,
+            rows=rows,
+        )
         with m.If(accept):
             m.d.sync += [
                 self.active.eq(1),
@@ -212,63 +239,31 @@ class ArrayController(wiring.Component):
                 is_attention.eq(next_is_attention),
                 fc.eq(next_fc),
                 attention.eq(next_attention),
-                keys.eq(key_rows),
-                key_words.eq((key_rows + banks - 1) // banks),
-                rows_left.eq(rows),
-                values_left.eq(Mux(next_is_attention, rows, 0)),
-                value_word.eq(0),
             ]
 
-        # Which pass next: P.V of a finished row, else the next row's scores (or the FC row).
-        choose_value = Signal()
-        choose_row = Signal()
-        row_possible = Signal()
-        chosen = Signal(layout)
-        last_word = value_word == attention.head_words - 1
-        pushed = self.walk.valid & self.walk.ready
+        # Which pass next.
         m.d.comb += [
-            choose_value.eq(self.active & (values_left != 0) & self.prob_rows.valid),
-            row_possible.eq(
-                self.active & (rows_left != 0) & ~choose_value & (~is_attention | queries.loaded)
-            ),
-            choose_row.eq(row_possible & (~is_attention | self.reserve.ready)),
-            self.reserve.payload.eq(key_words),
-            self.reserve.valid.eq(row_possible & is_attention & passes.w_rdy & self.walk.ready),
-            self.walk.valid.eq((choose_value | choose_row) & passes.w_rdy),
-            self.walk.p.base.eq(
-                Mux(
-                    choose_value,
-                    attention.value,
-                    Mux(is_attention, attention.key, fc.row),
-                )
-            ),
-            self.walk.p.count.eq(Mux(is_attention, keys, fc.depth)),
-            self.walk.p.stride.eq(Mux(is_attention, attention.head_words, 1)),
-            self.walk.p.words.eq(Mux(is_attention & ~choose_value, attention.head_words, 1)),
-            self.walk.p.offset.eq(Mux(choose_value, value_word, 0)),
-            chosen.value.eq(choose_value),
-            chosen.reduce.eq(is_attention & ~choose_value),
-            chosen.word.eq(value_word),
-            chosen.final.eq(choose_value & last_word),
-            chosen.prob_row.eq(self.prob_rows.payload),
-            passes.w_data.eq(chosen),
-            passes.w_en.eq(pushed),
-            queries.schedule.eq(pushed & is_attention & ~choose_value),
-            self.prob_rows.ready.eq(pushed & choose_value & last_word),
+            choice.start.eq(accept),
+            choice.rows.eq(rows),
+            choice.next_is_attention.eq(next_is_attention),
+            choice.key_rows.eq(key_rows),
+            choice.active.eq(self.active),
+            choice.is_attention.eq(is_attention),
+            choice.fc.eq(fc),
+            choice.attention.eq(attention),
+            choice.skips_zeros.eq(sieve.skip_zeros),
+            choice.of_lists.eq(is_attention & sieve.masked),
+            choice.loaded.eq(queries.loaded),
+            choice.pass_done.eq(pass_done),
+            queries.schedule.eq(choice.schedule),
         ]
-        with m.If(pushed & choose_value):
-            m.d.sync += value_word.eq(value_word + 1)
-            with m.If(last_word):
-                m.d.sync += [value_word.eq(0), values_left.eq(values_left - 1)]
-        with m.Elif(pushed):
-            m.d.sync += rows_left.eq(rows_left - 1)
+        connect(m, choice.reserve, flipped(self.reserve))
+        connect(m, flipped(self.prob_rows), choice.prob_rows)
+        connect(m, choice.walk, flipped(self.walk))
 
         # The pass in hand and its steps.
-        current = View(layout, passes.r_data)
-        pass_done = step_stage.fired & self.step.p.last
-        m.d.sync += outstanding.eq(outstanding + pushed - pass_done)
         m.d.comb += [
-            passes.r_en.eq(pass_done),
+            pass_done.eq(step_stage.fired & self.step.p.last),
             step_stage.current.eq(current),
             step_stage.zero_point.eq(fc.zero_point),
             step_stage.lanes_valid.eq(fc.columns),
@@ -292,6 +287,20 @@ class ArrayController(wiring.Component):
             for unit in (queries, step_stage):
                 m.d.comb += unit.further_groups.eq(attention.further_groups)
             m.d.comb += queries.head_words.eq(attention.head_words)
+        if self._pairs:
+            walker = PairWalker(banks=banks, lanes=lanes, most=self._most_steps)
+            m.submodules.walker = walker
+            starts = accept & next_is_attention & sieve.masked
+            m.d.comb += [
+                choice.both_loaded.eq(queries.both_loaded),
+                queries.schedule_both.eq(choice.schedule_both),
+                queries.both.eq(current.both),
+                step_stage.second_vector.eq(queries.second_vector),
+                step_stage.of_lists.eq(choice.of_lists),
+            ]
+            connect(m, walker.pairs, choice.pair)
+            sizes = {"rows": rows, "keys": key_rows, "head_dim": attention.head_dim}
+            connect_pairs(m, self, walker, start=starts, sieve=sieve, **sizes)
         connect(m, step_stage.step, flipped(self.step))
         connect(m, flipped(self.array), step_stage.array)
         connect(m, flipped(self.read), operands.read)
@@ -304,30 +313,40 @@ class ArrayController(wiring.Component):
             step_stage.words.valid.eq(operands.words.valid & ~is_attention),
             operands.words.ready.eq(Mux(is_attention, queries.words.ready, step_stage.words.ready)),
         ]
-        all_pushed = (rows_left == 0) & (values_left == 0)
-        m.d.comb += finished.eq(
-            self.active & all_pushed & ((outstanding == 0) | ((outstanding == 1) & pass_done))
-        )
-        with m.If(finished):
+        if self._sparse:
+            sizes = {"banks": banks, "lanes": lanes, "head_groups": self._head_groups}
+            m.submodules.skipped = skipped = SkippedWork(**sizes)
+            by_list = current.pair if self._pairs else 0
+            m.d.comb += [
+                skipped.fired.eq(step_stage.fired),
+                skipped.sparse.eq(self.step.p.sparse | by_list),
+                skipped.valid.eq(self.step.p.valid),
+                skipped.last.eq(self.step.p.last),
+                self.idle_banks.eq(skipped.idle_banks),
+            ]
+        if self._packed:
+            m.d.comb += self.head_dim.eq(attention.head_dim)
+        if self._zero_skip:
+            searches = sieve.skip_zeros & ~next_is_attention
+            parts = (self, operands, step_stage, skipped)
+            connect_search(m, *parts, accept=accept, searches=searches, fc=fc)
+        with m.If(choice.finished):
             m.d.sync += self.active.eq(0)
 
         # Why nothing moves, for the stall monitor.
-        no_pass = outstanding == 0
         needs_operand = Signal()
         m.d.comb += [
             needs_operand.eq(
-                Mux(
-                    is_attention,
-                    (rows_left != 0) & ~queries.loaded & no_pass,
-                    ~operands.words.valid,
-                )
+                Mux(is_attention, choice.wanted & choice.quiet, ~operands.words.valid)
             ),
             self.wait_token.eq(
                 needs_operand & operands.take_token.valid & ~operands.take_token.ready
             ),
             self.wait_token_index.eq(operands.take_token.payload),
             self.wait_port.eq(needs_operand & operands.denied),
-            self.wait_rows.eq(is_attention & no_pass & ~needs_operand & ~pushed & ~all_pushed),
+            self.wait_rows.eq(
+                is_attention & choice.quiet & ~needs_operand & ~choice.pushed & ~choice.all_pushed
+            ),
             self.wait_operand.eq(~self.step.valid | ~operands.words.valid),
         ]
         return m
@@ -335,7 +354,7 @@ class ArrayController(wiring.Component):
     def _query_buffer(self) -> QueryBuffer | QueryBuffers:
         sizes = {"lanes": self._lanes, "max_head_words": self._max_head_words}
         if self._head_groups == 1:
-            return QueryBuffer(**sizes)
+            return QueryBuffer(**sizes, pairs=self._pairs)
         return QueryBuffers(**sizes, head_groups=self._head_groups)
 
     def _query_words(self, attention: data.View) -> Value:
@@ -343,12 +362,6 @@ class ArrayController(wiring.Component):
         if self._head_groups == 1:
             return attention.head_words
         return attention.head_words * (attention.further_groups + 1)
-
-    def _head_scales(self, m: Module, header: data.View, word: Value) -> Value:
-        """Execute HEAD_SCALES: when nothing is in hand; returns whether it is next."""
-        with m.If(self.issued.valid & self.issued.ready & (header.opcode == Opcode.HEAD_SCALES)):
-            m.d.sync += self.scales.eq(word[HEADER.size :][: HEAD_SCALES.size])
-        return header.opcode == Opcode.HEAD_SCALES
 
     def _rests(self) -> Value:
         """Whether all that was begun is written."""

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from rtl_gen.interfaces import ERROR, ISSUED
-from spec.formats import NORM, SELECTOR
+from spec.formats import NORM, PROB, SELECTOR
 from spec.isa import (
     ATTENTION,
     FULLY_CONNECTED,
@@ -18,6 +18,7 @@ from spec.isa import (
     NORMALIZE,
     QUEUE_OF,
     SELECT,
+    SIEVE,
     Activation,
     Destination,
     Opcode,
@@ -58,7 +59,14 @@ class Dispatcher(wiring.Component):
         head_groups: int = 1,
         token_selector: bool = False,
         cls_scores: bool = False,
+        zero_skip: bool = False,
+        attention_masks: bool = False,
+        thresholds: bool = False,
     ) -> None:
+        self._zero_skip = zero_skip
+        self._attention_masks = attention_masks
+        self._thresholds = thresholds
+        self._sieves = zero_skip or attention_masks or thresholds
         self._token_selector = token_selector
         self._cls_scores = cls_scores
         self._lanes = lanes
@@ -133,6 +141,9 @@ class Dispatcher(wiring.Component):
                     | header.token_wait.valid
                     | header.token_signal.valid
                 )
+            if self._sieves:
+                with m.Case(Opcode.SIEVE):
+                    m.d.comb += bad.eq(self._bad_sieve(View(SIEVE, body[: SIEVE.size])))
             if self._token_selector:
                 with m.Case(Opcode.SELECT):
                     m.d.comb += bad.eq(self._bad_select(word))
@@ -159,6 +170,20 @@ class Dispatcher(wiring.Component):
             | header.token_signal.valid
         )
 
+    def _bad_sieve(self, sieve: data.View) -> Value:
+        """Fields of SIEVE that ask for what is not built, or that leave nothing."""
+        lists = sieve.masked | sieve.placed | sieve.forget
+        limits = (
+            sieve.threshold | sieve.score_threshold | sieve.prob_threshold | sieve.context_threshold
+        )
+        return (
+            (0 if self._zero_skip else sieve.skip_zeros)
+            | (0 if self._attention_masks else lists)
+            | (0 if self._thresholds else limits != 0)
+            | (sieve.masked & (~sieve.placed | (sieve.list_words == 0)))
+            | (sieve.prob_threshold == PROB.high)
+        )
+
     def elaborate(self, platform: object) -> Module:
         """Build the unit."""
         m = Module()
@@ -175,6 +200,8 @@ class Dispatcher(wiring.Component):
                 if code is Opcode.HEAD_SCALES and self._head_groups == 1:
                     continue
                 if code is Opcode.SELECT and not self._token_selector:
+                    continue
+                if code is Opcode.SIEVE and not self._sieves:
                     continue
                 with m.Case(code.value):
                     m.d.comb += [known.eq(1), queue.eq(target)]
@@ -194,8 +221,9 @@ class Dispatcher(wiring.Component):
                         | ((takes & ~Const(_mask(CONSUMER_OF, each), 16)) != 0)
                     )
 
-        if self._head_groups > 1:
-            with m.If((opcode == Opcode.HEAD_SCALES) & ((gives != 0) | header.token_wait.valid)):
+        rowless = [Opcode.HEAD_SCALES] * (self._head_groups > 1) + [Opcode.SIEVE] * self._sieves
+        for code in rowless:
+            with m.If((opcode == code) & ((gives != 0) | header.token_wait.valid)):
                 m.d.comb += bad_semaphore.eq(1)
 
         bad_operand = self._bad_operands(m, word, opcode)

@@ -1,6 +1,6 @@
-"""The stationary query vector of reduce mode, double-buffered."""
+"""The stationary query vectors of reduce mode, double-buffered."""
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,7 +12,8 @@ __all__ = ["QueryBuffer"]
 class QueryBuffer(wiring.Component):
     """Holds two query rows: one in use, the next one being filled, foreign lanes set to zero.
 
-    A row goes through three marks: loaded (filled, may be scheduled), scheduled, done (free again).
+    With `pairs` it holds four rows, and two of them can be in use at a time. A row goes through
+    three marks: loaded (filled, may be scheduled), scheduled, done (free again).
 
     Members
     -------
@@ -22,11 +23,23 @@ class QueryBuffer(wiring.Component):
     loaded : the next row to schedule is complete; `schedule` takes it.
     done : the row in use has been used for the last time.
     word, vector : the inner word wanted of the row in use, and its lanes.
+
+    With `pairs`:
+    both_loaded : likewise, the two next rows; with `schedule_both`, `schedule` takes both.
+    both : two rows are in use, and `done`; `second_vector` is the second one's word, or else the
+        only one's.
     """
 
-    def __init__(self, *, lanes: int, max_head_words: int) -> None:
+    def __init__(self, *, lanes: int, max_head_words: int, pairs: bool = False) -> None:
+        self._pairs = pairs
         self._lanes = lanes
         self._words = max_head_words
+        both = {
+            "both_loaded": Out(1),
+            "schedule_both": In(1),
+            "both": In(1),
+            "second_vector": Out(data.ArrayLayout(8, lanes)),
+        }
         super().__init__(
             {
                 "words": In(stream.Signature(operand_layout(lanes))),
@@ -38,6 +51,7 @@ class QueryBuffer(wiring.Component):
                 "done": In(1),
                 "word": In(4),
                 "vector": Out(data.ArrayLayout(8, lanes)),
+                **(both if pairs else {}),
             }
         )
 
@@ -46,10 +60,12 @@ class QueryBuffer(wiring.Component):
         m = Module()
         lanes = self._lanes
         row = data.ArrayLayout(lanes * 8, self._words)
-        buffers = Signal(data.ArrayLayout(row, 2))
-        occupied = Signal(2)
-        loaded = Signal(2)
-        fill, next_row, use = Signal(), Signal(), Signal()
+        rows = 4 if self._pairs else 2
+        buffers = Signal(data.ArrayLayout(row, rows))
+        occupied = Signal(rows)
+        loaded = Signal(rows)
+        fill, next_row, use = (Signal(range(rows), name=name) for name in ("fill", "next", "use"))
+        after_next, after_use = Signal.like(next_row), Signal.like(use)
         index = Signal(range(max(self._words, 2)))
         lanes_before = Signal(8)
 
@@ -67,7 +83,7 @@ class QueryBuffer(wiring.Component):
                 Mux(owned, self.words.p.data.word_select(lane, 8), Const(0, 8))
             )
         with m.If(taken):
-            for which in range(2):
+            for which in range(rows):
                 for word in range(self._words):
                     with m.If((fill == which) & (index == word)):
                         m.d.sync += buffers[which][word].eq(masked)
@@ -76,18 +92,37 @@ class QueryBuffer(wiring.Component):
                 m.d.sync += [
                     index.eq(0),
                     lanes_before.eq(0),
-                    fill.eq(~fill),
+                    fill.eq(fill + 1),
                     occupied.bit_select(fill, 1).eq(1),
                     loaded.bit_select(fill, 1).eq(1),
                 ]
-        m.d.comb += self.loaded.eq(loaded.bit_select(next_row, 1))
-        with m.If(self.schedule):
-            m.d.sync += [loaded.bit_select(next_row, 1).eq(0), next_row.eq(~next_row)]
-        with m.If(self.done):
-            m.d.sync += [occupied.bit_select(use, 1).eq(0), use.eq(~use)]
-        in_use = Signal(row)
         m.d.comb += [
-            in_use.eq(Mux(use, buffers[1].as_value(), buffers[0].as_value())),
-            self.vector.eq(Array([in_use[i] for i in range(self._words)])[self.word]),
+            after_next.eq(next_row + 1),
+            after_use.eq(use + 1),
+            self.loaded.eq(loaded.bit_select(next_row, 1)),
+            self.vector.eq(self._word(buffers, use)),
         ]
+        with m.If(self.schedule):
+            m.d.sync += [loaded.bit_select(next_row, 1).eq(0), next_row.eq(after_next)]
+        with m.If(self.done):
+            m.d.sync += [occupied.bit_select(use, 1).eq(0), use.eq(after_use)]
+        if self._pairs:
+            m.d.comb += [
+                self.both_loaded.eq(self.loaded & loaded.bit_select(after_next, 1)),
+                self.second_vector.eq(
+                    Mux(self.both, self._word(buffers, after_use), self.vector.as_value())
+                ),
+            ]
+            with m.If(self.schedule & self.schedule_both):
+                m.d.sync += [loaded.bit_select(after_next, 1).eq(0), next_row.eq(next_row + 2)]
+            with m.If(self.done & self.both):
+                m.d.sync += [occupied.bit_select(after_use, 1).eq(0), use.eq(use + 2)]
         return m
+
+    def _word(self, buffers: Signal, row: Signal) -> Value:
+        """The wanted inner word of a row."""
+        words = (
+            Array(buffers[number][word] for number in range(1 << len(row)))[row]
+            for word in range(self._words)
+        )
+        return Array(words)[self.word]

@@ -22,6 +22,7 @@ ARRAY_STATE = data.StructLayout(
         "wait_port": 1,
         "wait_operand": 1,
         "wait_rows": 1,
+        "passing": 1,
         "wait_credits": SEMAPHORE_COUNT,
         "queue_empty": 1,
         "queue_ready": 1,
@@ -34,7 +35,8 @@ ARRAY_STATE = data.StructLayout(
 active: an instruction is being walked; wait_epilogue, wait_softmax: it could not start because
 that unit takes no command; wait_token: a row's credit is missing (of semaphore wait_token_index);
 wait_port: the operand read lost the port; wait_operand: it is on its way; wait_rows: attention has
-no pass to run until softmax moves; wait_credits: semaphores the queue's head still lacks;
+no pass to run until softmax moves; passing: a search passed words in which it found nothing;
+wait_credits: semaphores the queue's head still lacks;
 queue_head: an instruction is at the queue's head; queue_ready: and has its credits.
 """
 
@@ -88,6 +90,8 @@ class StallMonitor(wiring.Component):
             m.d.comb += cause("vector").eq(1)
         with m.Elif(state.wait_softmax):
             m.d.comb += cause("softmax").eq(1)
+        with m.Elif(state.active & state.passing):
+            m.d.comb += cause("bank_imbalance").eq(1)
         with m.Elif((waiting_row & ((token & load) != 0)) | ((lacking & load) != 0)):
             m.d.comb += cause("load").eq(1)
         with m.Elif((waiting_row & ((token & vector) != 0)) | ((lacking & vector) != 0)):

@@ -43,6 +43,7 @@ class VectorIssue(wiring.Component):
     command : stream of NORM_COMMAND.
     give : credits of LIVE.
     live : the live-token register.
+    sets_live, tokens : LIVE sets it to so many tokens.
     error : OPERAND when no row is left.
 
     With a token selector only:
@@ -66,6 +67,8 @@ class VectorIssue(wiring.Component):
                 "command": Out(stream.Signature(NORM_COMMAND)),
                 "give": Out(GIVE),
                 "live": Out(ROWS_BITS),
+                "sets_live": Out(1),
+                "tokens": Out(ROWS_BITS),
                 "error": Out(ERROR),
                 **(selector if token_selector else {}),
             }
@@ -105,6 +108,7 @@ class VectorIssue(wiring.Component):
                 self.error.valid.eq(self.issued.valid & ~is_live & (rows == 0)),
                 self.give.valid.eq(sets),
             ]
+        m.d.comb += [self.sets_live.eq(sets), self.tokens.eq(live.tokens)]
         with m.If(sets):
             m.d.sync += self.live.eq(live.tokens)
         return m

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl_gen.interfaces import (
     ADDRESS_BITS,
     ERROR,
+    ORIGIN_MOVES,
     PC_BITS,
     ROWS_BITS,
     SELECT_COMMAND,
@@ -48,6 +49,8 @@ class SelectTokens(wiring.Component):
     read, write : token memory
     collected_* : the scores that attention collected (with `cls_scores` only): asks for a token's,
         which comes two cycles later; none is asked for while `collecting`
+    origins : moves the origins of the rows beside their first words, not with `more` (with
+        `origins` only)
     done : in the last cycle of an instruction; `live` and `packages` are the new numbers
     error : OPERAND when no row is left behind the prefix; then stands still until reset
     pc : of the instruction in work
@@ -63,7 +66,9 @@ class SelectTokens(wiring.Component):
         max_tokens: int,
         cls_scores: bool = False,
         logic_multipliers: bool = False,
+        origins: bool = False,
     ) -> None:
+        self._origins = origins
         self.lanes, self.max_tokens, self.cls_scores = lanes, max_tokens, cls_scores
         self.width = min(norm_lanes, lanes // 2)
         self.parts = lanes // 2 // self.width
@@ -80,6 +85,7 @@ class SelectTokens(wiring.Component):
                 "read": Out(token_read_port(lanes)),
                 "write": Out(stream.Signature(token_write_layout(lanes))),
                 **(collected if cls_scores else {}),
+                **({"origins": Out(ORIGIN_MOVES)} if origins else {}),
                 "done": Out(1),
                 "live": Out(ROWS_BITS),
                 "packages": Out(ROWS_BITS),
@@ -225,6 +231,17 @@ class SelectTokens(wiring.Component):
 
         # Order
         next_word, last_word = Signal(), Signal()
+        if self._origins:
+            moves, first_word = self.origins, (word == 0) & ~command.more
+            m.d.comb += [
+                moves.start.eq(pass_start & first_word),
+                moves.first.eq(rows.gone),
+                moves.read.eq(asked & first_word & last_part),
+                moves.stays.eq(stays & first_word),
+                moves.package.eq(packing & self.write.ready & first_word),
+                moves.number.eq(Mux(command.each, command.packages, 0)),
+                moves.end.eq(next_word & first_word),
+            ]
         m.d.comb += last_word.eq(word + 1 == command.words)
         with m.If(next_word):
             m.d.sync += [word.eq(word + 1), row.eq(row + 1), part.eq(0)]

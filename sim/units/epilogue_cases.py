@@ -9,6 +9,7 @@ import numpy as np
 from golden_model.units.gelu import gelu_activation
 from golden_model.units.requantize import requantize
 from golden_model.units.residual_add import residual_add
+from golden_model.units.threshold import threshold
 from sim.bench import seeded
 from spec.formats import ACT, RESIDUAL
 from spec.isa import PARTIAL_WORDS, Activation, Destination
@@ -46,6 +47,7 @@ class Case:
     row_writes: list[dict[str, int]] = field(default_factory=list)
     credits: list[Credit] = field(default_factory=list)
     saturations: int = 0
+    cleared: int = 0
 
     @property
     def writes(self) -> int:
@@ -75,6 +77,12 @@ class Case:
         sums = wrapped(sums).reshape(rows, self.lanes)
         return np.broadcast_to(sums, (command["rows"], self.lanes))
 
+    def _clear(self, command: dict[str, Any], values: np.ndarray, counts: Any = True) -> np.ndarray:
+        """Apply the command's threshold; lanes that count."""
+        out = threshold(values, command.get("threshold", 0))
+        self.cleared += int(((out != values) & counts).sum())
+        return out
+
     def add(self, command: dict[str, Any], results: np.ndarray, scales: list[dict]) -> None:
         """Execute a command: `results` [rows x words, lanes] int32, `scales` one a row."""
         self.commands.append(command)
@@ -102,6 +110,8 @@ class Case:
             scale = self.row_scales[row - command["rows"]]
             values = requantize(x, 0, scale["multiplier"], scale["shift"], ACT.low, ACT.high)
             own = min(lanes, command["head_dim"] - word * lanes)
+            lane = np.arange(lanes) - command["first_lane"]
+            values = self._clear(command, values, (lane >= 0) & (lane < own))
             mask = ((1 << own) - 1) << command["first_lane"]
             self._token_write(command, address + word, values.astype(np.int8).tobytes(), mask)
             return
@@ -119,7 +129,7 @@ class Case:
                 self._token_write(command, address + word, part, every)
             return
         if command["destination"] in (Destination.RESIDUAL, Destination.WIDE):
-            values = requantize(x, *columns, **INT16)
+            values = self._clear(command, requantize(x, *columns, **INT16))
             if command["destination"] == Destination.RESIDUAL:
                 old = b"".join(self.memory[address + half] for half in range(2))
                 exact = np.frombuffer(old, np.int16) + values
@@ -133,14 +143,14 @@ class Case:
             return
         if command["activation"] == Activation.GELU:
             values = gelu_activation(
-                requantize(x, *columns, **INT16),
+                self._clear(command, requantize(x, *columns, **INT16)),
                 command["activation_multiplier"],
                 command["activation_shift"],
                 command["activation_zero_point"],
             )
         else:
             low = 0 if command["activation"] == Activation.RELU else ACT.low
-            values = requantize(x, *columns, low, ACT.high)
+            values = self._clear(command, requantize(x, *columns, low, ACT.high))
         value = values.astype(np.int8).tobytes()
         if command["destination"] == Destination.ROWS:
             self.row_writes.append(
@@ -192,6 +202,7 @@ def random_case(
     destinations: tuple[Destination, ...] = tuple(Destination),
     attention: float = 0.25,
     accumulate: float = 0.3,
+    thresholds: bool = False,
 ) -> Case:
     """`count` random commands; tables 0, 2, ... give int8 results, 1, 3, ... int16."""
     rng = random.Random(seeded(seed))
@@ -260,6 +271,12 @@ def random_case(
         }
         if not is_attention and destination == Destination.PARTIAL:
             command |= {"target": rng.choice(slots), "target_stride": PARTIAL_WORDS}
+        if thresholds:
+            wide_limits = (0, 1, 200, 4000, 32767, rng.randrange(1 << 15))
+            limits = (0, 1, 20, 100, 126, 127, 128, 255)
+            command["threshold"] = rng.choice(
+                limits if is_attention or not sixteen else wide_limits
+            )
         command["broadcast"] = int(pc % 2 and command["target"] != command["partial"])
         if not is_attention:
             results = wrapped(results - case.sums(command))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden_model.machine_select import moved_origins
 from golden_model.units.select_tokens import kept_rows, select_tokens
 from golden_model.units.token_score import classifier_score
 from sim.bench import seeded
@@ -50,6 +51,7 @@ class Case:
     """RESIDUAL [rows, channels]: the rows that are alive now."""
     packages: int = 0
     stride: int = 0
+    first_tokens: int = 0
     memory: dict[int, int] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
     writes: list[dict[str, int]] = field(default_factory=list)
@@ -60,6 +62,8 @@ class Case:
     setups: list[dict[int, int]] = field(default_factory=list)
     """Words of memory that each command finds anew."""
     scores: list[NDArray[np.int64]] = field(default_factory=list)
+    origins: list[list[int]] = field(default_factory=list)
+    """Of the live rows, after each; at first every row is itself."""
 
     @classmethod
     def random(cls, seed: int, *, lanes: int, words: int, rows: int) -> "Case":
@@ -68,7 +72,7 @@ class Case:
         values = numbers.integers(RESIDUAL.low, RESIDUAL.high + 1, (rows, words * lanes // 2))
         ends = numbers.random(rows) < 0.3
         values[ends] = numbers.choice((RESIDUAL.low, RESIDUAL.high), (int(ends.sum()), 1))
-        case = cls(lanes, words, values, stride=words + seed % 3)
+        case = cls(lanes, words, values, stride=words + seed % 3, first_tokens=rows)
         for token, row in enumerate(values):
             for word, bits in enumerate(case.pack(row)):
                 case.memory[SOURCE + token * case.stride + word] = bits
@@ -93,6 +97,7 @@ class Case:
         package: Package = Package.WEIGHTED,
         each: bool = False,
         weight_shift: int | None = None,
+        more: bool = False,
         scores: NDArray[np.int64] | None = None,
     ) -> None:
         """One SELECT of the rows that are alive; logits of all rows, or collected scores."""
@@ -136,6 +141,7 @@ class Case:
                 "scores": Scores.CLASSIFIER if heads else Scores.CLS_ATTENTION,
                 **rule,
                 "each": int(each),
+                "more": int(more),
             }
         )
         kept = kept_rows(scores, **rule)
@@ -145,6 +151,11 @@ class Case:
         assert (kept == same).all()
         gone = int(np.argmin(kept)) if not kept.all() else live
         self.moving.append(live - gone)
+        before = self.origins[-1] if self.origins else list(range(live))
+        number = self.first_tokens + (self.packages if each else 0)
+        room = np.array([*before, 0])
+        after = moved_origins(room, kept, len(rows), number)
+        self.origins.append(before if more else after[: len(rows)].tolist())
         self.rows, self.packages = rows.astype(np.int64), packages
         self.results.append((len(rows), packages))
         for word in range(self.words):

@@ -15,14 +15,14 @@ from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read, write
 
 PARAMETERS = [
-    {"banks": 4, "lanes": 8, "prob_words": 16},
-    {"banks": 2, "lanes": 2, "prob_words": 8},
+    {"banks": 4, "lanes": 8, "prob_words": 16, "sparse": True},
+    {"banks": 2, "lanes": 2, "prob_words": 8, "sparse": False},
 ]
 
 
-def component(*, banks: int, lanes: int, prob_words: int) -> wiring.Component:
+def component(*, banks: int, lanes: int, prob_words: int, sparse: bool) -> wiring.Component:
     """The component under test."""
-    return ArrayStep(banks=banks, lanes=lanes, prob_words=prob_words)
+    return ArrayStep(banks=banks, lanes=lanes, prob_words=prob_words, sparse=sparse)
 
 
 def _byte(rng: random.Random) -> int:
@@ -34,12 +34,13 @@ class _Pass:
 
     Every step has `step` (the stream's payload), `word` (index of its operand word, or None),
     `frees` (the word is used for the last time), `scalars` (None: of the ring), `macs`.
+    The steps of a `sparse` pass carry their scalars; any banks take part in them, perhaps none.
     """
 
-    def __init__(self, rng: random.Random, kind: str) -> None:
+    def __init__(self, rng: random.Random, kind: str, sparse: bool) -> None:
         p = parameters()
         banks, lanes = p["banks"], p["lanes"]
-        self.kind = kind
+        self.kind, self.sparse = kind, sparse
         self.zero_point = rng.choice((-128, 127, 0, rng.randint(-128, 127)))
         self.columns = rng.choice((1, lanes, rng.randint(1, lanes)))
         self.head_dim = rng.randint(1, 3 * lanes)
@@ -47,7 +48,8 @@ class _Pass:
         self.word = rng.randrange(self.head_words)
         self.prob_address = rng.randrange(p["prob_words"])
         count = rng.choice((1, banks, lanes, lanes + 1, 3 * lanes, rng.randint(1, 40)))
-        fully_connected, inner = kind == "fc", self.head_words if kind == "scores" else 1
+        fully_connected = kind == "fc" and not sparse
+        inner = self.head_words if kind == "scores" else 1
         channels = [_byte(rng) for _ in range(-(-count // lanes) * lanes)]
         self.words = []
         if fully_connected:
@@ -58,6 +60,9 @@ class _Pass:
         for group in range(groups):
             for word in range(inner):
                 part = [group * banks + b < count for b in range(banks)]
+                if sparse:
+                    part = [rng.random() < 0.6 for _ in range(banks)]
+                own_scalars = [rng.choice((-255, 255, rng.randint(-255, 255))) for _ in part]
                 step = {
                     "address": [rng.randrange(1 << ADDRESS_BITS) for _ in range(banks)],
                     "valid": sum(1 << b for b in range(banks) if part[b]),
@@ -68,12 +73,14 @@ class _Pass:
                     "group_first": int(word == 0),
                     "group_last": int(word == inner - 1),
                 }
+                if p["sparse"]:
+                    step |= {"sparse": int(sparse), "code": own_scalars}
                 own = self.columns
-                if not fully_connected:
+                if kind != "fc":
                     at = word if kind == "scores" else self.word
                     own = min(lanes, self.head_dim - at * lanes)
-                scalars: list[int | None] = []
-                for bank in range(banks):
+                scalars: list[int | None] = list(own_scalars) if sparse else []
+                for bank in range(banks if fully_connected else 0):
                     code = channels[group * banks + bank] if part[bank] else 0
                     code -= 256 * (code > 127)
                     scalars.append(code - self.zero_point if part[bank] else None)
@@ -84,7 +91,7 @@ class _Pass:
                         "step": step,
                         "word": channel // lanes if fully_connected else None,
                         "frees": bool(fully_connected and final),
-                        "scalars": scalars if fully_connected else None,
+                        "scalars": scalars or None,
                         "macs": sum(part) * own,
                     }
                 )
@@ -102,7 +109,9 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
     p = parameters()
     banks, lanes = p["banks"], p["lanes"]
     rng = random.Random(f"array_step/{seeded(seed)}")
-    kinds = [kind for kind in ("fc", "scores", "value") for _ in range(10)]
+    kinds = [(kind, False) for kind in ("fc", "scores", "value") for _ in range(10)]
+    if p["sparse"]:
+        kinds += [(kind, True) for kind in ("fc", "value") for _ in range(10)]
     rng.shuffle(kinds)
     bytes_layout = data.ArrayLayout(8, banks)
     vector_layout = data.ArrayLayout(signed(8), lanes)
@@ -113,7 +122,7 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
     def same(name: str, got: Any, expected: Any) -> None:
         check(f"array_step.{name}", got, expected, seed=seed, index=cycle)
 
-    for item in [_Pass(rng, kind) for kind in kinds]:
+    for item in [_Pass(rng, *kind) for kind in kinds]:
         position, freed, offered, word_there = 0, 0, False, False
         write(dut, "current", pass_layout(p["prob_words"]), item.current())
         write(dut, "zero_point", signed(8), item.zero_point)
@@ -127,7 +136,7 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
             free = int(rng.random() < advance)
             vector = [rng.choice((-128, 127, rng.randint(-128, 127))) for _ in range(lanes)]
             dut.step__valid.value = int(offered)
-            write(dut, "step__payload", step_layout(banks), now["step"])
+            write(dut, "step__payload", step_layout(banks, p["sparse"]), now["step"])
             dut.words__valid.value = int(word_there)
             word = item.words[freed] if word_there else rng.getrandbits(lanes * 8)
             last = int(freed == len(item.words) - 1)
@@ -137,13 +146,13 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
             dut.array__advance.value = free
             await ReadOnly()
 
-            can = bool(free and (item.kind != "fc" or word_there))
+            can = bool(free and (item.kind != "fc" or item.sparse or word_there))
             fires = can and offered
             same("step.ready", read(dut, "step__ready", 1), int(can))
             same("fired", read(dut, "fired", 1), int(fires))
             same("words.ready", read(dut, "words__ready", 1), int(fires and now["frees"]))
             same("row_enable", read(dut, "array__row_enable", 1), int(fires))
-            ring = fires and item.kind == "value"
+            ring = fires and item.kind == "value" and not item.sparse
             same("prob_enable", read(dut, "prob_enable", 1), int(ring))
             macs = range(banks * lanes + 1)
             same("macs", read(dut, "macs", macs), now["macs"] if fires else 0)

@@ -5,20 +5,20 @@ from typing import Any
 
 import cocotb
 
-from rtl_gen.host.counters import Counters, events_layout
+from rtl_gen.host.counters import ROW_MACS, Counters, events_layout
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read, width_of, write
 from spec.registers import COUNTERS
 
 PARAMETERS = [
-    {"banks": 4, "lanes": 8, "bus_bits": 64},
+    {"banks": 4, "lanes": 8, "bus_bits": 64, "zero_skip": True, "cleared": 8},
     {"banks": 8, "lanes": 64, "bus_bits": 128},
 ]
 
 
-def component(banks: int, lanes: int, bus_bits: int) -> Counters:
+def component(**sizes: int) -> Counters:
     """Build the unit under test."""
-    return Counters(banks=banks, lanes=lanes, bus_bits=bus_bits)
+    return Counters(**sizes)
 
 
 @cocotb.test()
@@ -33,6 +33,9 @@ async def random_events(dut: Any) -> None:
         name: {"macs_done": p["banks"] * p["lanes"], "row_words_read": p["banks"]}.get(name, 1)
         for name in COUNTERS
     }
+    if p.get("zero_skip"):
+        largest |= {"macs_skipped_zero": ROW_MACS, "idle_banks": p["banks"]}
+        largest["values_cleared"] = p["cleared"]
     largest |= {name: p["bus_bits"] // 8 for name in COUNTERS if name.endswith("_bytes")}
     assert width_of(layout) >= len(COUNTERS)
     expected = dict.fromkeys(COUNTERS, 0)

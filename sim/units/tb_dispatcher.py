@@ -11,7 +11,8 @@ from rtl_gen.interfaces import ERROR, ISSUED
 from rtl_gen.sequencer.dispatcher import Dispatcher
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, pack, read, write
-from spec.formats import NORM, SELECTOR
+from spec.config import SIEVES
+from spec.formats import NORM, PROB, SELECTOR
 from spec.isa import BODIES, HEADER, QUEUE_OF, Activation, Destination, Opcode, Package
 from spec.registers import Error
 from spec.semaphores import CONSUMER_OF, PRODUCER_OF, SEMAPHORE_COUNT, Queue, Semaphore
@@ -25,13 +26,26 @@ PARAMETERS = [
         "head_groups": 3,
         "token_selector": True,
         "cls_scores": True,
+        "zero_skip": True,
+        "attention_masks": True,
+        "thresholds": True,
     },
-    {"lanes": 8, "max_tokens": 20, "max_head_words": 2, "token_selector": True},
+    {
+        "lanes": 8,
+        "max_tokens": 20,
+        "max_head_words": 2,
+        "token_selector": True,
+        "thresholds": True,
+    },
+    {"lanes": 8, "max_tokens": 20, "max_head_words": 2, "zero_skip": True},
 ]
 _NONE = {"index": 0, "valid": 0}
 _TRANSFERS = (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS)
 _ROWLESS = (Opcode.LIVE, Opcode.SELECT)
 """Instructions without a credit a row."""
+_SETTINGS = (Opcode.HEAD_SCALES, Opcode.SIEVE)
+"""Instructions that give no credits at all."""
+_LIMITS = ("threshold", "score_threshold", "prob_threshold", "context_threshold")
 
 
 def component(**parameters: Any) -> wiring.Component:
@@ -52,6 +66,8 @@ def _opcodes() -> list[Opcode]:
     missing = {Opcode.HEAD_SCALES} if _head_groups() == 1 else set()
     if not _has("token_selector"):
         missing.add(Opcode.SELECT)
+    if not any(_has(name) for name in SIEVES):
+        missing.add(Opcode.SIEVE)
     return [each for each in QUEUE_OF if each not in missing]
 
 
@@ -115,6 +131,16 @@ def _good_body(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             "heads": body["heads"] if collects else rng.choice((1, heads)),
             "package": rng.randrange(len(Package)),
         }
+    elif opcode is Opcode.SIEVE:
+        masks = _has("attention_masks")
+        body |= {"skip_zeros": body["skip_zeros"] & _has("zero_skip")}
+        body |= {name: body[name] & masks for name in ("masked", "placed", "forget")}
+        if body["masked"]:
+            body |= {"placed": 1, "list_words": body["list_words"] | 1}
+        if not _has("thresholds"):
+            body |= dict.fromkeys(_LIMITS, 0)
+        elif body["prob_threshold"] == PROB.high:
+            body["prob_threshold"] -= 1
     if "further_groups" in body:
         body["further_groups"] = rng.randrange(_head_groups())
     return body
@@ -133,7 +159,7 @@ def _good_header(rng: random.Random, opcode: Opcode) -> dict[str, Any]:
             header |= {name: rng.getrandbits(16), token: {"index": 15, "valid": rng.randrange(2)}}
             continue
         own = _owned(of, QUEUE_OF[opcode])
-        if opcode is Opcode.HEAD_SCALES:
+        if opcode in _SETTINGS:
             waits = sum(1 << i for i in own if rng.random() < 0.5)
             header |= {name: waits if name == "wait" else 0, token: _NONE}
             continue
@@ -205,6 +231,16 @@ def _bad_bodies(opcode: Opcode) -> Iterator[dict[str, Any]]:
         for heads in (0, min(lanes, SELECTOR.max_heads) + 1, 31):
             yield {"heads": heads, "scores": 0}
         yield from () if _has("cls_scores") else ({"scores": 1},)
+    elif opcode is Opcode.SIEVE:
+        yield {"prob_threshold": PROB.high}
+        yield from () if _has("zero_skip") else ({"skip_zeros": 1},)
+        yield from () if _has("thresholds") else ({name: 1} for name in _LIMITS)
+        if _has("attention_masks"):
+            yield {"masked": 1, "placed": 0, "list_words": 1}
+            yield {"masked": 1, "placed": 1, "list_words": 0}
+        else:
+            yield from ({"placed": 1}, {"forget": 1})
+            yield {"masked": 1, "placed": 1, "list_words": 1}
 
 
 def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
@@ -238,7 +274,7 @@ def _bad_words(rng: random.Random) -> Iterator[tuple[int, Error, str]]:
     for opcode in _opcodes():
         queue = QUEUE_OF[opcode]
         for name, of in (("wait", CONSUMER_OF), ("signal", PRODUCER_OF)):
-            own = set() if opcode is Opcode.HEAD_SCALES and name == "signal" else _owned(of, queue)
+            own = set() if opcode in _SETTINGS and name == "signal" else _owned(of, queue)
             for index in set(range(SEMAPHORE_COUNT)) - set(own):
                 for wrong in (
                     {name: 1 << index},

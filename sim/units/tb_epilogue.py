@@ -29,7 +29,7 @@ from spec.isa import PARTIAL_WORDS, Destination
 from spec.registers import Error
 
 PARAMETERS = [
-    {"banks": 4, "lanes": 8, "vector_lanes": 4, "column_tables": 8},
+    {"banks": 4, "lanes": 8, "vector_lanes": 4, "column_tables": 8, "thresholds": True},
     {"banks": 8, "lanes": 16, "vector_lanes": 4, "column_tables": 8, "logic_multipliers": True},
     {"banks": 2, "lanes": 4, "vector_lanes": 4, "column_tables": 8},
 ]
@@ -47,10 +47,11 @@ class TB:
         size = parameters()
         self.dut, self.case, self.stall = dut, case, stall
         self.lanes, self.vector_lanes = size["lanes"], size["vector_lanes"]
+        self.thresholds = size.get("thresholds", False)
         self.random = random.Random(f"memory/{seeded(seed)}")
         self.memory = dict(case.memory)
         self.credits: list[Credit] = []
-        self.saturations = 0
+        self.saturations = self.cleared = 0
         self.writes = 0
         self.results: list[int] = []
         """Cycles in which an accumulator word was taken."""
@@ -121,6 +122,8 @@ class TB:
             if give["valid"]:
                 self.credits.append(Credit("mask", give["mask"], self.writes))
             self.saturations += int(dut.residual_saturations.value)
+            if self.thresholds:
+                self.cleared += int(dut.values_cleared.value)
             if self._transfers("accumulators"):
                 self.results.append(self.cycle)
             write = None
@@ -156,6 +159,7 @@ class TB:
         credits = [vars(credit) for credit in self.credits]
         check_all("epilogue (credits)", credits, map(vars, case.credits), seed=seed)
         check("epilogue (saturations)", self.saturations, case.saturations, seed=seed)
+        check("epilogue (cleared)", self.cleared, case.cleared, seed=seed)
         check("epilogue (idle)", int(self.dut.idle.value), 1, seed=seed)
         check("epilogue (error)", read(self.dut, "error", ERROR)["valid"], 0, seed=seed)
 
@@ -164,6 +168,7 @@ def _case(seed: int, **options: Any) -> Case:
     size = parameters()
     count = options.pop("count", max(8, 400 // size["lanes"]))
     names = ("banks", "lanes", "vector_lanes", "column_tables")
+    options.setdefault("thresholds", size.get("thresholds", False))
     return random_case(seed, **{name: size[name] for name in names}, count=count, **options)
 
 
@@ -220,7 +225,14 @@ async def residual_rate(dut: Any) -> None:
     case = _case(13, count=1, max_rows=1, **options)
     command = {**case.commands[0], "rows": 12, "target": 0}
     case = replace(
-        case, commands=[], accumulators=[], adds=[], token_writes=[], credits=[], saturations=0
+        case,
+        commands=[],
+        accumulators=[],
+        adds=[],
+        token_writes=[],
+        credits=[],
+        saturations=0,
+        cleared=0,
     )
     memory = dict(case.memory)
     numbers = [[random.randint(-99, 99) for _ in range(case.lanes)] for _ in range(12)]
@@ -240,7 +252,14 @@ async def chained_sums(dut: Any) -> None:
     first = {**case.commands[0], "target": 30, "target_stride": PARTIAL_WORDS}
     memory = dict(case.memory)
     case = replace(
-        case, commands=[], accumulators=[], adds=[], token_writes=[], credits=[], saturations=0
+        case,
+        commands=[],
+        accumulators=[],
+        adds=[],
+        token_writes=[],
+        credits=[],
+        saturations=0,
+        cleared=0,
     )
     numbers = np.random.default_rng(19)
     for pc in range(8):

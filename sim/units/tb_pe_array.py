@@ -11,15 +11,18 @@ from amaranth.lib import data, wiring
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from golden_model.units.pe_array import accumulate, reduce
-from rtl_gen.interfaces import accumulators_layout, scores_layout
+from rtl_gen.interfaces import accumulators_layout, score_tag_layout, scores_layout
 from rtl_gen.pe_array.pe_array import PEArray
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, check, check_all, write
 from spec.formats import SCALAR
+from spec.masks import GROUP_BITS
 
 PARAMETERS = [
-    {"banks": 4, "lanes": 8},
+    {"banks": 4, "lanes": 8, "pairs": True},
     {"banks": 2, "lanes": 4, "register_operands": True},
+    {"banks": 4, "lanes": 8},
+    {"banks": 2, "lanes": 4, "register_operands": True, "pairs": True},
     {"banks": 1, "lanes": 1},
     {"banks": 3, "lanes": 12},
 ]
@@ -39,6 +42,7 @@ class Stimulus:
         self.random = random.Random(seeded(seed))
         self.numpy = np.random.default_rng(seeded(seed))
         self.banks, self.lanes = parameters()["banks"], parameters()["lanes"]
+        self.pairs = parameters().get("pairs", False)
         self.steps: list[dict[str, Any]] = []
         self.accumulated: list[list[int]] = []
         self.scores: list[dict[str, Any]] = []
@@ -67,6 +71,17 @@ class Stimulus:
             "scalars": self.values(WIDE, self.banks),
             "vector": self.values(BYTE, self.lanes),
             "bank_valid": mask,
+            **(self._of_pair() if self.pairs else {}),
+        }
+
+    def _of_pair(self) -> dict[str, Any]:
+        """Return what a step has besides with `pairs`."""
+        rng = self.random
+        second = rng.choice((0, (1 << self.banks) - 1, rng.getrandbits(self.banks)))
+        groups = [rng.randrange(1 << GROUP_BITS) for _ in range(self.banks)]
+        return {
+            "second_vector": self.values(BYTE, self.lanes),
+            "tag": {"second": second, "group": groups},
         }
 
     def _present(self, step: dict[str, Any]) -> np.ndarray:
@@ -86,10 +101,19 @@ class Stimulus:
         steps = [self.step(1, i, words, mask) for i in range(words)]
         vector = np.concatenate([s["vector"] for s in steps])
         rows = np.concatenate([s["rows"] for s in steps], axis=1)
-        values = reduce(vector, rows) * self._present(steps[0])
+        values = reduce(vector, rows)
+        tag = {}
+        if self.pairs:
+            for step in steps:
+                step["tag"] = steps[0]["tag"]
+            tag = {"tag": steps[0]["tag"]}
+            of_second = reduce(np.concatenate([s["second_vector"] for s in steps]), rows)
+            seconds = [tag["tag"]["second"] >> b & 1 for b in range(self.banks)]
+            values = np.where(seconds, of_second, values)
+        values = values * self._present(steps[0])
         self.steps += steps
         self.scores.append(
-            {"values": values.tolist(), "valid": mask, "last": steps[-1]["row_last"]}
+            {"values": values.tolist(), "valid": mask, "last": steps[-1]["row_last"], **tag}
         )
 
 
@@ -100,6 +124,9 @@ def _drive(dut: Any, step: dict[str, Any], banks: int, lanes: int) -> None:
     write(dut, "rows", rows, step["rows"])
     write(dut, "scalars", data.ArrayLayout(signed(9), banks), step["scalars"])
     write(dut, "vector", data.ArrayLayout(signed(8), lanes), step["vector"])
+    if "tag" in step:
+        write(dut, "second_vector", data.ArrayLayout(signed(8), lanes), step["second_vector"])
+        write(dut, "tag", score_tag_layout(banks), step["tag"])
 
 
 async def _run(
@@ -110,18 +137,21 @@ async def _run(
     bubble: float = 0.0,
     stall: tuple[float, float] = (0.0, 0.0),
     passes: int = 60,
+    eager: int = 0,
 ) -> dict[str, int]:
     """Run random passes; return how many cycles each output that explains a stop was high."""
     banks, lanes = parameters()["banks"], parameters()["lanes"]
     await start(dut)
     stimulus = Stimulus(seed)
+    if stimulus.pairs:
+        dut.eager.value = eager
     for _ in range(passes):
         make(stimulus)
     sinks = [
         Sink(dut, name, layout, seed=seed, stall=chance)
         for name, layout, chance in (
             ("accumulators", accumulators_layout(lanes), stall[0]),
-            ("scores", scores_layout(banks), stall[1]),
+            ("scores", scores_layout(banks, stimulus.pairs), stall[1]),
         )
     ]
     counts = {"cycles": 0, "blocked_accumulators": 0, "blocked_scores": 0}
@@ -180,6 +210,22 @@ async def single_steps(dut: Any) -> None:
     check(
         "pe_array.cycles", counts["cycles"], 2 * counts["steps"] - component(**parameters()).LATENCY
     )
+
+
+@cocotb.test()
+async def eager_single_steps(dut: Any) -> None:
+    """With `eager` they take one: each finishes when the one before is taken."""
+    if not parameters().get("pairs"):
+        return
+    counts = await _run(dut, 8, lambda stimulus: stimulus.accumulation(1), eager=1)
+    check("pe_array.cycles", counts["cycles"], counts["steps"])
+
+
+@cocotb.test()
+async def eager_results_wait(dut: Any) -> None:
+    """Nothing is lost when results are taken late."""
+    if parameters().get("pairs"):
+        await _run(dut, 9, _mixed, bubble=0.2, stall=(0.6, 0.6), eager=1)
 
 
 @cocotb.test()

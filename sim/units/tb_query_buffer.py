@@ -12,12 +12,17 @@ from rtl_gen.sequencer.query_buffer import QueryBuffer
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read, write
 
-PARAMETERS = [{"lanes": 8, "max_head_words": 3}, {"lanes": 16, "max_head_words": 1}]
+PARAMETERS = [
+    {"lanes": 8, "max_head_words": 3},
+    {"lanes": 8, "max_head_words": 2, "pairs": True},
+    {"lanes": 16, "max_head_words": 1},
+    {"lanes": 16, "max_head_words": 1, "pairs": True},
+]
 
 
-def component(*, lanes: int, max_head_words: int) -> wiring.Component:
+def component(**parameters: Any) -> wiring.Component:
     """The component under test."""
-    return QueryBuffer(lanes=lanes, max_head_words=max_head_words)
+    return QueryBuffer(**parameters)
 
 
 def _own(word: int, head_dim: int, first_lane: int, lanes: int) -> range:
@@ -38,7 +43,11 @@ class _Bench:
         self.cycle = 0
         self.rows: list[list[list[int]]] = []
         """complete rows that are not done, the oldest first"""
+        self.pairs = parameters().get("pairs", False)
+        self.capacity = 4 if self.pairs else 2
         self.scheduled = 0
+        self.passes: list[int] = []
+        """scheduled rows, one or two at a time"""
         self.partial: list[list[int]] = []
         self.used = 0
         self.offered: list[int] | None = None
@@ -65,26 +74,41 @@ class _Bench:
         dut.accept.value = int(accept)
         dut.head_dim.value = head_dim
         dut.first_lane.value = first_lane
-        scheduled = len(self.rows) > self.scheduled and rng.random() < self.schedule
-        done = self.scheduled > 0 and rng.random() < self.done
+        waiting = len(self.rows) - self.scheduled
+        scheduled = int(waiting > 0 and rng.random() < self.schedule)
+        done = bool(self.passes) and rng.random() < self.done
+        both = self.pairs and waiting > 1 and rng.random() < 0.6
+        in_use = self.passes[0] if self.passes else 1
+        if self.pairs:
+            dut.schedule_both.value = int(both)
+            dut.both.value = in_use - 1
         dut.schedule.value = int(scheduled)
         dut.done.value = int(done)
         word = rng.randrange(len(self.rows[0]) if self.rows else 16)
         dut.word.value = word
         await ReadOnly()
 
-        ready = accept and len(self.rows) < 2
+        ready = accept and len(self.rows) < self.capacity
         self._same("ready", read(dut, "words__ready", 1), int(ready))
-        self._same("loaded", read(dut, "loaded", 1), int(len(self.rows) > self.scheduled))
+        self._same("loaded", read(dut, "loaded", 1), int(waiting > 0))
         if self.rows:
             self._same("vector", read(dut, "vector", self.vector), self.rows[0][word])
+        if self.pairs:
+            self._same("both_loaded", read(dut, "both_loaded", 1), int(waiting > 1))
+        if self.pairs and self.passes:
+            second = read(dut, "second_vector", self.vector)
+            self._same("second_vector", second, self.rows[in_use - 1][word])
         self.seen.add((len(self.rows), self.scheduled))
 
         complete = False
         if done:
-            self.rows.pop(0)
-            self.used += 1
-        self.scheduled += scheduled - done
+            rows = self.passes.pop(0)
+            del self.rows[:rows]
+            self.used += rows
+            self.scheduled -= rows
+        if scheduled:
+            self.passes.append(1 + both)
+            self.scheduled += 1 + both
         if ready and self.offered is not None:
             own = _own(len(self.partial), head_dim, first_lane, lanes)
             self.partial.append([v if lane in own else 0 for lane, v in enumerate(self.offered)])
@@ -138,7 +162,8 @@ async def slow_user(dut: Any) -> None:
     await start(dut)
     bench = _Bench(dut, 2, give=0.9, schedule=0.3, done=0.2)
     await bench.run(_heads(bench.random, 15), pause=0.1)
-    held = {(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)}
+    most = bench.capacity
+    held = {(rows, scheduled) for rows in range(most + 1) for scheduled in range(rows + 1)}
     check("query_buffer.seen", bench.seen, held, seed=2)
 
 

@@ -18,12 +18,12 @@ from sim.units.renamed import Renamed
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "words": 32},
-    {"banks": 8, "lanes": 4, "words": 11},
+    {"banks": 8, "lanes": 4, "words": 11, "places": True},
     {"banks": 1, "lanes": 1, "words": 1},
 ]
 
 
-def component(**sizes: int) -> wiring.Component:
+def component(**sizes: Any) -> wiring.Component:
     """The component under test."""
     return Renamed(RowMemory(**sizes), {"trace": "written"})
 
@@ -34,7 +34,8 @@ class Writer:
     def __init__(self, dut: Any, name: str, rng: random.Random, rate: float) -> None:
         self.dut, self.name, self.rng, self.rate = dut, name, rng, rate
         self.sizes = parameters()
-        self.layout = row_write_layout(self.sizes["banks"], self.sizes["lanes"])
+        self.places = self.sizes.get("places", False) and name == "epilogue"
+        self.layout = row_write_layout(self.sizes["banks"], self.sizes["lanes"], self.places)
         self.item: dict[str, int] | None = None
 
     def drive(self) -> None:
@@ -46,6 +47,8 @@ class Writer:
                 "data": self.rng.getrandbits(self.sizes["lanes"] * 8),
                 "pc": self.rng.getrandbits(16),
             }
+            if self.places:
+                self.item["all_banks"] = int(self.rng.random() < 0.3)
         getattr(self.dut, f"{self.name}__valid").value = int(self.item is not None)
         if self.item is not None:
             write(self.dut, f"{self.name}__payload", self.layout, self.item)
@@ -60,6 +63,7 @@ def random_address(rng: random.Random, words: int) -> int:
 
 async def _run(dut: Any, seed: int, rates: tuple[float, float, float], steps: int = 400) -> None:
     banks, lanes, words = (parameters()[name] for name in ("banks", "lanes", "words"))
+    places = parameters().get("places", False)
     rng = random.Random(seeded(seed))
     await start(dut)
     epilogue, loader = (
@@ -93,23 +97,26 @@ async def _run(dut: Any, seed: int, rates: tuple[float, float, float], steps: in
         beyond = any(reads[b] and addresses[b] >= words for b in range(banks))
         agree("read_error", int(dut.read_error.value), int(beyond))
         agree("epilogue.ready", int(dut.epilogue__ready.value), 1)
-        conflict = bool(first and second and first["bank"] == second["bank"])
+        everywhere = bool(first and first.get("all_banks"))
+        conflict = bool(first and second and (everywhere or first["bank"] == second["bank"]))
         if second:
             agree("loader.ready", int(dut.loader__ready.value), int(not conflict))
         first_bad = bool(first and first["address"] >= words)
         second_bad = bool(second and not conflict and second["address"] >= words)
         agree("epilogue_error", int(dut.epilogue_error.value), int(first_bad))
         agree("loader_error", int(dut.loader_error.value), int(second_bad))
-        trace = read(dut, "written", row_trace_layout(banks, lanes))
+        trace = read(dut, "written", row_trace_layout(banks, lanes, places))
         agree("trace.valid", trace.pop("valid"), int(first is not None and not first_bad))
         if first and not first_bad:
-            agree("trace", trace, first)
+            bank = banks if everywhere else first["bank"]
+            agree("trace", trace, {name: first[name] for name in trace} | {"bank": bank})
 
         for b in range(banks):
             if reads[b]:
                 expected[b] = memory[b][addresses[b]] if addresses[b] < words else None
         if first and not first_bad:
-            memory[first["bank"]][first["address"]] = first["data"]
+            for b in range(banks) if everywhere else (first["bank"],):
+                memory[b][first["address"]] = first["data"]
         if second and not conflict and not second_bad:
             memory[second["bank"]][second["address"]] = second["data"]
         epilogue.item = None

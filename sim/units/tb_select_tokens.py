@@ -8,7 +8,7 @@ import numpy as np
 from amaranth.lib import wiring
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from rtl_gen.interfaces import ERROR, SELECT_COMMAND, token_write_layout
+from rtl_gen.interfaces import ERROR, ORIGIN_MOVES, SELECT_COMMAND, token_write_layout
 from rtl_gen.token_selector.select_tokens import SelectTokens
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all, read
@@ -17,8 +17,8 @@ from spec.isa import Package
 from spec.registers import Error
 
 PARAMETERS = [
-    {"lanes": 8, "norm_lanes": 4, "max_tokens": 64},
-    {"lanes": 64, "norm_lanes": 16, "max_tokens": 40, "cls_scores": True},
+    {"lanes": 8, "norm_lanes": 4, "max_tokens": 64, "origins": True},
+    {"lanes": 64, "norm_lanes": 16, "max_tokens": 40, "cls_scores": True, "origins": True},
     {"lanes": 16, "norm_lanes": 2, "max_tokens": 64, "logic_multipliers": True, "cls_scores": True},
 ]
 
@@ -42,7 +42,23 @@ class TB:
         self.results: list[tuple[int, int]] = []
         self.taken: list[int] = []
         self.ended: list[int] = []
+        self.origins = list(range(case.first_tokens + 1))
+        self.moved: list[list[int]] = []
+        self.source = self.target = self.looked = 0
         cocotb.start_soon(self._run())
+
+    def _move(self) -> None:
+        """Move origins as ORIGIN_MOVES says."""
+        moves = read(self.dut, "origins", ORIGIN_MOVES)
+        if moves["stays"] or moves["package"]:
+            number = self.case.first_tokens + moves["number"]
+            self.origins[self.target] = number if moves["package"] else self.looked
+            self.target += 1
+        if moves["read"]:
+            self.looked = self.origins[self.source]
+            self.source += 1
+        if moves["start"]:
+            self.source = self.target = moves["first"]
 
     async def _run(self) -> None:
         dut, cycle, asked, applied = self.dut, 0, [None, None], 0
@@ -56,7 +72,10 @@ class TB:
             if int(dut.command__valid.value) and int(dut.command__ready.value):
                 self.memory |= self.case.setups[len(self.taken)]
                 self.taken.append(cycle)
+            if parameters().get("origins", False):
+                self._move()
             if int(dut.done.value):
+                self.moved.append(self.origins[: len(self.case.origins[len(self.results)])])
                 self.results.append((int(dut.live.value), int(dut.packages.value)))
                 self.ended.append(cycle)
             score = None
@@ -93,6 +112,8 @@ class TB:
         await cycles(self.dut, 30)
         check_all("select_tokens", self.write.received, case.writes, seed=seed)
         check_all("select_tokens (live, packages)", self.results, case.results, seed=seed)
+        if parameters().get("origins", False):
+            check_all("select_tokens (origins)", self.moved, case.origins, seed=seed)
         check("select_tokens (idle)", int(self.dut.idle.value), 1, seed=seed)
         check("select_tokens (error)", read(self.dut, "error", ERROR)["valid"], 0, seed=seed)
         if not self.stall:
@@ -217,6 +238,19 @@ async def collected(dut: Any, stall: float) -> None:
     check("select_tokens (waits)", len(bench.results) > 0, not stall)
     dut.collecting.value = 0
     await run
+
+
+@cocotb.test()
+async def more_to_come(dut: Any) -> None:
+    """With `more`, rows move and their origins do not."""
+    case = _case(11, 2, 20)
+    for more in (False, True):
+        keep, attend = logits_for("random", len(case.rows), 2, 11 + more)
+        case.add(keep, attend, threshold=8192, more=more)
+    assert len(case.results) == 2
+    assert case.moving[1]
+    await start(dut)
+    await TB(dut, case, seed=11).run()
 
 
 @cocotb.test()

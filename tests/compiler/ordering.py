@@ -11,7 +11,8 @@ adds to need not even that: they are read after all earlier instructions' writes
 A selection changes the number of live tokens: the proof holds for the number that it is given. The
 live-token register is memory like any other: instructions whose rows depend on it read it when they
 start, LIVE and SELECT write it. The vector queue begins a SELECT when all before it is over, and
-what is behind it when it is over. Instructions without rows take and give credits in their turn.
+what is behind it when it is over. Instructions without rows take and give credits in their turn. A
+SIEVE has none and meets no memory; lists and places are read by the instructions that need them.
 
 Several head groups read and write each in that order, but not among each other: between two of them
 every pair needs the credits. An instruction that needs other groups than the one before it starts
@@ -23,7 +24,7 @@ from dataclasses import replace
 
 from golden_model.machine_groups import groups_of
 from spec.assembler import resolve_rows, transfer_rows
-from spec.isa import PARTIAL_WORDS, Destination, Opcode, Scores, ScoreUse
+from spec.isa import PARTIAL_WORDS, SIEVE, Destination, Opcode, Scores, ScoreUse, Window
 from spec.semaphores import Queue
 
 FIRST_ROWS = {Opcode.FULLY_CONNECTED: "rows", Opcode.NORMALIZE: "rows", Opcode.ATTENTION: "queries"}
@@ -45,6 +46,15 @@ def check_ordering(instructions, config, left=None):
     credits = defaultdict(deque)
     writer, readers = {}, defaultdict(dict)
     at_work = 1
+    sieve, loaded = dict.fromkeys(SIEVE.members, 0), {}
+    groups = max(
+        (
+            (op.fields["value"] - op.fields["key"]) // op.fields["head_words"]
+            for op in instructions
+            if op.opcode == Opcode.ATTENTION
+        ),
+        default=0,
+    )
 
     def take(queue, semaphore):
         giver, event, knowledge = credits[semaphore].popleft()
@@ -62,6 +72,10 @@ def check_ordering(instructions, config, left=None):
         if queue is None:
             continue
         rows = rows_of(op, live)
+        if op.opcode == Opcode.SIEVE:
+            sieve = op.fields
+        elif op.opcode == Opcode.LOAD_TOKENS and op.fields["window"] == Window.WEIGHTS:
+            loaded[op.fields["token"]] = op.fields["words"] * op.fields["rows"]
         for semaphore in op.wait:
             take(queue, semaphore)
         alone = op.opcode in (Opcode.LIVE, Opcode.SELECT)
@@ -82,6 +96,8 @@ def check_ordering(instructions, config, left=None):
             event = started[queue]
             for group, one in in_groups(op, rows, config):
                 reads, writes = accesses(one, row, rows, config, live)
+                if masked_or_placed(one, sieve):
+                    reads, writes = by_lists(one, reads, writes, sieve, groups, loaded)
                 reads = [in_group(word, group) for word in reads]
                 added = sums(one, row)
                 # operands are read before an instruction's results, for all groups at once
@@ -107,6 +123,34 @@ def check_ordering(instructions, config, left=None):
         for semaphore in op.signal:
             credits[semaphore].append((queue, started[queue], dict(known[queue])))
     return started
+
+
+def masked_or_placed(op, sieve):
+    """Whether an instruction reads lists, or places of its rows."""
+    if op.opcode == Opcode.ATTENTION:
+        return sieve["masked"]
+    return op.fields.get("destination") == Destination.ROWS and sieve["placed"]
+
+
+def by_lists(op, reads, writes, sieve, groups, loaded):
+    """What an instruction reads and writes by lists or places: any place of keys and values.
+
+    groups : places of a bank
+    loaded : words of what was last loaded to an address
+    """
+    f = op.fields
+    if op.opcode == Opcode.ATTENTION:
+        assert loaded[sieve["lists"]] >= sieve["list_words"]
+        lists = [("token", sieve["lists"] + word) for word in range(sieve["list_words"])]
+        size = groups * f["head_words"]
+        keys = [("row", f[name] + word) for name in ("key", "value") for word in range(size)]
+        tokens = [word for word in reads if word[0] != "row"]
+        return tokens + lists + (keys if len(tokens) < len(reads) else []), writes
+    assert loaded[sieve["positions"]]
+    reads = reads + [
+        ("token", sieve["positions"] + word) for word in range(loaded[sieve["positions"]])
+    ]
+    return reads, [("row", f["target"] + group * f["target_stride"]) for group in range(groups)]
 
 
 def in_groups(op, rows, config):
@@ -167,7 +211,7 @@ def rows_of(op, live):
         return 0
     if op.opcode in (Opcode.LOAD_TOKENS, Opcode.STORE_TOKENS):
         return transfer_rows(op.fields, live)
-    return op.fields.get("rows", 1)
+    return 0 if op.opcode == Opcode.SIEVE else op.fields.get("rows", 1)
 
 
 def moves_live(op):

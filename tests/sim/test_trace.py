@@ -46,6 +46,11 @@ def test_lines_become_writes(tmp_path):
     assert second[3].token_data[0].tolist() == [0, 0, 0, 0, 4, 3, 2, 1]
 
 
+def test_a_row_to_all_banks_is_one_write(tmp_path):
+    first, _ = traces(tmp_path, TEXT.replace("R 00000140 0004 0 2", "R 00000140 0004 0 4"))
+    assert first[4].row_bank.tolist() == [-1]
+
+
 def test_last_writes_count_from_the_start_of_the_image(tmp_path):
     path = tmp_path / "trace.txt"
     path.write_text(TEXT)

@@ -99,7 +99,8 @@ def test_presets_with_other_parameters():
     )
     assert config.digest() != PRESETS["asic512"].digest()
     dense = preset("asic512,token_selector=off,cls_scores=off")
-    assert dense.sram_bytes == PRESETS["asic512"].sram_bytes - 3 * dense.max_tokens
+    origins = 2 * dense.max_positions
+    assert dense.sram_bytes == PRESETS["asic512"].sram_bytes - 3 * dense.max_tokens - origins
 
 
 @pytest.mark.parametrize(
