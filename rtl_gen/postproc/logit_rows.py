@@ -112,7 +112,11 @@ class LogitRows(wiring.Component):
             }
         )
         word_layout = data.StructLayout(
-            {"values": self.values.shape(), "mask": banks, "second": banks if self.pairs else 0}
+            {
+                "values": self.values.shape(),
+                "mask": banks,
+                **({"second": banks} if self.pairs else {}),
+            }
         )
         m.submodules.ring = ring = memory.Memory(shape=word_layout, depth=self.words, init=[])
         m.submodules.row_queue = row_queue = fifo.SyncFIFO(
