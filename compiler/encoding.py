@@ -11,7 +11,7 @@ from spec.assembler import encode
 from spec.formats import REQUANTIZE
 from spec.isa import INSTRUCTION_BYTES
 
-__all__ = ["encode_program", "encode_weights"]
+__all__ = ["encode_program", "encode_table", "encode_weights"]
 
 ENTRY = np.dtype(
     [("addend", "<i4"), ("multiplier", "<u2"), ("shift", "u1"), ("zero", "u1")], align=False
@@ -38,7 +38,7 @@ def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8
     put(allocation.position_offset, lowered.position.astype("<i2").tobytes())
     norms = (layer for layer in lowered.layers if isinstance(layer, Norm))
     for offset, norm in zip(allocation.norm_offsets, norms, strict=True):
-        put(offset, _table(norm.offset, norm.gain, norm.shift))
+        put(offset, encode_table(norm.offset, norm.gain, norm.shift))
     blocks = (
         block for layer in lowered.layers if isinstance(layer, Linear) for block in layer.blocks
     )
@@ -46,7 +46,7 @@ def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8
         content = b""
         for start in range(0, block.groups * lowered.lanes, lowered.lanes):
             own = slice(start, start + lowered.lanes)
-            content += _table(block.addend[own], block.multiplier[own], block.shift[own])
+            content += encode_table(block.addend[own], block.multiplier[own], block.shift[own])
             content += block.weight[:, own].tobytes()
         put(offset, content)
     for item, (_, content) in zip(allocation.index, index_content(lowered), strict=True):
@@ -54,7 +54,7 @@ def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8
     return window
 
 
-def _table(
+def encode_table(
     addend: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]
 ) -> bytes:
     """Table entries of consecutive channels; a LayerNorm's gain is a signed multiplier."""

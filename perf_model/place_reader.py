@@ -13,8 +13,8 @@ class PlaceReader:
     def __init__(self, config: Config) -> None:
         self.depth = 4 if config.lanes > config.vector_lanes else 8
         self.commands: deque[int] = deque()
-        """Rows of the instructions whose places have not all come."""
-        self.row = self.claimed = self.on_way = 0
+        """Rows of the instructions of which not every row has been asked for."""
+        self.row = self.claimed = 0
         self.origin = False
         """A row's token comes in this cycle."""
         self.origins = 0
@@ -28,7 +28,6 @@ class PlaceReader:
             len(self.commands),
             self.row,
             self.claimed,
-            self.on_way,
             self.origin,
             self.origins,
             self.word,
@@ -44,7 +43,7 @@ class PlaceReader:
     @property
     def wants_origin(self) -> bool:
         """Whether it asks for the token of a row."""
-        return bool(self.commands) and self.row != self.commands[0] and self.claimed != self.depth
+        return bool(self.commands) and self.claimed != self.depth
 
     @property
     def wants_word(self) -> bool:
@@ -58,16 +57,14 @@ class PlaceReader:
         taken : a place is used
         entered : rows of a placed instruction that enters the epilogue, 0: none does
         """
-        done = bool(self.commands) and self.row == self.commands[0] and not self.on_way
         self.places += self.came - taken
         self.claimed += origin - taken
-        self.on_way += origin - self.came
         self.came = self.word
         self.word = granted
         self.origins += self.origin - granted
         self.origin = origin
         self.row += origin
-        if done:
+        if self.commands and self.row == self.commands[0]:
             self.commands.popleft()
             self.row = 0
         if entered:
