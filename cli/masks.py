@@ -1,7 +1,7 @@
 """`sievit masks`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cli.errors import UsageError
 from cli.options import (
+    PRESET_HELP,
     DatasetOption,
     JsonOption,
     SplitOption,
@@ -19,6 +20,10 @@ from cli.options import (
     write_json,
 )
 from cli.progress import steps
+
+if TYPE_CHECKING:
+    from spec.config import Config
+    from spec.model_file import Model
 
 __all__ = ["command"]
 
@@ -41,6 +46,12 @@ def command(
     images: Annotated[
         int, typer.Option(min=1, help="Images over which attention is averaged, from the first.")
     ] = 256,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", "-p", help=f"Also the bytes of the lists of a machine: {PRESET_HELP}."
+        ),
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -67,13 +78,15 @@ def command(
         prune_to_sparsity,
         with_masks,
     )
-    from sim.stage_pictures import draw_masks
+    from sim.mask_pictures import draw_masks
     from spec import model_file
+    from spec.presets import preset as preset_of
 
     if sparsity is not None and information is not None:
         raise UsageError("--sparsity and --information: give one of them")
     if pictures:
         require("plot")
+    machine = None if preset is None else preset_of(preset)
     loaded = load_model(model)
     config, new = loaded.config, sparsity is not None or information is not None
     if out and not new:
@@ -101,6 +114,10 @@ def command(
         "sparsity": 1 - float(kept.mean()),
         "blocks": mask_rows(kept),
     }
+    if machine is not None:
+        report["preset"] = machine.name
+        for row, size in zip(report["blocks"], _list_bytes(loaded, machine), strict=True):
+            row["list_bytes"] = size
     console = Console()
     console.print(_table(report))
     if out:
@@ -112,6 +129,20 @@ def command(
     write_json(json, report)
 
 
+def _list_bytes(model: "Model", machine: "Config") -> list[int]:
+    """Bytes of each block's lists of kept scores, as a machine reads them."""
+    from compiler.layers import Attention
+    from compiler.lowering import lower
+
+    found = [0] * model.config.depth
+    for layer in lower(model, machine).layers:
+        if isinstance(layer, Attention):
+            heads = [head for first in layer.heads for head in (first, *first.beside)]
+            block = int(layer.name.split(".")[1])
+            found[block] += sum(len(head.lists) for head in heads if head.lists is not None)
+    return found
+
+
 def _table(report: dict[str, Any]) -> Table:
     """One row for each block."""
     table = Table(
@@ -119,17 +150,19 @@ def _table(report: dict[str, Any]) -> Table:
         caption="global tokens by head: keys of more than a quarter of the queries (50 of 197); "
         "keys: that a query keeps, mean / most; bytes: pointers and indices in the file",
     )
-    for column in ("block", "pruned", "heads", "global tokens", "keys", "bytes", "bitmap"):
+    for column in ("block", "pruned", "global tokens", "keys", "bytes", "bitmap"):
         table.add_column(column, justify="right")
+    if "preset" in report:
+        table.add_column(f"lists, {report['preset']}", justify="right")
     for row in report["blocks"]:
         keys = row["keys_a_query"]
         table.add_row(
             str(row["block"]),
             f"{row['sparsity']:.2%}",
-            f"{min(row['sparsity_by_head']):.1%}..{max(row['sparsity_by_head']):.1%}",
             " ".join(str(count) for count in row["global_tokens"]),
             f"{keys['mean']:.1f} / {keys['max']}",
             f"{row['file_bytes']:,}",
             f"{row['bitmap_bytes']:,}",
+            *([f"{row['list_bytes']:,}"] if "list_bytes" in row else []),
         )
     return table

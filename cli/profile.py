@@ -66,7 +66,7 @@ def command(
     """
     from quantize.threshold_profile import threshold_profile
     from quantize.thresholds import with_thresholds
-    from sim.stage_pictures import draw_profile
+    from sim.mask_pictures import draw_profile
     from spec import model_file
     from spec.model_config import THRESHOLDS
 

@@ -1,9 +1,8 @@
 """The timing of the search for scalars: `rtl_gen.index_engine.nonzero`."""
 
-__all__ = ["SEARCH_WORDS", "ZeroSearch"]
+from rtl_gen.index_engine.nonzero import SEARCH_WORDS
 
-SEARCH_WORDS = 4
-"""Operand words in view."""
+__all__ = ["ZeroSearch"]
 
 
 class ZeroSearch:

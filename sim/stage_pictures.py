@@ -1,4 +1,4 @@
-"""Pictures of stages: which patches are dropped where, and accuracy against cycles."""
+"""Pictures of sieves: which patches are dropped where, accuracy against cycles, what each saves."""
 
 from pathlib import Path
 from typing import Any
@@ -6,19 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.masks import global_tokens, reordering
 from sim.errors import SimulationError
 from spec.model_config import ModelConfig
 from spec.pixels import batch_of
 
-__all__ = [
-    "darkened",
-    "draw_curve",
-    "draw_masks",
-    "draw_profile",
-    "draw_sieves",
-    "draw_stages",
-]
+__all__ = ["darkened", "draw_curve", "draw_sieves", "draw_stages", "new_figure"]
 
 DARK = 0.2
 """What is left of a dropped patch's light."""
@@ -58,7 +50,7 @@ def draw_stages(
     """
     images = batch_of(images, model)
     columns = 1 + len(model.stages)
-    figure, save = _figure(path, (1.9 * columns, 2.1 * len(images)))
+    figure, save = new_figure(path, (1.9 * columns, 2.1 * len(images)))
     grid = figure.subplots(len(images), columns, squeeze=False)
     for image, rows, title, axes in zip(images, alive, titles, grid, strict=True):
         whole = np.ones(model.tokens, np.bool_)
@@ -73,7 +65,7 @@ def draw_stages(
 
 def draw_curve(points: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draw accuracy against cycles; the point of the model's own thresholds is filled."""
-    figure, save = _figure(path, (6.5, 4.2))
+    figure, save = new_figure(path, (6.5, 4.2))
     axes = figure.add_subplot()
     found = sorted(points, key=lambda point: point["cycles"])
     cycles = [point["cycles"] for point in found]
@@ -96,7 +88,7 @@ def draw_curve(points: list[dict[str, Any]], title: str, path: Path) -> None:
 def draw_sieves(report: dict[str, Any], path: Path) -> None:
     """Draw a report of `sieve_study` (`spec.reports.SIEVES`): cycles with each sieve."""
     entries = report["variants"]
-    figure, save = _figure(path, (1.5 + 1.3 * len(entries), 4.2))
+    figure, save = new_figure(path, (1.5 + 1.3 * len(entries), 4.2))
     axes = figure.add_subplot()
     kinds = (
         ("cycles", "all", "#8fb3d9"),
@@ -134,60 +126,7 @@ def draw_sieves(report: dict[str, Any], path: Path) -> None:
     save()
 
 
-def draw_masks(kept: NDArray[np.bool_], title: str, path: Path) -> None:
-    """Draw the masks of every block's first head, before and after reordering (ViTCoD, figure 8).
-
-    kept : bool [blocks, heads, queries, keys]
-    """
-    columns = min(len(kept), 6)
-    bands = -(-len(kept) // columns)
-    figure, save = _figure(path, (1.7 * columns, 3.7 * bands + 0.3))
-    figure.suptitle(title, fontsize=9)
-    grid = figure.subplots(2 * bands, columns, squeeze=False)
-    for axis in grid.flat:
-        axis.set_axis_off()
-    for block, (mask, *_) in enumerate(kept):
-        band, column = divmod(block, columns)
-        order = reordering(mask)
-        count = int(global_tokens(mask))
-        for row, (picture, text) in enumerate(
-            ((mask, f"block {block}, head 0"), (mask[np.ix_(order, order)], f"{count} global"))
-        ):
-            axis = grid[2 * band + row, column]
-            axis.imshow(picture, cmap="Blues", interpolation="nearest", vmin=0, vmax=1.2)
-            axis.set_title(text, fontsize=7)
-            if row and count:
-                axis.axvline(count - 0.5, color="#b03030", linewidth=0.7)
-    save()
-
-
-def draw_profile(report: dict[str, Any], path: Path) -> None:
-    """Draw accuracy, zeros of each tensor and multiplications saved against tau."""
-    points = sorted(report["profile"], key=lambda point: point["tau"])
-    figure, save = _figure(path, (9, 4))
-    left, right = figure.subplots(1, 2)
-    taus = [point["tau"] for point in points]
-    if points[0]["top1"] is not None:
-        left.plot(taus, [100 * point["top1"] for point in points], color="#3b6ea5", marker="o")
-    left.set_ylabel("top-1, %")
-    for name in points[0]["sparsity"]:
-        right.plot(taus, [100 * point["sparsity"][name] for point in points], label=name)
-    saved = [100 * point["saved"] for point in points]
-    right.plot(taus, saved, color="black", linewidth=2, label="multiplications saved")
-    right.set_ylabel("zeros, %")
-    right.legend(fontsize=7)
-    for axis in (left, right):
-        axis.set_xlabel("tau")
-        axis.grid(visible=True, alpha=0.3)
-    figure.suptitle(
-        f"{Path(report['model']).name}: tau in {', '.join(report['tensors'])}, "
-        f"{report['images']:,} images",
-        fontsize=9,
-    )
-    save()
-
-
-def _figure(path: Path, size: tuple[float, float]) -> tuple[Any, Any]:
+def new_figure(path: Path, size: tuple[float, float]) -> tuple[Any, Any]:
     """A figure, and what writes it; refuses files of an unknown kind."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

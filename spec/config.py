@@ -6,8 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
-from spec.formats import LOGIT, PROB
-from spec.masks import GROUP_BITS
+from spec.formats import GROUP_BITS, LOGIT, PROB
 
 __all__ = ["FLAGS", "MAX_HEAD_GROUPS", "SIEVES", "Config", "ConfigError"]
 

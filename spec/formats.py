@@ -10,6 +10,7 @@ __all__ = [
     "ACC",
     "ACT",
     "GELU",
+    "GROUP_BITS",
     "LOGIT",
     "NORM",
     "PROB",
@@ -62,6 +63,9 @@ PROB = Format(name="PROB", bits=8, signed=False, low=0, high=255)
 
 SCORE = Format(name="SCORE", bits=16, signed=False, low=0, high=2**16 - 1)
 """How much a token matters, in units of 2**-14: of a head's choice, or of CLS's attention."""
+
+GROUP_BITS = 6
+"""Of a key's place in its bank, as lists of kept scores name it (see `spec.masks`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ import numpy as np
 from amaranth.lib import data
 from numpy.typing import NDArray
 
+from spec.formats import GROUP_BITS
+
 __all__ = [
     "GROUP_BITS",
     "LIST_ENTRY",
@@ -25,7 +27,6 @@ __all__ = [
     "masked_tensors",
 ]
 
-GROUP_BITS = 6
 MAX_STEPS = 255
 
 LIST_ENTRY = data.StructLayout({"group": GROUP_BITS, "second": 1, "valid": 1})

@@ -13,7 +13,7 @@ from spec.formats import ACT, SCALAR
 
 __all__ = ["SEARCH_WORDS", "NonzeroSource"]
 
-SEARCH_WORDS = 4
+SEARCH_WORDS = 6
 """Operand words in view."""
 
 

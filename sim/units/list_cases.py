@@ -58,6 +58,7 @@ def random_lists(
     rng, choice = np.random.default_rng(seeded(seed)), random.Random(seeded(seed))
     alive = [choice.random() < 0.6 for _ in range(2 * pairs)]
     alive[-1] = alive[-1] or not any(alive)
+    victim = -1
     origin = [token for token, lives in enumerate(alive) if lives]
     if fault == "no key":
         victim = choice.choice(origin)

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from cli.options import BUNDLED
 from quantize.masks import kept_masks
 from quantize.random_masks import VITCOD_FILE
 from spec.model_file import load
+from spec.presets import preset
 
 
 def test_masks_are_made_and_written(sievit, tmp_path):
@@ -33,6 +35,19 @@ def test_the_published_masks_are_reported(sievit, tmp_path):
     with np.load(VITCOD_FILE) as file:
         expected = file["global_tokens"][:3].astype(int).tolist()
     assert [row["global_tokens"] for row in report["blocks"]] == expected
+
+
+def test_lists_of_a_machine(sievit, tmp_path):
+    path = tmp_path / "masks.json"
+    ended = sievit("masks", "micro-masks", "--preset", "tiny", "--json", path)
+    assert ended.status == 0
+    kept = kept_masks(load(BUNDLED / "micro-masks.safetensors"))
+    config = preset("tiny")
+    for row, mask in zip(json.loads(path.read_text())["blocks"], kept, strict=True):
+        # an entry is a byte, and a pair of queries has a header of a step
+        assert row["list_bytes"] >= mask.sum() + 2 * 5 * config.banks
+        assert row["list_bytes"] % config.lanes == 0
+        assert f"{row['list_bytes']:,}" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from perf_model.estimate import program_of
 from perf_model.machine import PredictionError, predict
 from perf_model.skip import RowSkipper
 from perf_model.work import needs_work
-from perf_model.zero_search import SEARCH_WORDS, ZeroSearch
+from perf_model.zero_search import ZeroSearch
 from quantize.stages import force_keep, with_stages
+from rtl_gen.index_engine.nonzero import SEARCH_WORDS
 from spec.dram import DRAM_PRESETS
 from spec.model_config import Stage
 from spec.pixels import batch_of, patches_of
