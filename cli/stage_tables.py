@@ -91,12 +91,14 @@ def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
         title=f"{where}: predicted, mean of {images:,} image{'s' if images > 1 else ''}",
         caption="core: scores, softmax and P.V of all encoder blocks; times: dense / it",
     )
-    work = Table(title="multiplications", caption="left out: dropped tokens, masks, zeros")
+    work = Table(
+        title="array cycles and multiplications", caption="left out: dropped tokens, masks, zeros"
+    )
     for table, columns in (
-        (cycles, ("cycles", "least", "most", "times", "busy", "core", "times")),
-        (work, ("done", "tokens", "masks", "zeros")),
+        (cycles, ("cycles", "least", "most", "times", "core", "times")),
+        (work, ("array busy", "done", "tokens", "masks", "zeros")),
     ):
-        table.add_column("sieves")
+        table.add_column("sieves", no_wrap=True)
         for column in columns:
             table.add_column(column, justify="right", no_wrap=True)
     dense, *_ = report["variants"]
@@ -112,10 +114,10 @@ def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
             f"{found['min']:,}",
             f"{found['max']:,}",
             times(entry, "cycles"),
-            f"{entry['array_busy_cycles']['mean']:,.0f}",
             f"{entry['attention_core_cycles']['mean']:,.0f}",
             times(entry, "attention_core_cycles"),
         )
         causes = (f"{skipped[cause]:,.0f}" for cause in ("tokens", "masked", "zero"))
-        work.add_row(name, f"{entry['macs_done']['mean']:,.0f}", *causes)
+        done = (f"{entry[key]['mean']:,.0f}" for key in ("array_busy_cycles", "macs_done"))
+        work.add_row(name, *done, *causes)
     return cycles, work

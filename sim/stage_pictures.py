@@ -105,10 +105,10 @@ def draw_sieves(report: dict[str, Any], path: Path) -> None:
         axes.bar(places, means, width, color=colour, label=label)
         axes.errorbar(places, means, (below, above), fmt="none", ecolor="black", elinewidth=0.8)
         if key == "cycles":
-            for place, mean in zip(places, means, strict=True):
+            for place, mean, more in zip(places, means, above, strict=True):
                 axes.annotate(
                     f"{means[0] / mean:.2f} x",
-                    (place, mean),
+                    (place, mean + more),
                     (0, 6),
                     textcoords="offset points",
                     ha="center",
