@@ -33,7 +33,9 @@ def command(
     images: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many (default: all).")
     ] = None,
-    taus: Annotated[str, typer.Option("--tau", help="Thresholds to try.")] = TAUS,
+    taus: Annotated[
+        str, typer.Option("--tau", help="Thresholds to try; own: the model as it is.")
+    ] = TAUS,
     tensors: Annotated[
         str | None,
         typer.Option(help="Tensors to clear, such as context,fc1,probs (default: all nine)."),
@@ -73,6 +75,11 @@ def command(
     if curve:
         require("plot")
     values = _numbers(taus)
+    *_, last = values
+    if out and last is None:
+        raise UsageError("--out needs a number as the last --tau, not own")
+    if curve and values == [None]:
+        raise UsageError("--curve needs numbers as --tau")
     names = tuple(THRESHOLDS if tensors is None else tensors.split(","))
     unknown = [name for name in names if name not in THRESHOLDS]
     if unknown:
@@ -92,20 +99,20 @@ def command(
     console = Console()
     console.print(_table(report))
     if out:
-        changed = with_thresholds(loaded, dict.fromkeys(names, values[-1]))
-        model_file.save(changed, out)
-        console.print(f"{out}: tau {values[-1]:g} in {', '.join(names)}", soft_wrap=True)
+        model_file.save(with_thresholds(loaded, dict.fromkeys(names, last)), out)
+        console.print(f"{out}: tau {last:g} in {', '.join(names)}", soft_wrap=True)
     if curve:
         draw_profile(report, curve)
     write_json(json, report)
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str) -> list[float | None]:
+    values: list[float | None]
     try:
-        values = [float(word) for word in text.split(",")]
+        values = [None if word == "own" else float(word) for word in text.split(",")]
     except ValueError:
         values = [-1.0]
-    if not all(0 <= value < float("inf") for value in values):
+    if not all(value is None or 0 <= value < float("inf") for value in values):
         raise UsageError(f"--tau must be numbers of at least 0, as 0,0.05,0.1, not '{text}'")
     return values
 
@@ -120,10 +127,14 @@ def _table(report: dict[str, Any]) -> Table:
     )
     table.add_column("tau")
     for point in points:
-        table.add_column(f"{point['tau']:g}", justify="right")
+        tau = point["tau"]
+        table.add_column("own" if tau is None else f"{tau:g}", justify="right")
     if points[0]["top1"] is not None:
         table.add_row("top-1", *(f"{point['top1']:.2%}" for point in points))
     table.add_row("saved", *(f"{point['saved']:.1%}" for point in points), end_section=True)
     for name in points[0]["sparsity"]:
         table.add_row(name, *(f"{point['sparsity'][name]:.1%}" for point in points))
+    table.add_section()
+    for block in range(len(points[0]["hidden"])):
+        table.add_row(f"fc1, block {block}", *(f"{point['hidden'][block]:.1%}" for point in points))
     return table

@@ -63,7 +63,8 @@ def sieved(
         for block in range(model.config.depth)
         if model.config.masked(block)
     }
-    return tuple(_sieved(layers, model, config, masks))
+    whole = bool((packing.context_channels() >= 0).all())
+    return tuple(_sieved(layers, model, config, masks, whole))
 
 
 def key_groups(layers: tuple[Layer, ...], tokens: int, banks: int) -> int:
@@ -98,8 +99,13 @@ def _check(model: Model, config: Config) -> None:
 
 
 def _sieved(
-    layers: list[Layer], model: Model, config: Config, masks: Mapping[int, tuple[GroupMask, ...]]
+    layers: list[Layer],
+    model: Model,
+    config: Config,
+    masks: Mapping[int, tuple[GroupMask, ...]],
+    whole: bool,
 ) -> Iterator[Layer]:
+    """Layer by layer; `whole`: heads fill the words of the context."""
     block, group = -1, 0
     limits: Mapping[str, int] = {}
     for layer in layers:
@@ -118,14 +124,19 @@ def _sieved(
             yield _attention(layer, limits, mask, config)
             group += 1
         else:
-            yield _linear(layer, limits, mask, config)
+            yield _linear(layer, limits, mask, config, whole)
 
 
 def _linear(
-    layer: Linear, limits: Mapping[str, int], mask: GroupMask | None, config: Config
+    layer: Linear,
+    limits: Mapping[str, int],
+    mask: GroupMask | None,
+    config: Config,
+    whole: bool,
 ) -> Linear:
     zeros = {
-        Role.PROJ: limits["context"] > 0,
+        # lanes beside the heads are never written: what they hold must not cost steps
+        Role.PROJ: limits["context"] > 0 and whole,
         Role.FC2: limits["fc1"] > 0 or layer.reads_relu,
     }
     placed = mask is not None and layer.role in (Role.KEY, Role.VALUE)

@@ -35,12 +35,15 @@ TENSORS = {
 class Profile:
     """One tau, over a data set."""
 
-    tau: float
+    tau: float | None
+    """None: the model as it is."""
     top1: float | None
     """Of the integer golden model; None without labels."""
     sparsity: dict[str, float]
     """Share of zeros of each of `THRESHOLDS`. Scores and probabilities that a mask leaves out are
     zeros."""
+    hidden: list[float]
+    """Share of zeros of fc1 in each block."""
     saved: float
     """Share of the encoder blocks' multiplications whose scalar is zero: those of context in proj,
     of hidden codes in fc2, of probabilities in P.V. The machine skips no others for a zero."""
@@ -74,6 +77,8 @@ class _Count:
         elif kind in TENSORS:
             zero = 0 if kind != "mlp.fc1" else int(self.model[f"{name[:-4]}.act.zero_point"][0])
             self._add(TENSORS[kind], array == zero)
+            if kind == "mlp.fc1":
+                self._add(name, array == zero)
         columns = {
             "norm1": 3 * config.attention_dim,
             "attn.logits": config.head_dim,
@@ -97,8 +102,8 @@ def zeros_of(
     images: NDArray[np.uint8],
     progress: Callable[[int], None] | None = None,
     workers: int | None = None,
-) -> tuple[NDArray[np.int64], dict[str, float], float]:
-    """Predictions [n], sparsity by tensor, and the share of multiplications saved: see `Profile`.
+) -> tuple[NDArray[np.int64], dict[str, Any]]:
+    """Predictions [n], and `sparsity`, `hidden` and `saved` of a `Profile`.
 
     images : uint8 [n, height, width] or [n, channels, height, width]
     progress : called with the number of images of every finished chunk
@@ -121,27 +126,33 @@ def zeros_of(
             total.macs += count.macs
             if progress:
                 progress(len(found))
-    sparsity = {name: total.zeros[name] / total.elements[name] for name in THRESHOLDS}
-    return np.concatenate(predictions), sparsity, total.saved / total.macs
+    hidden = [f"blocks.{block}.mlp.fc1" for block in range(model.config.depth)]
+    share = {name: total.zeros[name] / total.elements[name] for name in (*THRESHOLDS, *hidden)}
+    return np.concatenate(predictions), {
+        "sparsity": {name: share[name] for name in THRESHOLDS},
+        "hidden": [share[name] for name in hidden],
+        "saved": total.saved / total.macs,
+    }
 
 
 def threshold_profile(
     model: Model,
     images: NDArray[np.uint8],
     labels: NDArray[np.integer] | None,
-    taus: Sequence[float],
+    taus: Sequence[float | None],
     tensors: Sequence[str] = THRESHOLDS,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Profile]:
     """Run a model with each tau as threshold of some tensors; thresholds that it has go.
 
+    taus : None stands for the model as it is
     labels : [n], if known
     """
     found = []
     for tau in taus:
-        tell(f"tau {tau:g}")
-        changed = with_thresholds(model, dict.fromkeys(tensors, tau))
-        predictions, sparsity, saved = zeros_of(changed, images)
+        tell("the model as it is" if tau is None else f"tau {tau:g}")
+        changed = model if tau is None else with_thresholds(model, dict.fromkeys(tensors, tau))
+        predictions, zeros = zeros_of(changed, images)
         top1 = None if labels is None else float((predictions == labels).mean())
-        found.append(Profile(tau=tau, top1=top1, sparsity=sparsity, saved=saved))
+        found.append(Profile(tau=tau, top1=top1, **zeros))
     return found

@@ -41,7 +41,8 @@ def draw_masks(kept: NDArray[np.bool_], title: str, path: Path) -> None:
 
 def draw_profile(report: dict[str, Any], path: Path) -> None:
     """Draw accuracy, zeros of each tensor and multiplications saved against tau."""
-    points = sorted(report["profile"], key=lambda point: point["tau"])
+    points = [point for point in report["profile"] if point["tau"] is not None]
+    points.sort(key=lambda point: point["tau"])
     figure, save = new_figure(path, (9, 4))
     left, right = figure.subplots(1, 2)
     taus = [point["tau"] for point in points]

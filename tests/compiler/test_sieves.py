@@ -88,7 +88,7 @@ def check_fields(model, config):
         else:
             zeros = {
                 "mlp.fc2": relu or limits["fc1"] > 0,
-                "attn.proj": limits["context"] > 0,
+                "attn.proj": limits["context"] > 0 and (packing.context_channels() >= 0).all(),
             }
             assert sieve["skip_zeros"] == (config.zero_skip and zeros.get(layer, False)), name
             if op.fields["destination"] == Destination.PARTIAL:

@@ -144,20 +144,22 @@ def test_a_model_without_tau_is_no_model_with_thresholds():
 
 def test_zeros_are_those_of_the_golden_model():
     model, pictures = load_model("micro-relu"), images(70)
-    predictions, sparsity, saved = zeros_of(model, pictures, workers=1)
+    predictions, found = zeros_of(model, pictures, workers=1)
+    sparsity, saved = found["sparsity"], found["saved"]
     assert (predictions == evaluate(model, pictures).predictions).all()
     seen = tensors_of(vit, model, pictures)
     hidden = [seen[f"blocks.{n}.mlp.fc1"] for n in range(2)]
     context = [seen[f"blocks.{n}.attn.context"] for n in range(2)]
     probs = [seen[f"blocks.{n}.attn.probs"] for n in range(2)]
-    zeros = {key: sum(int((x == 0).sum()) for x in found) for key, found in
-             (("fc1", hidden), ("context", context), ("probs", probs))}  # fmt: skip
-    for key, found in (("fc1", hidden), ("context", context), ("probs", probs)):
-        assert sparsity[key] == zeros[key] / sum(x.size for x in found)
+    collected = {"fc1": hidden, "context": context, "probs": probs}
+    zeros = {key: sum(int((x == 0).sum()) for x in codes) for key, codes in collected.items()}
+    for key, codes in collected.items():
+        assert sparsity[key] == zeros[key] / sum(x.size for x in codes)
     # 10 tokens, 16 channels, 2 heads of 8, 32 hidden
     macs = 70 * 2 * (10 * 16 * 48 + 2 * 200 * 8 + 10 * 16 * 16 + 2 * 10 * 16 * 32)
     assert saved == (16 * (zeros["fc1"] + zeros["context"]) + 8 * zeros["probs"]) / macs
     assert sparsity["fc1"] > 0.5
+    assert found["hidden"] == [(codes == 0).mean() for codes in hidden]
 
 
 @pytest.mark.parametrize("name", ["micro", "micro-all"])
@@ -169,6 +171,9 @@ def test_profiles_grow_with_tau(name):
         assert shares[0] < shares[-1], tensor
     assert found[0].saved < found[1].saved < found[2].saved
     assert found[0].top1 > found[2].top1
+    (own,) = threshold_profile(load_model("micro-all"), data.images, data.labels, (None,))
+    assert own.tau is None
+    assert own.sparsity["context"] > 0.1
     only = threshold_profile(load_model(name), data.images, None, (0.3,), ("context",))
     assert only[0].top1 is None
     assert only[0].sparsity["context"] > found[0].sparsity["context"]
