@@ -5,12 +5,11 @@ from perf_model.pair_walk import ListSource, PairWalker
 from perf_model.prob_rows import ProbRows
 from perf_model.softmax import GROUP, ROW_END
 from perf_model.zero_search import ZeroSearch
+from rtl_gen.sequencer.pass_choice import PASSES_AHEAD
 from spec.config import Config
 
-__all__ = ["PASSES", "RESULT", "ROW_ENDS", "STEP", "Pass", "Sources"]
+__all__ = ["RESULT", "ROW_ENDS", "STEP", "Pass", "Sources"]
 
-PASSES = 4
-"""Passes that are walked or wait to be."""
 STEP, RESULT = 1, 2
 """In the array's pipeline: a step, and one that finishes an accumulation. 0 is empty."""
 
@@ -126,7 +125,7 @@ class Sources:
 
     def ready(self, value: bool, fired: bool, buffered: bool) -> bool:
         """Whether the next pass can be walked: P.V of a finished row if `value`."""
-        if len(self.passes) == PASSES:
+        if len(self.passes) == PASSES_AHEAD:
             return False
         if self.searches:
             return bool(buffered and self.search.room and self.search.fresh)
