@@ -25,7 +25,7 @@ UNITS = {
         "controller",
         "stall_monitor",
     ),
-    "index_engine": ("index_engine",),
+    "index_engine": ("index_engine", "walk_sources", "places", "origins"),
     "dma": ("fetcher", "loader", "storer", "read_channel", "write_channel"),
     "host": ("registers", "counters", "run", "errors"),
 }
