@@ -91,7 +91,7 @@ def draw_sieves(report: dict[str, Any], path: Path) -> None:
     figure, save = new_figure(path, (1.5 + 1.3 * len(entries), 4.2))
     axes = figure.add_subplot()
     kinds = (
-        ("cycles", "all", "#8fb3d9"),
+        ("cycles", "whole image", "#8fb3d9"),
         ("array_busy_cycles", "array busy", "#3b6ea5"),
         ("attention_core_cycles", "scores, softmax and P.V", "#b03030"),
     )
