@@ -135,23 +135,34 @@ MICRO = VitConfig(
 )
 MICRO_DEEP = replace(MICRO, depth=4)
 
+_TUNED = Recipe(
+    name="demo",
+    model=DEMO,
+    epochs=2,
+    warmup_epochs=0,
+    learning_rate=6e-4,
+    shift_pixels=2,
+    erase=0.1,
+    mixup=0.1,
+    cutmix=0.1,
+)
+"""What recipes of the demo's size have in common."""
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="demo",
-            model=DEMO,
+        replace(
+            _TUNED,
             epochs=130,
             warmup_epochs=5,
             learning_rate=2e-3,
             label_smoothing=0.1,
             drop_path=0.05,
-            shift_pixels=2,
             erase=0.25,
-            mixup=0.1,
             cutmix=0.2,
         ),
-        Recipe(
+        replace(
+            _TUNED,
             name="demo-deep",
             model=DEEP,
             epochs=48,
@@ -159,10 +170,6 @@ RECIPES = {
             learning_rate=2e-3,
             label_smoothing=0.1,
             drop_path=0.05,
-            shift_pixels=2,
-            erase=0.1,
-            mixup=0.1,
-            cutmix=0.1,
         ),
         Recipe(
             name="demo-tokens",
@@ -173,28 +180,15 @@ RECIPES = {
             shift_pixels=1,
             sieve=Sieve(dense="demo-deep", keep=(0.55, 0.30, 0.15)),
         ),
-        Recipe(
+        replace(
+            _TUNED,
             name="demo-relu",
             model=replace(DEMO, activation="relu"),
-            epochs=2,
-            warmup_epochs=0,
-            learning_rate=6e-4,
-            shift_pixels=2,
-            erase=0.1,
-            mixup=0.1,
-            cutmix=0.1,
             fine_tuning=FineTuning(start="demo", activity_weight=0.05),
         ),
-        Recipe(
+        replace(
+            _TUNED,
             name="demo-masks",
-            model=DEMO,
-            epochs=2,
-            warmup_epochs=0,
-            learning_rate=6e-4,
-            shift_pixels=2,
-            erase=0.1,
-            mixup=0.1,
-            cutmix=0.1,
             fine_tuning=FineTuning(start="demo", sparsity=0.8, mask_images=500),
         ),
         Recipe(
@@ -213,16 +207,11 @@ RECIPES = {
                 activity_weight=0.02,
             ),
         ),
-        Recipe(
+        replace(
+            _TUNED,
             name="demo-coded",
             model=replace(DEMO, auto_encoder=1),
             epochs=3,
-            warmup_epochs=0,
-            learning_rate=6e-4,
-            shift_pixels=2,
-            erase=0.1,
-            mixup=0.1,
-            cutmix=0.1,
             fine_tuning=FineTuning(start="demo"),
         ),
         Recipe(

@@ -172,6 +172,20 @@ def _case(seed: int, **options: Any) -> Case:
     return random_case(seed, **{name: size[name] for name in names}, count=count, **options)
 
 
+def _emptied(case: Case) -> Case:
+    """The case's sizes and memory, without its commands and what they make."""
+    return replace(
+        case,
+        commands=[],
+        accumulators=[],
+        adds=[],
+        token_writes=[],
+        credits=[],
+        saturations=0,
+        cleared=0,
+    )
+
+
 @cocotb.test()
 @cocotb.parametrize(stall=[0.0, 0.3, 0.8])
 async def random_commands(dut: Any, stall: float) -> None:
@@ -224,16 +238,7 @@ async def residual_rate(dut: Any) -> None:
     options = {"destinations": (Destination.RESIDUAL,), "attention": 0.0, "accumulate": 0.0}
     case = _case(13, count=1, max_rows=1, **options)
     command = {**case.commands[0], "rows": 12, "target": 0}
-    case = replace(
-        case,
-        commands=[],
-        accumulators=[],
-        adds=[],
-        token_writes=[],
-        credits=[],
-        saturations=0,
-        cleared=0,
-    )
+    case = _emptied(case)
     memory = dict(case.memory)
     numbers = [[random.randint(-99, 99) for _ in range(case.lanes)] for _ in range(12)]
     case.add(command, np.array(numbers), [])
@@ -251,16 +256,7 @@ async def chained_sums(dut: Any) -> None:
     case = _case(19, count=1, max_rows=1, destinations=(Destination.PARTIAL,), attention=0.0)
     first = {**case.commands[0], "target": 30, "target_stride": PARTIAL_WORDS}
     memory = dict(case.memory)
-    case = replace(
-        case,
-        commands=[],
-        accumulators=[],
-        adds=[],
-        token_writes=[],
-        credits=[],
-        saturations=0,
-        cleared=0,
-    )
+    case = _emptied(case)
     numbers = np.random.default_rng(19)
     for pc in range(8):
         last = pc == 7
