@@ -3,7 +3,7 @@
 Heads that share words share the places of their keys. A place decides in which bank a key's scores
 and products are made; a row of P.V takes as many steps as its fullest bank has keys, a pair of
 queries as many score steps. Keys that many queries keep lie in all banks, so that each of their
-scores can go to the bank that has least to do (MODEL: replication of global rows).
+scores can go to the bank that has least to do.
 """
 
 from dataclasses import dataclass
