@@ -39,6 +39,10 @@ def attention(memory: Memories, f: Fields) -> Writes:
 
     if memory.sieve["masked"]:
         return _masked_attention(memory, f, rows, keys, own)
+
+    def by_groups(array: NDArray[Any], dtype: type) -> NDArray[Any]:
+        return np.pad(array, ((0, 0), (0, -keys % banks))).reshape(-1, banks).astype(dtype)
+
     query = memory.tokens(f["query"], f["query_stride"], rows, words).view(np.int8)
     key = memory.matrix(f["key"], words, keys, words)
     value = memory.matrix(f["value"], words, keys, words)
@@ -57,16 +61,11 @@ def attention(memory: Memories, f: Fields) -> Writes:
     valued = np.ones_like(probs, np.bool_)
     if memory.sieve["skip_zeros"]:
         valued = probs != 0
-        padded = np.pad(valued, ((0, 0), (0, -keys % banks))).reshape(rows, -1, banks)
-        steps = padded.sum(axis=1).max(axis=1)
-        memory.work.value_steps = steps
+        steps = by_groups(valued, np.bool_).reshape(rows, -1, banks).sum(axis=1)
+        memory.work.value_steps = steps.max(axis=1)
         memory.work.zero_probs = int((~valued).sum())
     memory.work.scored, memory.work.valued = rows * keys, int(valued.sum())
     tokens = write_tokens(memory, address, context.astype(np.int8), np.tile(own, (rows, 1)))
-
-    def by_groups(array: NDArray[np.int64], dtype: type) -> NDArray[Any]:
-        return np.pad(array, ((0, 0), (0, -keys % banks))).reshape(-1, banks).astype(dtype)
-
     return replace(
         tokens,
         scores=by_groups(logits, np.int16),

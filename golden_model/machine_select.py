@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.machine_memory import MachineError, Memories
-from golden_model.units.select_tokens import select_tokens
+from golden_model.units.select_tokens import moved_origins, select_tokens
 from golden_model.units.token_score import classifier_score
 from spec.formats import SCORE
 from spec.isa import Scores
 from spec.registers import Error
 
-__all__ = ["TokenWords", "moved_origins", "select"]
+__all__ = ["TokenWords", "select"]
 
 TokenWords = tuple[NDArray[np.int64], NDArray[np.uint8]]
 """Addresses [n] and bytes [n, lanes] of whole words."""
@@ -48,19 +48,6 @@ def select(memory: Memories, f: Mapping[str, Any]) -> TokenWords:
     content = content.reshape(len(left), f["words"], lanes).swapaxes(0, 1)
     moved = slice(int(np.argmin(keep)) if not keep.all() else len(left), len(left))
     return address.T[:, : len(left)][:, moved].reshape(-1), content[:, moved].reshape(-1, lanes)
-
-
-def moved_origins(
-    origin: NDArray[np.int64], keep: NDArray[np.bool_], left: int, number: int
-) -> NDArray[np.int64]:
-    """Origins behind a selection: of the rows that stay, and `number` for a package row.
-
-    keep : bool [live rows]; left : rows behind it
-    """
-    moved, kept = origin.copy(), origin[: len(keep)][keep]
-    moved[:left] = number
-    moved[: len(kept)] = kept
-    return moved
 
 
 def _scores(memory: Memories, f: Mapping[str, Any]) -> NDArray[np.int64]:

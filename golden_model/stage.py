@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from golden_model.collect import Collect
 from golden_model.norm import norm
 from golden_model.token_selector import token_selector
-from golden_model.units.select_tokens import select_tokens
+from golden_model.units.select_tokens import moved_origins, select_tokens
 from golden_model.units.token_score import attention_score
 from spec.formats import SELECTOR
 from spec.isa import Package
@@ -75,8 +75,11 @@ def select(
         h = np.stack([results[image][0] for image in images])
         collect(f"{name}.selector.tokens", h)
         number = config.tokens + (tokens.packages if config.packages == "each" else 0)
-        origin = np.full(h.shape[:2], number)
-        for at, image in enumerate(images):
-            kept = tokens.origin[image, results[image][1]]
-            origin[at, : len(kept)] = kept
+        left = h.shape[1]
+        origin = np.stack(
+            [
+                moved_origins(tokens.origin[image], results[image][1], left, number)[:left]
+                for image in images
+            ]
+        )
         yield np.array(images), Sequences(h=h, packages=packages, origin=origin)

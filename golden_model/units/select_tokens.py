@@ -8,7 +8,7 @@ from golden_model.units.softmax import row_scale
 from spec.formats import RESIDUAL, SELECTOR
 from spec.isa import Package
 
-__all__ = ["kept_rows", "package_row", "select_tokens"]
+__all__ = ["kept_rows", "moved_origins", "package_row", "select_tokens"]
 
 
 def kept_rows(
@@ -83,3 +83,16 @@ def select_tokens(
         return rows, keep, packages
     new = package_row(h[~keep], score[~keep], package, weight_shift)
     return np.concatenate([rows, new[None]]), keep, packages + 1 if each else 1
+
+
+def moved_origins(
+    origin: NDArray[np.int64], keep: NDArray[np.bool_], left: int, number: int
+) -> NDArray[np.int64]:
+    """Origins behind a selection: of the rows that stay, and `number` for a package row.
+
+    keep : bool [live rows]; left : rows behind it
+    """
+    moved, kept = origin.copy(), origin[: len(keep)][keep]
+    moved[:left] = number
+    moved[: len(kept)] = kept
+    return moved

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden_model.machine_select import moved_origins
-from golden_model.units.select_tokens import kept_rows, select_tokens
+from golden_model.units.select_tokens import kept_rows, moved_origins, select_tokens
 from golden_model.units.token_score import classifier_score
 from sim.bench import seeded
 from spec.formats import RESIDUAL, SCORE, SELECTOR

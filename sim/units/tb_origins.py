@@ -7,7 +7,7 @@ import cocotb
 import numpy as np
 from amaranth.lib import wiring
 
-from golden_model.machine_select import moved_origins
+from golden_model.units.select_tokens import moved_origins
 from rtl_gen.interfaces import ORIGIN_MOVES, ROWS_BITS
 from rtl_gen.token_selector.origins import Origins
 from sim.bench import cycles, parameters, seeded, start
