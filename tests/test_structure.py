@@ -17,6 +17,7 @@ PACKAGES = {
     "rtl_gen",
     "perf_model",
     "sim",
+    "host",
     "boards",
     "cli",
     "tests",
@@ -29,12 +30,19 @@ ALLOWED = {
     "compiler": {"spec"},
     "rtl_gen": {"spec"},
     "perf_model": {"spec", "compiler", "rtl_gen"},
+    "host": {"spec", "golden_model"},
     "sim": PACKAGES - {"cli", "tests", "training"},
     "boards": PACKAGES - {"cli", "tests", "training"},
     "cli": PACKAGES - {"tests"},
 }
 """Package -> our other packages it may import."""
-HEAVY = {"torch": {"training"}, "cocotb": {"sim"}, "cocotbext": {"sim"}}
+HEAVY = {
+    "torch": {"training"},
+    "cocotb": {"sim"},
+    "cocotbext": {"sim"},
+    "serial": {"host"},
+    "amaranth_boards": {"boards"},
+}
 """Package that only some of ours may import, at any depth."""
 LAZY = PACKAGES - {"cli", "spec"}
 """The command line imports these inside its functions, so that `--help` is fast."""
