@@ -7,9 +7,10 @@ is the CRC-16 of polynomial 0x1021 from 0xFFFF (`binascii.crc_hqx`) over all byt
 itself, high byte first. A reply to a frame that ended before its tag has tag 0.
 
 A request is carried out after its checksum has been found right, never in part. Bytes outside a
-frame are ignored, also broken ones. After anything that is no frame (see `Answer`) the board ignores every byte until
-the line has been silent for the time-out, and then answers what was wrong: so a host can send again
-as soon as it has an answer, or has waited for twice the time-out.
+frame are ignored, also those without their stop bit. After anything that is no frame (see `Answer`)
+the board ignores every byte until the line has been silent for the time-out, and then answers what
+was wrong: so a host can send again as soon as it has an answer, or has waited for twice the
+time-out.
 """
 
 from amaranth.lib import enum
