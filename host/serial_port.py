@@ -1,7 +1,7 @@
 """Boards behind a serial port; pyserial (extra `serial`) is imported when one is opened."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from host.board_device import BoardDevice
 from host.driver import Driver
@@ -49,7 +49,7 @@ class SerialTransport:
                 "pyserial is not installed; in the clone of sievit: pip install -e '.[serial]'"
             ) from None
         self._port, self._failure = port, (serial.SerialException, OSError)
-        alone = {} if "://" in port else {"exclusive": True}
+        alone: dict[str, Any] = {} if "://" in port else {"exclusive": True}
         try:
             self._serial: serial.SerialBase = serial.serial_for_url(
                 port, baudrate=baud, timeout=0, write_timeout=WRITE_S, **alone
