@@ -32,6 +32,11 @@ class BoardDevice(DeviceBase):
         self.name, self.driver, self.progress = driver.link.name, driver, progress
         self._close = close
 
+    @property
+    def clock_hz(self) -> int | None:
+        """As the board says when an image is loaded."""
+        return self.driver.identity.clock_hz if self.driver.identity else None
+
     def load(self, image: Image) -> None:
         """Make an image the one to run; nothing is sent if the board holds it. See `Driver`."""
         self.driver.load(image, self.progress)

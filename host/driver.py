@@ -63,6 +63,8 @@ class Driver:
     ) -> None:
         self.link = link
         self._run_s, self._watchdog_cycles, self._poll_s = run_s, watchdog_cycles, poll_s
+        self.identity: Identity | None = None
+        """What the board last said."""
         self._image: Image | None = None
         self._memory: BoardMemory | None = None
 
@@ -77,12 +79,13 @@ class Driver:
         identity, version, low, high = self.link.read_words(REGISTERS_AT, 4)
         self._expect("ID", identity, MAGIC)
         self._expect("VERSION", version, VERSION)
-        return Identity(
+        self.identity = Identity(
             config_digest=low | high << 32,
             memory_bytes=words["MEMORY_BYTES"],
             clock_hz=words["CLOCK_HZ"],
             broken_frames=words["BROKEN_FRAMES"],
         )
+        return self.identity
 
     def load(self, image: Image, progress: Callable[[int, int], None] | None = None) -> bool:
         """Make an image the one to run; False if the board's memory held it already.

@@ -106,6 +106,16 @@ class Link:
         """Let time go by; what comes in meanwhile is no reply to anything."""
         self._transport.read(NOISE_BYTES, seconds)
 
+    def exchange(self, content: bytes, tag: int, wanted: int = 0) -> Reply | None:
+        """Send any bytes, once, and give what is answered; None if nothing is. For tests.
+
+        tag : of the reply
+        wanted : words that a reply with OK has
+        """
+        self._tag = tag
+        self._transport.write(content)
+        return self._reply(wanted)
+
     def _ask(self, operation: Operation, address: int, count: int, payload: bytes) -> bytes:
         """Send a request until it is answered; the words of the answer."""
         what = f"{operation.name} of {count} words at {address:#010x}"
