@@ -202,7 +202,10 @@ SIEVES = _object(
                 {
                     "name": _TEXT,
                     "sieves": {"type": "array", "items": _TEXT},
+                    "top1_integer": _SHARE,
                     "cycles": _SPREAD,
+                    "cycles_images": _COUNT,
+                    "cycles_error": _NUMBER,
                     "array_busy_cycles": _SPREAD,
                     "attention_core_cycles": _SPREAD,
                     "macs_done": _SPREAD,
@@ -217,7 +220,9 @@ SIEVES = _object(
 )
 """`sievit sieves`: a model with no sieve (`dense`), with each of `sieves` alone, and with `all`.
 
-Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images.
+Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images. Cycles and
+work are of `cycles_images` of the images; `cycles_error` is the standard error of their mean, 0 if
+they are all.
 """
 
 _USED = {
