@@ -5,6 +5,7 @@ from typing import Any
 from spec.registers import STALLS
 
 __all__ = [
+    "BUILD",
     "DRAM_KINDS",
     "ESTIMATE",
     "GATES",
@@ -244,6 +245,38 @@ RESOURCES = _object(
     }
 )
 """`sievit synth`: resources by name, and the estimated clock of a machine that was placed."""
+
+BUILD = _object(
+    {
+        "board": _TEXT,
+        "preset": {"type": ["string", "null"]},
+        "model": {"type": ["string", "null"]},
+        "device": _TEXT,
+        "macs": _COUNT,
+        "memory_bytes": _COUNT,
+        "image_bytes": _COUNT,
+        "resources": _RESOURCES,
+        "clock_mhz": _NUMBER,
+        "fmax_mhz": _NUMBER,
+        "met": {"type": "boolean"},
+        "routed": {"type": "boolean"},
+        "critical_path": {"type": "array", "items": _TEXT},
+        "seeds": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object({"seed": _COUNT, "fmax_mhz": _NUMBER, "wall_s": _NUMBER}),
+        },
+        "bitstream": {"type": ["string", "null"]},
+        "sha256": {"type": ["string", "null"]},
+        "synthesis_s": _NUMBER,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit build`: `met` says whether `fmax_mhz` reaches `clock_mhz`; if not, there is no bitstream.
+
+`preset` and `model` (a digest) are null if the board has the link alone. `seeds`: the placements
+that were tried, in order; all else is of the fastest.
+"""
 
 ESTIMATE = _object(
     {
