@@ -80,6 +80,8 @@ class UartReceiver(wiring.Component):
             with m.State("STOP"), m.If(due):
                 m.d.sync += [self.o_valid.eq(1), self.o.byte.eq(bits), self.o.framing.eq(~vote)]
                 m.next = "SILENCE"
+                with m.If(vote):
+                    m.next = "IDLE"
             with m.State("SILENCE"), m.If(line):
                 m.next = "IDLE"
             m.d.comb += self.active.eq(~state.ongoing("IDLE") | ~line)
