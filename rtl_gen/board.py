@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect
 from rtl_gen.dma.axi import axi4, axi4_lite
 from rtl_gen.link.image_memory import ImageMemory
 from rtl_gen.link.link import Link
+from rtl_gen.link.no_machine import NoMachine
 from rtl_gen.top import Top
 from spec.config import Config
 from spec.link import TIMEOUT_S
@@ -15,11 +16,14 @@ from spec.registers import Status
 __all__ = ["Board"]
 
 _BLINKS_A_SECOND = 16
+LINK_BITS = 64
+"""Width of the memory of a board without a machine."""
 
 
 class Board(wiring.Component):
     """The machine, a memory in block RAM, and the link of `spec.link` on two wires.
 
+    config : the machine; None leaves it out, and its registers read as 0
     memory_bytes : size of the memory, a multiple of the bus's width
     clock_hz : frequency of the clock, for CLOCK_HZ, the default time-out and `activity`
     cycles_per_bit : of the serial line, at least 4
@@ -35,7 +39,7 @@ class Board(wiring.Component):
 
     def __init__(
         self,
-        config: Config,
+        config: Config | None,
         *,
         memory_bytes: int,
         clock_hz: int,
@@ -54,7 +58,9 @@ class Board(wiring.Component):
             timeout_cycles=timeout_cycles,
         )
         self._memory = ImageMemory(
-            bus_bits=config.bus_bits, size_bytes=memory_bytes, content=content
+            bus_bits=config.bus_bits if config else LINK_BITS,
+            size_bytes=memory_bytes,
+            content=content,
         )
         super().__init__(
             {
@@ -72,15 +78,12 @@ class Board(wiring.Component):
         m = Module()
         m.submodules.link = link = self._link
         m.submodules.image_memory = memory = self._memory
-        m.submodules.machine = machine = Top(self._config)
         connect(m, link.memory, memory.link)
-        for prefix, bus, members in (
-            ("m_axi_", memory.bus, axi4(self._config.bus_bits).members),
-            ("s_axil_", link.registers, axi4_lite(12).flip().members),
-        ):
-            for name, member in members.items():
-                port, outer = getattr(machine, prefix + name), getattr(bus, name)
-                m.d.comb += outer.eq(port) if member.flow == Out else port.eq(outer)
+        if self._config is None:
+            m.submodules.machine = nothing = NoMachine()
+            connect(m, link.registers, nothing.bus)
+        else:
+            self._connect_machine(m, self._config)
 
         lit = Signal(range(self._blink_cycles + 1))
         with m.If(link.active):
@@ -99,3 +102,13 @@ class Board(wiring.Component):
         ):
             m.d.comb += port.eq((link.status & status.value) != 0)
         return m
+
+    def _connect_machine(self, m: Module, config: Config) -> None:
+        m.submodules.machine = machine = Top(config)
+        for prefix, bus, members in (
+            ("m_axi_", self._memory.bus, axi4(config.bus_bits).members),
+            ("s_axil_", self._link.registers, axi4_lite(12).flip().members),
+        ):
+            for name, member in members.items():
+                port, outer = getattr(machine, prefix + name), getattr(bus, name)
+                m.d.comb += outer.eq(port) if member.flow == Out else port.eq(outer)

@@ -58,7 +58,7 @@ def masked_tensors(
     return pointers.astype(np.uint32), np.nonzero(columns)[2].astype(np.uint16)
 
 
-def _place(column: int, keys: int) -> str:
+def _place(column: np.integer, keys: int) -> str:
     return f"head {column // keys}, key {column % keys}"
 
 

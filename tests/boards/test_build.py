@@ -17,7 +17,6 @@ from boards.errors import SynthesisError
 from boards.place_and_route import _Teller
 from boards.platforms import BOARDS, board
 from boards.pll import pll_settings
-from cli.main import main
 from compiler import compile_steps
 from spec.board_memory import BoardMemoryError
 from spec.presets import preset
@@ -94,18 +93,19 @@ def test_a_bitstream_of_the_first_seed_that_meets_the_clock(tools):
     assert "seed 1: placing 17 cells" in said
 
 
-def test_a_missed_clock_leaves_no_bitstream(tools, capsys, tmp_path):
+def test_a_missed_clock_leaves_no_bitstream(tools, sievit, tmp_path):
     tools(fmax={"1": 60.0})
     assert build(board("ulx3s-85f"), None, None)["bitstream"]
     tools(fmax={"1": 41.0, "2": 49.99, "3": 42.0})
     path = tmp_path / "report.json"
-    arguments = ["build", "--board", "ulx3s-85f", "--link-only", "--seeds", "3"]
-    assert main([*arguments, "--json", str(path)]) == 1
+    arguments = ("build", "--board", "ulx3s-85f", "--link-only", "--seeds", 3, "--json", path)
+    ended = sievit(*arguments)
+    assert ended.status == 1
     report = json.loads(path.read_text())
     validate(report, BUILD)
     assert (report["met"], report["fmax_mhz"], report["bitstream"]) == (False, 49.99, None)
     assert not list((tmp_path / "synth").rglob("*.bit"))
-    assert "49.99 MHz at best, 50 MHz wanted" in capsys.readouterr().err
+    assert "49.99 MHz at best, 50 MHz wanted" in ended.err
 
 
 def test_an_estimate_has_no_bitstream(tools):
@@ -141,9 +141,9 @@ def test_pins_are_constrained(tools, tmp_path):
     assert "25000000" in text
 
 
-def test_unknown_boards_are_named(capsys):
-    assert main(["build", "--board", "nexys"]) == 2
-    assert "there are ulx3s-85f, ulx3s-25f" in capsys.readouterr().err
+def test_unknown_boards_are_named(sievit):
+    refused = sievit("build", "--board", "nexys").refused()
+    assert "there are ulx3s-85f, ulx3s-25f" in refused
 
 
 def test_every_board_has_its_parts():
