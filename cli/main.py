@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli import (
     bench,
+    build,
     compile,
     demo,
     doctor,
@@ -62,9 +63,6 @@ for verb in (
     demo,
     train,
     import_model,
-    latency,
-    masks,
-    profile,
     quantize,
     compile,
     masks,
@@ -77,6 +75,7 @@ for verb in (
     simulate,
     selftest,
     synth,
+    build,
     report,
     bench,
 ):
