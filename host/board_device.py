@@ -52,7 +52,15 @@ class BoardDevice(DeviceBase):
             self._close()
 
 
-def twin_device(config: Config, memory_bytes: int = 1 << 20) -> BoardDevice:
-    """The board in software, in this process, behind the same link and driver as a real one."""
+def twin_device(
+    config: Config,
+    memory_bytes: int = 1 << 20,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> BoardDevice:
+    """The board in software, in this process, behind the same link and driver as a real one.
+
+    progress : see `BoardDevice`
+    """
     transport = TwinTransport(BoardTwin(config, memory_bytes))
-    return BoardDevice(Driver(Link(transport, name="the board's twin")))
+    return BoardDevice(Driver(Link(transport, name="the board's twin")), progress=progress)

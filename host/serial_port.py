@@ -1,6 +1,7 @@
 """Boards behind a serial port; pyserial (extra `serial`) is imported when one is opened."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from host.board_device import BoardDevice
@@ -81,8 +82,13 @@ class SerialTransport:
         self._serial.close()
 
 
-def serial_device(port: str, baud: int = BAUD) -> BoardDevice:
-    """The board at a serial port; `LinkError` when the port cannot be opened."""
+def serial_device(
+    port: str, baud: int = BAUD, *, progress: Callable[[int, int], None] | None = None
+) -> BoardDevice:
+    """The board at a serial port; `LinkError` when the port cannot be opened.
+
+    progress : see `BoardDevice`
+    """
     transport = SerialTransport(port, baud)
     link = Link(transport, reply_s=reply_s(baud), name=f"the board at {port}")
-    return BoardDevice(Driver(link), close=transport.close)
+    return BoardDevice(Driver(link), close=transport.close, progress=progress)
