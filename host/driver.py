@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from spec.registers import (
     window_address,
 )
 
-__all__ = ["Driver", "Identity"]
+__all__ = ["BoardIdentity", "Driver", "Identity"]
 
 _UPLOAD_STEP = 4096
 """Bytes between two reports of progress."""
@@ -34,15 +34,21 @@ _CLEAR_POLLS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class BoardIdentity:
     """What a board says of itself."""
 
-    config_digest: int
-    """`Config.digest()` of its machine."""
     memory_bytes: int
     clock_hz: int
     broken_frames: int
     """Frames since reset that were none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(BoardIdentity):
+    """What a board and its machine say of themselves."""
+
+    config_digest: int
+    """`Config.digest()` of the machine."""
 
 
 class Driver:
@@ -68,23 +74,27 @@ class Driver:
         self._image: Image | None = None
         self._memory: BoardMemory | None = None
 
-    def identify(self) -> Identity:
-        """Read the board's identity; `DriverError` if there is no board of this release."""
+    def identify_board(self) -> BoardIdentity:
+        """Read the board's identity; `DriverError` if it is no board of this release."""
         at = {name: REGISTERS_AT + address for name, address in BOARD_REGISTERS.items()}
         words = dict(
             zip(at, self.link.read_words(at["LINK_ID"], len(BOARD_REGISTERS)), strict=True)
         )
         self._expect("LINK_ID", words["LINK_ID"], LINK_MAGIC)
         self._expect("LINK_VERSION", words["LINK_VERSION"], LINK_VERSION)
-        identity, version, low, high = self.link.read_words(REGISTERS_AT, 4)
-        self._expect("ID", identity, MAGIC)
-        self._expect("VERSION", version, VERSION)
-        self.identity = Identity(
-            config_digest=low | high << 32,
+        return BoardIdentity(
             memory_bytes=words["MEMORY_BYTES"],
             clock_hz=words["CLOCK_HZ"],
             broken_frames=words["BROKEN_FRAMES"],
         )
+
+    def identify(self) -> Identity:
+        """Read the identity of board and machine; `DriverError` if either is not there."""
+        board = self.identify_board()
+        identity, version, low, high = self.link.read_words(REGISTERS_AT, 4)
+        self._expect("ID", identity, MAGIC)
+        self._expect("VERSION", version, VERSION)
+        self.identity = Identity(config_digest=low | high << 32, **asdict(board))
         return self.identity
 
     def load(self, image: Image, progress: Callable[[int, int], None] | None = None) -> bool:
@@ -222,7 +232,8 @@ class Driver:
 
     def _expect(self, register: str, got: int, wanted: int) -> None:
         if got != wanted:
+            part = "board" if register in BOARD_REGISTERS else "machine"
             raise DriverError(
-                f"{self.link.name} is no sievit board of this release: register {register} is "
+                f"{self.link.name} has no sievit {part} of this release: register {register} is "
                 f"{got:#x}, not {wanted:#x}"
             )

@@ -75,7 +75,7 @@ def memory(link: Link, first: int, end: int) -> str:
             wanted = content[at : at + _PART_BYTES]
             found = link.read(first + at, len(wanted))
             compare(found, wanted, first + at)
-    if not len(words):
+    if first >= end:
         return "no bytes behind the image; --all-memory tests the whole"
     return f"{end - first:,} bytes from {first:#x} on, two patterns"
 

@@ -26,7 +26,7 @@ from spec.registers import Error
 __all__ = ["Check", "selftest"]
 
 _UNDEFINED_OPCODE = 255
-_NEEDED = ("identity", "load")
+_NEEDED = ("board", "machine", "load")
 """Checks without which those that follow mean nothing."""
 
 
@@ -62,9 +62,10 @@ def selftest(
     """
     board = device if isinstance(device, BoardDevice) else None
     parts: list[tuple[str, bool, Callable[[], str]]] = [
-        ("identity", True, lambda: _identity(_of(board), config)),
+        ("board", True, lambda: _board(_of(board))),
         ("memory", True, lambda: _memory(_of(board), image, whole_memory)),
         ("broken frames", True, lambda: broken_frames(_of(board).driver.link)),
+        ("machine", True, lambda: _machine(_of(board), config)),
         ("load", False, lambda: _load(device, image)),
         ("image as sent", True, lambda: _image_as_sent(_of(board), image)),
         ("answers", False, lambda: _answers(device, config, image, inputs)),
@@ -103,19 +104,24 @@ def _of(board: BoardDevice | None) -> BoardDevice:
     return board
 
 
-def _identity(board: BoardDevice, config: Config) -> str:
+def _board(board: BoardDevice) -> str:
+    found = board.driver.identify_board()
+    return f"{found.memory_bytes:,} bytes, {found.clock_hz / 1e6:g} MHz"
+
+
+def _machine(board: BoardDevice, config: Config) -> str:
     found = board.driver.identify()
     if found.config_digest != config.digest():
         raise _FailedError(
             f"the board's machine has config {found.config_digest:016x}, preset '{config.name}' "
             f"is {config.digest():016x}"
         )
-    return f"config '{config.name}', {found.memory_bytes:,} bytes, {found.clock_hz / 1e6:g} MHz"
+    return f"config '{config.name}', {config.digest():016x}"
 
 
 def _memory(board: BoardDevice, image: Image, whole: bool) -> str:
-    size = board.driver.identify().memory_bytes
-    first = 0 if whole else board_memory(image, size).size_bytes
+    size = board.driver.identify_board().memory_bytes
+    first = 0 if whole else board_memory(image).size_bytes
     return memory(board.driver.link, first, size)
 
 

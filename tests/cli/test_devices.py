@@ -42,7 +42,7 @@ def test_selftest(sievit, tmp_path, device):
     report = json.loads(path.read_text())
     validate(report, SELFTEST)
     board = device in ("twin", "serial")
-    assert [one["ok"] for one in report["checks"]].count(True) == (10 if board else 5)
+    assert [one["ok"] for one in report["checks"]].count(True) == (11 if board else 5)
     assert ("not there: for boards" in ended.out) != board
 
 

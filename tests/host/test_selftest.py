@@ -51,15 +51,29 @@ def test_a_good_board_on_a_bad_line():
     line = BadBothWays(twin(), 3, drop=1, flip=1)
     checks = checked(BoardDevice(Driver(Link(line, attempts=40))))
     assert line.changed
-    assert not {"identity", "memory", "load", "image as sent", "answers", "orders"} & set(
+    assert not {"board", "machine", "memory", "load", "image as sent", "answers", "orders"} & set(
         failed(checks)
     )
 
 
 def test_another_machine():
     checks = checked(board_device(twin()), dataclasses.replace(TINY, queue_depth=2, name="other"))
-    assert failed(checks) == ["identity"]
-    assert "preset 'other'" in checks["identity"].detail
+    assert failed(checks) == ["machine"]
+    assert "preset 'other'" in checks["machine"].detail
+    assert checks["load"].detail == "not done: machine failed"
+
+
+def test_a_board_without_a_machine():
+    """The link alone, as `sievit build --link-only` makes it."""
+    board = twin()
+    board.machine.read = lambda address: 0
+    checks = checked(board_device(board))
+    assert failed(checks) == ["machine"]
+    assert checks["machine"].detail == (
+        "the board has no sievit machine of this release: register ID is 0x0, not 0x53564954"
+    )
+    assert checks["memory"].ok
+    assert checks["broken frames"].ok
 
 
 def test_a_board_that_is_gone():
@@ -68,10 +82,8 @@ def test_a_board_that_is_gone():
             pass
 
     checks = checked(board_device(twin(), Gone))
-    assert failed(checks) == ["identity"]
-    assert {one.detail for one in checks.values() if one.ok is None} == {
-        "not done: identity failed"
-    }
+    assert failed(checks) == ["board"]
+    assert {one.detail for one in checks.values() if one.ok is None} == {"not done: board failed"}
 
 
 class Stuck(BoardTwin):
