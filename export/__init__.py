@@ -1,0 +1,1 @@
+"""What integrators need beside the Verilog: a bundle of files, each generated from the specification."""
