@@ -1,1 +1,1 @@
-"""What integrators need beside the Verilog: a bundle of files, each generated from the specification."""
+"""What integrators need beside the Verilog: a bundle of files, generated from the specification."""

@@ -1,7 +1,6 @@
-"""The bundle: every file that an integrator needs, in a folder that is written whole or not at all."""
+"""The bundle: all files that an integrator needs, in a folder written whole or not at all."""
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from spec.c_header import c_header
 from spec.config import Config
 from spec.model_file import Model
 
-__all__ = ["FILES", "VERSION", "check_target", "write_bundle"]
+__all__ = ["FILES", "MANIFEST", "VERSION", "check_target", "write_bundle"]
 
 VERSION = "0.1.0"
 """Of the bundle's core and IP-XACT component."""
@@ -125,7 +124,9 @@ def write_bundle(
             "expected.hex": expected_words(found),
             "lint.vlt": WAIVERS.read_text(),
             "LICENSE": (ROOT / "LICENSE").read_text(),
-            "README.md": readme(config, FILES, model_name, len(images)),
+            "README.md": readme(
+                config, project_files.core_name(config, VERSION), FILES, model_name, len(images)
+            ),
         }
         tell(f"emitting {config.name}")
         texts["sievit_top.v"] = verilog(config)

@@ -149,13 +149,15 @@ def constraints(config: Config, clock_mhz: float) -> dict[str, str]:
     period = 1000 / clock_mhz
     margin = period * _MARGIN
     return {
-        "sievit.sdc": f"""# {_HEADER}: hints for module sievit_top of preset {config.name}, to be adapted.
+        "sievit.sdc": f"""# {_HEADER}: hints for module sievit_top,
+# preset {config.name}, to be adapted.
 # One clock. All ports are synchronous to it.
 create_clock -name clk -period {period:.3f} [get_ports clk]
 
-# The AXI4 master, the AXI4-Lite slave and the interrupt: what comes in may take {_MARGIN:.0%} of the period,
-# what goes out must leave {_MARGIN:.0%}. Inside a SoC, where both sides are registers of the same clock,
-# these lines are not needed. rst is synchronous and active high: drive it from a register.
+# The AXI4 master, the AXI4-Lite slave and the interrupt: what comes in may take {_MARGIN:.0%} of
+# the period, what goes out must leave {_MARGIN:.0%}. Inside a SoC, where both sides are registers
+# of the same clock, these lines are not needed. rst is synchronous and active high: drive it
+# from a register.
 set_input_delay {margin:.3f} -clock clk [get_ports {{
     {_ports(config, output=False)}
 }}]

@@ -32,17 +32,19 @@ def _port_table(config: Config) -> str:
     return "\n".join(["| port | bits | |", "| --- | ---: | --- |", *rows])
 
 
-def readme(config: Config, files: Mapping[str, str], model: str, images: int) -> str:
+def readme(config: Config, core: str, files: Mapping[str, str], model: str, images: int) -> str:
     """Markdown: what the files are, how to check the bundle, how to build it in.
 
+    core : the bundle's name in FuseSoC
     files : name -> what it is
     """
     timing = dram_preset(DEFAULT_DRAM)
     table = "\n".join(f"| `{name}` | {words} |" for name, words in files.items())
+    groups = f"{config.head_groups} x " if config.head_groups > 1 else ""
     return f"""# sievit, preset {config.name}
 
-A vision-transformer accelerator: {config.banks} x {config.lanes} MACs in {config.head_groups} \
-head group{"s" if config.head_groups > 1 else ""}, {config.sram_bytes / 1024:,.1f} KiB of SRAM, \
+A vision-transformer accelerator: {groups}{config.banks} x {config.lanes} MACs, \
+{config.sram_bytes / 1024:,.1f} KiB of SRAM,
 configuration digest {config.digest():016x}. Written by `sievit emit --bundle`; the same release
 writes the same bytes. Licence: Apache-2.0, see LICENSE.
 
@@ -55,25 +57,23 @@ writes the same bytes. Licence: Apache-2.0, see LICENSE.
     make lint        # verilator --lint-only -Wall
     make icarus      # the testbench under Icarus Verilog 11 or later
     make verilator   # the same under Verilator 5
-    fusesoc --cores-root . run --target=lint sievit
-    fusesoc --cores-root . run --target=sim sievit
-    fusesoc --cores-root . run --target=sim --tool=verilator sievit
+    fusesoc --cores-root . run --target=lint {core}
+    fusesoc --cores-root . run --target=sim {core}
+    fusesoc --cores-root . run --target=sim --tool=verilator {core}
 
-The testbench runs {images} image{"s" if images > 1 else ""} of model `{model}` and compares every \
-logit with those of the integer
-golden model. It ends with `PASS`, or with `FAIL` and an exit status that is not 0. Its DRAM answers
-after {timing.latency} cycles and moves {timing.bandwidth} beats in 10 cycles; \
-`make icarus PLUSARGS="+latency=200 +stall=64"` changes that.
+The testbench runs {images} image{"s" if images > 1 else ""} of model `{model}` and compares every
+logit with those of the integer golden model. It ends with `PASS`, or with `FAIL` and an exit status
+that is not 0. Its DRAM answers after {timing.latency} cycles and moves {timing.bandwidth} beats in
+10 cycles; `make icarus PLUSARGS="+latency=200 +stall=64"` changes that.
 
 ## Build it in
 
 {_port_table(config)}
 
-- The master makes incrementing bursts of full width, at most {BURST_BEATS} beats, aligned, never across \
-4 KiB, all
-  with ID 0: answers must come in order. It has no `cache`, `prot`, `lock` or `qos` signals: tie
-  those of the interconnect (0011, 000, 0 and 0000 will do). It never needs to be coherent with a
-  processor's cache: flush or bypass the cache for the windows below.
+- The master makes incrementing bursts of full width, at most {BURST_BEATS} beats, aligned, never
+  across 4 KiB, all with ID 0: answers must come in order. It has no `cache`, `prot`, `lock` or
+  `qos` signals: tie those of the interconnect (0011, 000, 0 and 0000 will do). It does not look
+  into a processor's caches: flush or bypass them for the windows below.
 - The slave answers every access with OKAY, one at a time. Its registers are in `registers/`.
 - Memories are plain arrays with one clock, and infer block RAM.
 - `sievit.sdc`, `sievit.xdc` and `sievit.lpf` hold constraints to start from.

@@ -3,9 +3,12 @@
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.errors import ExportError
+
+if TYPE_CHECKING:
+    from systemrdl.node import RootNode
 
 __all__ = ["write_register_files"]
 
@@ -13,10 +16,11 @@ _INSTALL = "pip install -e '.[export]'"
 VENDOR, LIBRARY = "sievit", "accelerators"
 
 
-def _compiled(path: Path) -> Any:
+def _compiled(path: Path) -> "RootNode":
     """The elaborated address map of a SystemRDL file."""
     try:
-        from systemrdl import RDLCompileError, RDLCompiler
+        from systemrdl.compiler import RDLCompiler
+        from systemrdl.messages import RDLCompileError
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     compiler = RDLCompiler()
@@ -47,9 +51,8 @@ def write_register_files(rdl: Path, version: str) -> None:
         root, str(folder / f"{rdl.stem}.xml")
     )
     CHeaderExporter().export(root, str(folder / f"{rdl.stem}_map.h"))
-    HTMLExporter(generate_source_links=False).export(
-        root, str(folder / "html"), title="sievit registers", footer=""
-    )
+    pages: dict[str, Any] = {"title": "sievit registers", "footer": ""}
+    HTMLExporter(generate_source_links=False).export(root, str(folder / "html"), **pages)
     _fix_time(folder / "html" / "index.html", rdl)
 
 

@@ -357,13 +357,6 @@ module tb_sievit #(
     endtask
 
     initial begin
-        images = IMAGES;
-        limit = LIMIT;
-        latency = LATENCY;
-        bandwidth = BANDWIDTH;
-        stall = 0;
-        dram_path = "dram.hex";
-        expected_path = "expected.hex";
         if (!$value$plusargs("images=%d", images)) images = IMAGES;
         if (!$value$plusargs("limit=%d", limit)) limit = LIMIT;
         if (!$value$plusargs("latency=%d", latency)) latency = LATENCY;
@@ -379,14 +372,8 @@ module tb_sievit #(
         $readmemh(expected_path, expected);
         differing = 0;
         rst = 1;
-        awaddr = 0;
-        araddr = 0;
-        wdata = 0;
-        awvalid = 0;
-        wvalid = 0;
-        bready = 0;
-        arvalid = 0;
-        rready = 0;
+        {awaddr, araddr, wdata} = 0;
+        {awvalid, wvalid, bready, arvalid, rready} = 0;
         repeat (4) @(negedge clk);
         rst = 0;
         identity("ID", ID, ID_VALUE);
