@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli import (
     bench,
+    build,
     compile,
     demo,
     doctor,
@@ -61,9 +62,6 @@ for verb in (
     demo,
     train,
     import_model,
-    latency,
-    masks,
-    profile,
     quantize,
     compile,
     masks,
@@ -75,6 +73,7 @@ for verb in (
     sieves,
     simulate,
     synth,
+    build,
     report,
     bench,
 ):

@@ -5,6 +5,7 @@ from typing import Any
 from spec.registers import STALLS
 
 __all__ = [
+    "BUILD",
     "DRAM_KINDS",
     "ESTIMATE",
     "GATES",
@@ -202,7 +203,10 @@ SIEVES = _object(
                 {
                     "name": _TEXT,
                     "sieves": {"type": "array", "items": _TEXT},
+                    "top1_integer": _SHARE,
                     "cycles": _SPREAD,
+                    "cycles_images": _COUNT,
+                    "cycles_error": _NUMBER,
                     "array_busy_cycles": _SPREAD,
                     "attention_core_cycles": _SPREAD,
                     "macs_done": _SPREAD,
@@ -217,7 +221,9 @@ SIEVES = _object(
 )
 """`sievit sieves`: a model with no sieve (`dense`), with each of `sieves` alone, and with `all`.
 
-Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images.
+Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images. Cycles and
+work are of `cycles_images` of the images; `cycles_error` is the standard error of their mean, 0 if
+they are all.
 """
 
 _USED = {
@@ -239,6 +245,38 @@ RESOURCES = _object(
     }
 )
 """`sievit synth`: resources by name, and the estimated clock of a machine that was placed."""
+
+BUILD = _object(
+    {
+        "board": _TEXT,
+        "preset": {"type": ["string", "null"]},
+        "model": {"type": ["string", "null"]},
+        "device": _TEXT,
+        "macs": _COUNT,
+        "memory_bytes": _COUNT,
+        "image_bytes": _COUNT,
+        "resources": _RESOURCES,
+        "clock_mhz": _NUMBER,
+        "fmax_mhz": _NUMBER,
+        "met": {"type": "boolean"},
+        "routed": {"type": "boolean"},
+        "critical_path": {"type": "array", "items": _TEXT},
+        "seeds": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object({"seed": _COUNT, "fmax_mhz": _NUMBER, "wall_s": _NUMBER}),
+        },
+        "bitstream": {"type": ["string", "null"]},
+        "sha256": {"type": ["string", "null"]},
+        "synthesis_s": _NUMBER,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit build`: `met` says whether `fmax_mhz` reaches `clock_mhz`; if not, there is no bitstream.
+
+`preset` and `model` (a digest) are null if the board has the link alone. `seeds`: the placements
+that were tried, in order; all else is of the fastest.
+"""
 
 ESTIMATE = _object(
     {
