@@ -48,7 +48,7 @@ FILES = {
     "registers/sievit_map.h": "as C structures",
     "registers/sievit_registers.h": "as C constants and texts",
     "README.md": "this file",
-    "LICENSE": "Apache-2.0",
+    "LICENSE": "Apache-2.0, of all but the pages' styles, scripts and fonts",
     MANIFEST: "digests of all files",
 }
 """What a bundle holds, and what each file is; beside what belongs to the HTML pages."""

@@ -46,7 +46,8 @@ def readme(config: Config, core: str, files: Mapping[str, str], model: str, imag
 A vision-transformer accelerator: {groups}{config.banks} x {config.lanes} MACs, \
 {config.sram_bytes / 1024:,.1f} KiB of SRAM,
 configuration digest {config.digest():016x}. Written by `sievit emit --bundle`; the same release
-writes the same bytes. Licence: Apache-2.0, see LICENSE.
+writes the same bytes. Licence: Apache-2.0, see LICENSE; `registers/html` also holds styles and
+scripts of peakrdl-html (LGPL-3.0) and fonts under licences of their own.
 
 | file | |
 | --- | --- |
