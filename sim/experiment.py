@@ -56,6 +56,7 @@ def simulate(
     flip_bit: int | None = None,
     progress: Callable[[str], None] | None = None,
     image: Image | None = None,
+    verilog: Callable[[Config], str] | None = None,
 ) -> Experiment:
     """Compile, emit, build and run; compare every intermediate tensor of every image.
 
@@ -65,6 +66,7 @@ def simulate(
         of the next one if that changes no tensor (see `sim.flip`)
     progress : called with what is being done
     image : the compiled model, if it is compiled already
+    verilog : makes the Verilog to simulate, with module `sievit_top`; the emitted one if not given
     Raises `MachineStoppedError` when a run ends in the machine's error state.
     """
     tell = progress or (lambda text: None)
@@ -80,7 +82,7 @@ def simulate(
     if flip_bit is not None:
         loaded, flip_bit = flip_visible_bit(image, config, flip_bit, inputs, expected)
     tell(f"emitting and building {config.name} for {simulator} (once)")
-    machine = Simulation.build(config, simulator)
+    machine = Simulation.build(config, simulator, verilog)
     tell(f"simulating {len(pictures)} image{'s' if len(pictures) > 1 else ''}")
     outcomes = machine.run(loaded, list(inputs), options)
 
@@ -108,7 +110,7 @@ def check_end(outcome: Outcome, image: Image, number: int) -> None:
     if outcome.violations:
         raise MachineStoppedError(
             f"image {number}: the machine broke AXI rules "
-            f"(violations {outcome.violations:#x}, see sim/harness.v)"
+            f"(violations {outcome.violations:#x}, see sim/axi_dram.v)"
         )
     if outcome.ended == "limit":
         raise MachineStoppedError(f"image {number}: no end after {outcome.cycles:,} cycles")
