@@ -16,7 +16,7 @@ def command(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe: demo, demo-deep, demo-tokens, demo-relu, demo-masks, demo-all, "
+            help="A recipe: demo, demo-small, demo-deep, demo-tokens, demo-relu, demo-masks, demo-all, "
             "demo-coded; or micro instead of demo."
         ),
     ] = "demo",
