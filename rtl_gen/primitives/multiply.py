@@ -1,6 +1,6 @@
 """Products, from multipliers or from shifted adds."""
 
-from amaranth.hdl import Mux, Value
+from amaranth.hdl import Cat, Mux, Value
 
 __all__ = ["multiply"]
 
@@ -17,11 +17,27 @@ def multiply(a: Value, b: Value, *, logic: bool = False) -> Value:
     if len(a) < len(b):
         a, b = b, a
     is_signed = a.shape().signed or b.shape().signed
-    terms = [Mux(b[index], a, 0).shift_left(index) for index in range(len(b))]
-    if b.shape().signed:
-        terms[-1] = -terms[-1]
+    # Sums with the place of their lowest bit; an addition is only as wide as its operands overlap
+    terms = [(place, Mux(bit, a, 0)) for place, bit in enumerate(b)]
+    negative = b.shape().signed  # the last of them
     while len(terms) > 1:
-        pairs = [left + right for left, right in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    product = terms[0][: len(a) + len(b)]
+        odd = terms[-1:] if len(terms) % 2 else []
+        pairs = list(zip(terms[::2], terms[1::2], strict=False))
+        terms = [_add(*pair) for pair in pairs[:-1]]
+        terms += [_add(*pairs[-1], minus=negative and not odd), *odd]
+        negative = negative and bool(odd)
+    total = -terms[0][1] if negative else terms[0][1]
+    product = total[: len(a) + len(b)]
     return product.as_signed() if is_signed else product
+
+
+def _add(
+    low: tuple[int, Value], high: tuple[int, Value], *, minus: bool = False
+) -> tuple[int, Value]:
+    """Add a value at a higher place to one, or subtract it."""
+    place, value = low
+    step = high[0] - place
+    rest = value >> step
+    total = rest - high[1] if minus else rest + high[1]
+    joined = Cat(value[:step], total)
+    return place, joined.as_signed() if total.shape().signed else joined
