@@ -45,6 +45,13 @@ _PLACE_READERS = (*_GROUP_READERS, "place_read", "list_read")
 _OPERAND, _NORM, _STORE, _SELECT = range(4)
 _NORMALIZED, _LOADED, _SELECTED = range(3)
 
+_OF_GROUPS = (
+    *("banks", "lanes", "head_groups", "vector_lanes", "score_lanes", "row_words"),
+    *("column_tables", "score_words", "prob_words", "register_operands", "logic_lanes"),
+    *("logic_multipliers", "cls_scores", "thresholds"),
+)
+"""Parameters of the machine that head groups have too."""
+
 
 class Core(wiring.Component):
     """Fetches, dispatches and executes one program; held in reset between programs.
@@ -145,20 +152,9 @@ class Core(wiring.Component):
             **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
         )
         m.submodules.head_groups = self.head_groups = HeadGroups(
-            **sizes,
-            head_groups=c.head_groups,
-            vector_lanes=c.vector_lanes,
-            score_lanes=c.score_lanes,
-            row_words=c.row_words,
-            column_tables=c.column_tables,
-            score_words=c.score_words,
-            prob_words=c.prob_words,
-            register_operands=c.register_operands,
-            logic_multipliers=logic,
-            cls_scores=c.cls_scores,
+            **{name: getattr(c, name) for name in _OF_GROUPS},
             max_positions=c.max_positions if self.places else 0,
             skip_zeros=c.zero_skip and c.packs_probs,
-            thresholds=c.thresholds,
         )
         if c.packs_probs:
             build_sources(m, self, c)

@@ -65,6 +65,8 @@ class Config:
     """A register between row memory and multipliers: an FPGA, where they are far apart."""
     logic_multipliers: bool = False
     """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
+    logic_lanes: int = 0
+    """Lanes of the array whose multipliers are built from adders: an FPGA with few DSP blocks."""
     head_groups: int = 1
     """Copies of row memory, array, softmax and epilogue: heads or column blocks side by side."""
 
@@ -87,6 +89,12 @@ class Config:
                 if not isinstance(value, bool):
                     raise ConfigError(
                         f"preset '{self.name}': {field} must be true or false, not {value!r}"
+                    )
+            elif field == "logic_lanes":
+                if not isinstance(value, int) or not 0 <= value <= self.lanes:
+                    raise ConfigError(
+                        f"preset '{self.name}': logic_lanes must lie in 0..{self.lanes} (lanes), "
+                        f"not {value!r}"
                     )
             elif field != "name" and (not isinstance(value, int) or value <= 0):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
@@ -222,13 +230,14 @@ class Config:
     def digest(self) -> int:
         """64 bits that change when any parameter changes: an image names the machine it is for.
 
-        A machine of one head group has the digest that it had before there were several, and one
-        without a sieve of the array's work that of before there were any.
+        A machine of one head group has the digest that it had before there were several, one
+        without a sieve of the array's work that of before there were any, and one without
+        `logic_lanes` likewise.
         """
         fields = {k: v for k, v in asdict(self).items() if k != "name"}
         if self.head_groups == 1:
             del fields["head_groups"]
-        for name in SIEVES:
+        for name in ("logic_lanes", *SIEVES):
             if not fields[name]:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True)
