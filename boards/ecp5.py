@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boards import report, yowasp
+from boards.dsp_registers import absorb_registers
 from boards.errors import SynthesisError
 from boards.harness import HARNESS, harness, ports
 from boards.resources import used
@@ -114,6 +115,7 @@ def synthesize(
     begin = time.monotonic()
     folder = yowasp.prepare((yowasp.YOSYS, PLACEMENT), f"{config.file_name}-{device}", tell)
     _map(config, SCRIPT, folder, tell)
+    _absorb(folder / "machine.json")
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
     for stale in (report_file, sdf_file, log_file):
@@ -163,6 +165,13 @@ def _map(config: Config, script: Sequence[str], folder: Path, tell: yowasp.Tell)
     (folder / "machine.v").write_text(_text(config))
     tell("synthesising (minutes)")
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
+
+
+def _absorb(path: Path) -> None:
+    """Move registers into the multipliers of a netlist in a file."""
+    netlist = json.loads(path.read_text())
+    absorb_registers(netlist["modules"][HARNESS])
+    path.write_text(json.dumps(netlist))
 
 
 def _text(config: Config) -> str:

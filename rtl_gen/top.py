@@ -70,7 +70,6 @@ class Top(wiring.Component):
             run.start.eq(registers.start),
             run.clear.eq(registers.clear),
             run.finished.eq(core.finished),
-            run.progress.eq(core.progress),
             run.watchdog.eq(registers.watchdog),
             run.pc.eq(core.pc),
             run.draining.eq(reads.draining | writes.draining),
@@ -85,6 +84,7 @@ class Top(wiring.Component):
             counters.events.eq(core.events),
             registers.counters.eq(counters.values),
         ]
+        m.d.sync += run.progress.eq(core.progress)  # late in its cycle
         # The core forgets its live-token register at the end; the host may want to read it.
         with m.If(run.running):
             m.d.sync += registers.live_tokens.eq(core.live)

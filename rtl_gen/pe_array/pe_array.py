@@ -133,14 +133,20 @@ class PEArray(wiring.Component):
         for bank in banks:
             row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
-                operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
-                vector = inputs.vector[lane]
-                if self.pairs:
-                    vector = Mux(inputs.tag.second[bank], inputs.second_vector[lane], vector)
-                m.d.comb += operand.eq(Mux(inputs.reduce, vector, inputs.scalars[bank]))
+                operand = _register(SCALAR.bits, f"operand_{bank}_{lane}")
                 product = multiply(operand, row[lane], logic=lane < self.logic_lanes)
+                if self.register_operands:
+                    # in a register of each multiplier: FPGAs have these in the multiplier
+                    chosen = self._operand(self, bank, lane)
+                    with m.If(self.advance):
+                        m.d.sync += operand.eq(
+                            chosen & self.bank_valid[bank].replicate(SCALAR.bits)
+                        )
+                else:
+                    m.d.comb += operand.eq(self._operand(inputs, bank, lane))
+                    product = Mux(inputs.bank_valid[bank], product, 0)
                 with m.If(self.advance & inputs.step_valid):
-                    m.d.sync += products[bank][lane].eq(Mux(inputs.bank_valid[bank], product, 0))
+                    m.d.sync += products[bank][lane].eq(product)
 
         # Partial sums: each square of banks x banks products is added up along its columns, or
         # along its rows, by the same adders.
@@ -218,10 +224,19 @@ class PEArray(wiring.Component):
                     m.d.sync += scores.p.tag.eq(partial_step.tag)
         return m
 
+    def _operand(self, inputs: "SimpleNamespace | PEArray", bank: int, lane: int) -> Value:
+        """What a bank's row is multiplied with, in a lane."""
+        vector = inputs.vector[lane]
+        if self.pairs:
+            vector = Mux(inputs.tag.second[bank], inputs.second_vector[lane], vector)
+        return Mux(inputs.reduce, vector, inputs.scalars[bank])
+
     def _operands(self, m: Module) -> SimpleNamespace:
-        """Return the inputs, or the registers that hold them for a cycle."""
-        names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid"]
-        names += ["rows", "scalars", "vector", *(("second_vector", "tag") if self.pairs else ())]
+        """Return the inputs, or the registers that hold them for a cycle (see also `_operand`)."""
+        names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid", "rows"]
+        names += ["tag"] * self.pairs
+        if not self.register_operands:
+            names += ["scalars", "vector", *(["second_vector"] * self.pairs)]
         inputs = {name: getattr(self, name) for name in names}
         if self.register_operands:
             for name, source in inputs.items():
