@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
-from spec.formats import GROUP_BITS, LOGIT, PROB
+from spec.formats import COUNTER_BITS, GROUP_BITS, LOGIT, PROB
 
 __all__ = ["FLAGS", "MAX_HEAD_GROUPS", "SIEVES", "Config", "ConfigError"]
 
@@ -17,6 +17,9 @@ MAX_FILE_NAME = 80
 
 SIEVES = ("zero_skip", "attention_masks", "thresholds")
 """Parameters that build a sieve of the array's work; see SIEVE of `spec.isa`."""
+
+_LATER = {"logic_lanes": 0, "counter_bits": COUNTER_BITS, **dict.fromkeys(SIEVES, False)}
+"""Parameters that there were not from the beginning, and what a machine has without them."""
 
 FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores", *SIEVES)
 """Parameters that are true or false."""
@@ -67,6 +70,8 @@ class Config:
     """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
     logic_lanes: int = 0
     """Lanes of the array whose multipliers are built from adders: an FPGA with few DSP blocks."""
+    counter_bits: int = COUNTER_BITS
+    """Bits that are built of each of the machine's counters; those above read as 0."""
     head_groups: int = 1
     """Copies of row memory, array, softmax and epilogue: heads or column blocks side by side."""
 
@@ -128,6 +133,11 @@ class Config:
         if self.token_words > 1 << 16 or self.row_words > 1 << 16:
             raise ConfigError(
                 f"preset '{self.name}': token_words and row_words must be at most 65,536"
+            )
+        if not 16 <= self.counter_bits <= COUNTER_BITS:
+            raise ConfigError(
+                f"preset '{self.name}': counter_bits must lie in 16..{COUNTER_BITS}, "
+                f"not {self.counter_bits}"
             )
         if self.cls_scores and not self.token_selector:
             raise ConfigError(f"preset '{self.name}': cls_scores needs token_selector")
@@ -231,14 +241,14 @@ class Config:
         """64 bits that change when any parameter changes: an image names the machine it is for.
 
         A machine of one head group has the digest that it had before there were several, one
-        without a sieve of the array's work that of before there were any, and one without
-        `logic_lanes` likewise.
+        without a sieve of the array's work that of before there were any, and one with all its
+        multipliers and counters likewise.
         """
         fields = {k: v for k, v in asdict(self).items() if k != "name"}
         if self.head_groups == 1:
             del fields["head_groups"]
-        for name in ("logic_lanes", *SIEVES):
-            if not fields[name]:
+        for name, plain in _LATER.items():
+            if fields[name] == plain:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -165,7 +165,7 @@ RECIPES = {
         Recipe(
             name="demo-small",
             model=SMALL,
-            epochs=70,
+            epochs=60,
             warmup_epochs=3,
             learning_rate=4e-3,
             label_smoothing=0.05,
