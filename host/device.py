@@ -40,6 +40,11 @@ class Device(Protocol):
 
     name: str
 
+    @property
+    def clock_hz(self) -> int | None:
+        """Of the machine's clock, if it has a real one."""
+        ...
+
     def load(self, image: Image) -> None:
         """Make an image the one to run; `ImageError` or `HostError` if it does not fit."""
         ...
@@ -68,7 +73,12 @@ class Device(Protocol):
 
 
 class DeviceBase:
-    """Closing, for the devices."""
+    """What a device is if nothing else is said: no clock, nothing to close."""
+
+    @property
+    def clock_hz(self) -> int | None:
+        """No clock."""
+        return None
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from host.link import Link
 from spec.board_memory import HEADER_BYTES, BoardMemory, board_memory
 from spec.image import Image
 from spec.isa import Window
-from spec.link import BOARD_REGISTERS, LINK_MAGIC, LINK_VERSION, REGISTERS_AT
+from spec.link import BOARD_REGISTERS, LINK_MAGIC, LINK_VERSION, REGISTERS_AT, WORD_BYTES
 from spec.registers import (
     COUNTERS,
     MAGIC,
@@ -26,7 +26,7 @@ from spec.registers import (
     window_address,
 )
 
-__all__ = ["Driver", "Identity"]
+__all__ = ["BoardIdentity", "Driver", "Identity"]
 
 _UPLOAD_STEP = 4096
 """Bytes between two reports of progress."""
@@ -34,15 +34,21 @@ _CLEAR_POLLS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class BoardIdentity:
     """What a board says of itself."""
 
-    config_digest: int
-    """`Config.digest()` of its machine."""
     memory_bytes: int
     clock_hz: int
     broken_frames: int
     """Frames since reset that were none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(BoardIdentity):
+    """What a board and its machine say of themselves."""
+
+    config_digest: int
+    """`Config.digest()` of the machine."""
 
 
 class Driver:
@@ -63,26 +69,33 @@ class Driver:
     ) -> None:
         self.link = link
         self._run_s, self._watchdog_cycles, self._poll_s = run_s, watchdog_cycles, poll_s
+        self.identity: Identity | None = None
+        """What the board last said."""
         self._image: Image | None = None
         self._memory: BoardMemory | None = None
 
-    def identify(self) -> Identity:
-        """Read the board's identity; `DriverError` if there is no board of this release."""
+    def identify_board(self) -> BoardIdentity:
+        """Read the board's identity; `DriverError` if it is no board of this release."""
         at = {name: REGISTERS_AT + address for name, address in BOARD_REGISTERS.items()}
         words = dict(
             zip(at, self.link.read_words(at["LINK_ID"], len(BOARD_REGISTERS)), strict=True)
         )
         self._expect("LINK_ID", words["LINK_ID"], LINK_MAGIC)
         self._expect("LINK_VERSION", words["LINK_VERSION"], LINK_VERSION)
-        identity, version, low, high = self.link.read_words(REGISTERS_AT, 4)
-        self._expect("ID", identity, MAGIC)
-        self._expect("VERSION", version, VERSION)
-        return Identity(
-            config_digest=low | high << 32,
+        return BoardIdentity(
             memory_bytes=words["MEMORY_BYTES"],
             clock_hz=words["CLOCK_HZ"],
             broken_frames=words["BROKEN_FRAMES"],
         )
+
+    def identify(self) -> Identity:
+        """Read the identity of board and machine; `DriverError` if either is not there."""
+        board = self.identify_board()
+        identity, version, low, high = self.link.read_words(REGISTERS_AT, 4)
+        self._expect("ID", identity, MAGIC)
+        self._expect("VERSION", version, VERSION)
+        self.identity = Identity(config_digest=low | high << 32, **asdict(board))
+        return self.identity
 
     def load(self, image: Image, progress: Callable[[int, int], None] | None = None) -> bool:
         """Make an image the one to run; False if the board's memory held it already.
@@ -123,11 +136,11 @@ class Driver:
         content = image.pack_input(patches)
         self._stop()
         self.link.write(memory.bases[Window.INPUT], content)
+        registers = {REGISTERS["INTERRUPT_ENABLE"]: 0, REGISTERS["WATCHDOG"]: self._watchdog_cycles}
         for window in Window:
-            words = [memory.bases[window], memory.limits[window]]
-            self.link.write_words(REGISTERS_AT + window_address(window)[0], words)
-        self._write("INTERRUPT_ENABLE", 0)
-        self._write("WATCHDOG", self._watchdog_cycles)
+            base, limit = window_address(window)
+            registers |= {base: memory.bases[window], limit: memory.limits[window]}
+        self._write_all(registers)
         self._write("CONTROL", Control.START.value)
         try:
             self._wait(image)
@@ -169,10 +182,8 @@ class Driver:
         """Wait for the end of a run."""
         waited, pause = 0.0, self._poll_s
         while True:
-            status = self._status()
+            status, code, pc = self._outcome()
             if Status.ERROR in status:
-                code = self._read("ERROR_CODE")
-                pc = self._read("ERROR_PC")
                 known = {error.value: error for error in Error}
                 if code not in known:
                     raise DriverError(f"{self.link.name} has an unknown error code {code}")
@@ -206,20 +217,34 @@ class Driver:
         )
 
     def _status(self) -> Status:
-        value = self._read("STATUS")
+        return self._outcome()[0]
+
+    def _outcome(self) -> tuple[Status, int, int]:
+        """STATUS, ERROR_CODE and ERROR_PC, which stand side by side."""
+        first = REGISTERS_AT + REGISTERS["STATUS"]
+        value, code, pc = self.link.read_words(first, 3)
         if value >> len(Status):
             raise DriverError(f"{self.link.name} has an impossible STATUS {value:#x}")
-        return Status(value)
-
-    def _read(self, register: str) -> int:
-        return self.link.read_words(REGISTERS_AT + REGISTERS[register], 1)[0]
+        return Status(value), code, pc
 
     def _write(self, register: str, value: int) -> None:
         self.link.write_words(REGISTERS_AT + REGISTERS[register], [value])
 
+    def _write_all(self, values: dict[int, int]) -> None:
+        """Write registers by address, neighbours in one frame: every round trip counts."""
+        addresses = sorted(values)
+        starts = [at for at in addresses if at - WORD_BYTES not in values]
+        for start in starts:
+            words, at = [], start
+            while at in values:
+                words.append(values[at])
+                at += WORD_BYTES
+            self.link.write_words(REGISTERS_AT + start, words)
+
     def _expect(self, register: str, got: int, wanted: int) -> None:
         if got != wanted:
+            part = "board" if register in BOARD_REGISTERS else "machine"
             raise DriverError(
-                f"{self.link.name} is no sievit board of this release: register {register} is "
+                f"{self.link.name} has no sievit {part} of this release: register {register} is "
                 f"{got:#x}, not {wanted:#x}"
             )

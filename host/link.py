@@ -25,6 +25,7 @@ ATTEMPTS = 8
 """Of a request, before the board is given up."""
 NOISE_BYTES = 4096
 """Bytes without a reply among them that end an attempt."""
+_SHORTEST = REPLY_HEADER_BYTES + CHECKSUM_BYTES
 _MEANINGS = {
     Answer.CHECKSUM: "the checksum did not fit the bytes",
     Answer.OPERATION: "no such operation",
@@ -105,6 +106,16 @@ class Link:
         """Let time go by; what comes in meanwhile is no reply to anything."""
         self._transport.read(NOISE_BYTES, seconds)
 
+    def exchange(self, content: bytes, tag: int, wanted: int = 0) -> Reply | None:
+        """Send any bytes, once, and give what is answered; None if nothing is. For tests.
+
+        tag : of the reply
+        wanted : words that a reply with OK has
+        """
+        self._tag = tag
+        self._transport.write(content)
+        return self._reply(wanted)
+
     def _ask(self, operation: Operation, address: int, count: int, payload: bytes) -> bytes:
         """Send a request until it is answered; the words of the answer."""
         what = f"{operation.name} of {count} words at {address:#010x}"
@@ -141,35 +152,38 @@ class Link:
         Noise may look like the start of a reply. What cannot be one is passed over at once; what
         could be waits for its end, and when that does not come the bytes behind are looked at.
         """
-        held = b""
-        while len(held) < NOISE_BYTES:
-            reply, missing = self._search(held, wanted, ended=False)
+        held, seen = b"", 0
+        while seen < NOISE_BYTES:
+            reply, missing, held = self._search(held, wanted, ended=False)
             if reply is not None:
                 return reply
             got = self._transport.read(missing, self._reply_s)
-            held += got
+            held, seen = held + got, seen + len(got)
             if len(got) < missing:
                 return self._search(held, wanted, ended=True)[0]
         self.pause(self._reply_s)
         return None
 
-    def _search(self, held: bytes, wanted: int, *, ended: bool) -> tuple[Reply | None, int]:
-        """The first reply among bytes, and how many bytes it takes at least to find one."""
+    def _search(self, held: bytes, wanted: int, *, ended: bool) -> tuple[Reply | None, int, bytes]:
+        """The first reply among bytes, how many more bytes it takes at least, and the bytes left.
+
+        ended : no more will come
+        """
         at = held.find(REPLY_START)
         while at >= 0:
             head = held[at + 1 : at + REPLY_HEADER_BYTES]
-            missing = REPLY_HEADER_BYTES + CHECKSUM_BYTES + at - len(held)
+            missing = _SHORTEST + at - len(held)
             if self._possible(head, wanted):
                 if len(head) == REPLY_HEADER_BYTES - 1:
                     missing += head[2] * WORD_BYTES
                 if missing <= 0:
                     reply = _decode(held[at : len(held) + missing])
                     if reply is not None:
-                        return reply, 0
+                        return reply, 0, b""
                 elif not ended:
-                    return None, missing
+                    return None, missing, held[at:]
             at = held.find(REPLY_START, at + 1)
-        return None, REPLY_HEADER_BYTES + CHECKSUM_BYTES
+        return None, _SHORTEST, b""
 
     def _possible(self, head: bytes, wanted: int) -> bool:
         """Whether tag, answer and count, as far as they are there, can be those of our reply.

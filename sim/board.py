@@ -20,6 +20,7 @@ from sim.files import BUILD, ROOT
 from spec.board_memory import board_memory
 from spec.config import Config
 from spec.image import Image, save
+from spec.registers import MAGIC
 
 __all__ = ["CLOCK_HZ", "CYCLES_PER_BIT", "REQUEST", "TIMEOUT_CYCLES", "BoardSimulation"]
 
@@ -114,7 +115,7 @@ class BoardSimulation:
                 logits=np.stack(logits),
                 other_logits=np.array(other_logits),
             )
-            more |= {"memory_bytes": self.memory_bytes}
+            more |= {"memory_bytes": self.memory_bytes, "id": MAGIC}
             (folder / "request.json").write_text(json.dumps(more))
             run_model(
                 self.folder,

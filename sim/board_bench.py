@@ -16,6 +16,7 @@ from host.driver import Driver
 from host.link import Link
 from sim.bench import CLOCK_NS, start
 from sim.board import CYCLES_PER_BIT, REQUEST, TIMEOUT_CYCLES
+from spec.board_memory import BoardMemory, board_memory
 from spec.image import Image, load
 
 __all__ = ["BYTE_CYCLES", "Bench", "Line"]
@@ -104,6 +105,14 @@ class Bench:
         dut.rx.value = 1
         await start(dut, watchdog_cycles)
         return cls(dut)
+
+    def memory(self) -> BoardMemory:
+        """Where the first model lies."""
+        return board_memory(self.image)
+
+    def content(self) -> bytes:
+        """What the memory holds at first."""
+        return self.memory().content
 
     def other(self) -> Image:
         """The second model."""

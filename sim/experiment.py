@@ -23,7 +23,7 @@ from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
 from spec.reports import DRAM_KINDS
 
-__all__ = ["Experiment", "simulate"]
+__all__ = ["Experiment", "check_end", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def simulate(
 
     entries, differences = [], []
     for number, outcome in enumerate(outcomes):
-        _check_end(outcome, image, number)
+        check_end(outcome, image, number)
         assert outcome.writes is not None
         found = assemble_tensors(image, outcome.writes)
         results = compare_tensors(found, expected[number])
@@ -103,7 +103,7 @@ def simulate(
     )
 
 
-def _check_end(outcome: Outcome, image: Image, number: int) -> None:
+def check_end(outcome: Outcome, image: Image, number: int) -> None:
     """Refuse a run that did not end with DONE, or that broke a bus rule."""
     if outcome.status == Status.DONE and not outcome.violations:
         return

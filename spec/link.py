@@ -17,6 +17,8 @@ from amaranth.lib import enum
 
 __all__ = [
     "ADDRESS_BYTES",
+    "BAUD",
+    "BITS_PER_BYTE",
     "BOARD_REGISTERS",
     "CHECKSUM_BYTES",
     "CRC_INITIAL",
@@ -43,6 +45,10 @@ REPLY_HEADER_BYTES = 1 + 1 + 1 + 1
 MAX_WORDS = 64
 """Most words of a frame."""
 CRC_POLYNOMIAL, CRC_INITIAL = 0x1021, 0xFFFF
+BAUD = 1_000_000
+"""Bits a second of a board's line, unless its platform says otherwise."""
+BITS_PER_BYTE = 10
+"""With start and stop bit."""
 TIMEOUT_S = 0.05
 """Silence that ends a broken frame, on a board; a generator parameter (in cycles) in hardware."""
 REGISTERS_AT = 0x8000_0000

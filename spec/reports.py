@@ -188,6 +188,48 @@ beside those of the same model without stages. With `--preset` the `cycles`, pre
 `cycles_images` of the images. `curve`: with all thresholds times `factor`.
 """
 
+_NULL = {"type": "null"}
+RUN_ON_DEVICE = _object(
+    {
+        "device": _TEXT,
+        "model": _TEXT,
+        "preset": _TEXT,
+        "images": _COUNT,
+        "top1": _SHARE,
+        "differing_images": _COUNT,
+        "first_differing": {"anyOf": [_COUNT, _NULL]},
+        "cycles": {"anyOf": [_SPREAD, _NULL]},
+        "clock_hz": {"anyOf": [_COUNT, _NULL]},
+        "load_s": _NUMBER,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit run --device`: `differing_images` have a logit that is not the golden model's.
+
+`cycles` are null for a device without a clock; `wall_s` is the time of all images, with transport.
+"""
+
+SELFTEST = _object(
+    {
+        "device": _TEXT,
+        "preset": _TEXT,
+        "model": _TEXT,
+        "checks": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "ok": {"type": ["boolean", "null"]},
+                    "found": _TEXT,
+                    "wall_s": _NUMBER,
+                }
+            ),
+        },
+    }
+)
+"""`sievit selftest`: `ok` is null for what the device has not and for what was not done."""
+
 SIEVES = _object(
     {
         "model": _TEXT,

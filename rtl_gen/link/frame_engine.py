@@ -96,7 +96,7 @@ class FrameEngine(wiring.Component):
         count = Signal(range(MAX_WORDS + 1))
         """Words that are still to be carried out."""
         address = Signal(8 * WORD_BYTES)
-        end = Signal(8 * WORD_BYTES - 2)
+        end = Signal(8 * WORD_BYTES - 1)
         """First word behind the request's."""
         position = Signal(range(MAX_WORDS * WORD_BYTES))
         """Byte within the part of the frame that is received or sent."""

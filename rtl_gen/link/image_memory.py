@@ -118,7 +118,8 @@ class ImageMemory(wiring.Component):
         link_issues, issues = Signal(), Signal()
         beat = Signal(8)
         following = Signal.like(head.index)
-        here = Mux(beat == 0, head.index, following)
+        # Word 0 for those that are not there: a value that simulators know
+        here = Mux(head.beyond, 0, Mux(beat == 0, head.index, following))
         last = beat == head.length
         m.d.comb += [
             link_issues.eq(link.valid & ~link.write & (link_waits == 0)),
