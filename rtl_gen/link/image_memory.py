@@ -26,7 +26,7 @@ class ImageMemory(wiring.Component):
     that reaches beyond the memory is answered with DECERR: on every beat, or on B, and then nothing
     of it is written. Latency: `LATENCY` cycles, as `spec.dram` counts them (preset `blockram`).
     Throughput: one beat a cycle in both directions. The link goes first and takes one cycle of the
-    read or the write port for each word, at most every second one. A read of what is written in
+    read or the write port for each word, some cycles apart. A read of what is written in
     the same cycle is undefined. Reset leaves the content.
 
     Members
