@@ -1,7 +1,8 @@
 """Moves registers into the multipliers of an ECP5 netlist, where Yosys leaves them outside.
 
-A MULT18X18D has registers at its inputs. Flip-flops that feed one over long wires, then a product
-that travels as far in the same cycle, make the longest paths of an array of multipliers.
+A MULT18X18D has registers at its inputs and at its output. Flip-flops that feed one over long
+wires, then a product that travels as far in the same cycle, make the longest paths of an array of
+multipliers.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ __all__ = ["absorb_registers"]
 MULTIPLIER, REGISTER = "MULT18X18D", "TRELLIS_FF"
 INPUTS = {"A": "0", "B": "1"}
 """Input port: number of its clock enable."""
-INPUT_BITS = 18
+INPUT_BITS, OUTPUT_BITS = 18, 36
+OUTPUT_ENABLE = "2"
 PLAIN = {"CLKMUX": "CLK", "REGSET": "RESET"}
 """Parameters of a flip-flop that a multiplier's register can be."""
 
@@ -21,8 +23,9 @@ def absorb_registers(module: dict[str, Any]) -> int:
     """Use the input registers of multipliers whose inputs all come from plain flip-flops.
 
     All flip-flops of an input must have the same clock and clock enable, and no reset; bits may be
-    constant. What a multiplier computes, and when, stays the same. Flip-flops that nothing else
-    reads are removed.
+    constant. Of the others, those whose products all go to such flip-flops, and nowhere else, get
+    output registers. What a multiplier computes, and when, stays the same. Flip-flops that nothing
+    else reads are removed.
 
     module : the flattened top module of a netlist as Yosys writes it in JSON; changed in place
 
@@ -36,10 +39,18 @@ def absorb_registers(module: dict[str, Any]) -> int:
     }
     changed = 0
     inverters = _Inverters(module)
-    for cell in list(cells.values()):
-        if cell["type"] == MULTIPLIER and _absorb(cell, registers, inverters):
-            changed += 1
+    multipliers = [cell for cell in cells.values() if cell["type"] == MULTIPLIER]
+    others = [cell for cell in multipliers if not _absorb(cell, registers, inverters)]
+    changed = len(multipliers) - len(others)
     _remove_unread(module, registers)
+    readers: dict[Any, list[dict[str, Any]]] = {}
+    for bit, cell in _reads(module):
+        readers.setdefault(bit, []).append(cell)
+    after = {id(register) for register in registers.values()}
+    taken: set[int] = set()
+    for cell in others:
+        changed += _absorb_output(cell, readers, after, taken, inverters)
+    _remove(module, taken)
     return changed
 
 
@@ -133,19 +144,66 @@ def _absorb(
     return True
 
 
+def _absorb_output(
+    multiplier: dict[str, Any],
+    readers: dict[Any, list[dict[str, Any]]],
+    plain: set[int],
+    taken: set[int],
+    inverters: _Inverters,
+) -> bool:
+    """Take the registers of all products in; their flip-flops are added to `taken`."""
+    connections = multiplier["connections"]
+    found: dict[str, dict[str, Any]] = {}
+    for bit in range(OUTPUT_BITS):
+        port = f"P{bit}"
+        product = connections.get(port, [None])
+        reading = readers.get(product[0], [])
+        if not reading:
+            continue
+        if len(reading) > 1 or id(reading[0]) not in plain:
+            return False
+        if reading[0]["connections"]["DI"] != product:
+            return False
+        found[port] = reading[0]
+    kinds = {(register["connections"]["CLK"][0], _enable(register)) for register in found.values()}
+    if len(kinds) != 1:
+        return False
+    clock, (net, inverted) = kinds.pop()
+    for name, driver in (
+        (f"CE{OUTPUT_ENABLE}", inverters.of(net) if inverted else net),
+        ("CLK0", clock),
+    ):
+        connections[name], multiplier["port_directions"][name] = [driver], "input"
+    multiplier["parameters"] |= {
+        "GSR": "DISABLED",
+        "REG_OUTPUT_CLK": "CLK0",
+        "REG_OUTPUT_CE": f"CE{OUTPUT_ENABLE}",
+    }
+    for port, register in found.items():
+        connections[port] = register["connections"]["Q"]
+        taken.add(id(register))
+    return True
+
+
 def _remove_unread(module: dict[str, Any], registers: dict[Any, dict[str, Any]]) -> None:
     """Drop registers whose output nothing reads any more."""
-    read = set(_read_bits(module))
-    unread = {id(register) for output, register in registers.items() if output not in read}
-    module["cells"] = {n: cell for n, cell in module["cells"].items() if id(cell) not in unread}
+    read = {bit for bit, _ in _reads(module)}
+    _remove(module, {id(cell) for output, cell in registers.items() if output not in read})
 
 
-def _read_bits(module: dict[str, Any]) -> Iterator[Any]:
-    """Nets that a cell or a port of the module reads."""
+def _remove(module: dict[str, Any], gone: set[int]) -> None:
+    """Drop these cells, by their identities."""
+    module["cells"] = {n: cell for n, cell in module["cells"].items() if id(cell) not in gone}
+
+
+def _reads(module: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Nets that a cell or a port of the module reads, with who does."""
     for cell in module["cells"].values():
         for port, bits in cell["connections"].items():
             if cell["port_directions"][port] == "input":
-                yield from bits
+                for bit in bits:
+                    yield bit, cell
     for port in module["ports"].values():
         if port["direction"] == "output":
-            yield from port["bits"]
+            for bit in port["bits"]:
+                yield bit, port

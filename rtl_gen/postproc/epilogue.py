@@ -277,13 +277,13 @@ class Epilogue(wiring.Component):
                 m.d.sync += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
             with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
                 m.d.sync += low.eq(0)
+        gelu, scaled = is_gelu(scale_command), scale_command.activation_multiplier
         with m.If(enable):
-            m.d.sync += [rescale.multiplier.eq(1), rescale.shift.eq(0)]
-            with m.If(is_gelu(scale_command)):
-                m.d.sync += [
-                    rescale.multiplier.eq(scale_command.activation_multiplier),
-                    rescale.shift.eq(scale_command.activation_shift),
-                ]
+            m.d.sync += [
+                # not a register with a reset: those are not in multipliers
+                rescale.multiplier.eq(Cat(scaled[0] | ~gelu, scaled[1:] & gelu.replicate(15))),
+                rescale.shift.eq(Mux(gelu, scale_command.activation_shift, 0)),
+            ]
 
         # Data path
         one_scale, scale = Signal(), Signal(ROW_SCALE, reset_less=True)
@@ -337,7 +337,7 @@ class Epilogue(wiring.Component):
             ]
 
         # Collect the groups of a result
-        collected = Signal(result_layout(lanes))
+        collected = Signal(result_layout(lanes), reset_less=True)
         count = Signal(range(groups + 1))
         fires, room = Signal(), Signal()
         full = count == groups

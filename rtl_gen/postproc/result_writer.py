@@ -76,7 +76,7 @@ class ResultWriter(wiring.Component):
         command, lanes = self.command, self._lanes
         word_bits = lanes * 8
 
-        held, left = Signal(2 * word_bits), Signal(range(3))
+        held, left = Signal(2 * word_bits, reset_less=True), Signal(range(3))
         to_rows, taken, place_known = Signal(), Signal(), Signal(init=1)
         result = self.results.payload
         narrow = Cat(value[:8] for value in result.values)

@@ -80,10 +80,10 @@ class Reciprocal(wiring.Component):
                 digits = partial
             assert digits is not None
             stage_valid = Signal(name=f"valid_{stage}")
-            stage_divisor = Signal(BITS, name=f"divisor_{stage}")
-            stage_tag = Signal(len(self.tag), name=f"tag_{stage}")
-            remainder = Signal(BITS, name=f"remainder_{stage}")
-            quotient = Signal(made, name=f"quotient_{stage}")
+            stage_divisor = Signal(BITS, name=f"divisor_{stage}", reset_less=True)
+            stage_tag = Signal(len(self.tag), name=f"tag_{stage}", reset_less=True)
+            remainder = Signal(BITS, name=f"remainder_{stage}", reset_less=True)
+            quotient = Signal(made, name=f"quotient_{stage}", reset_less=True)
             m.d.sync += [
                 stage_valid.eq(valid),
                 stage_divisor.eq(divisor),

@@ -95,6 +95,30 @@ def test_refused(change: dict[str, Any]) -> None:
     assert module["cells"]["m"]["parameters"] == {}
 
 
+def test_output() -> None:
+    """Where inputs cannot move in, all products can, if they go nowhere else."""
+    module = _module(_register(10, 20, LSR=[OTHER]), _register(11, 21))
+    module["ports"]["o"]["bits"] = [40]
+    module["cells"]["p"] = _register(30, 40)
+    assert absorb_registers(module) == 1
+    assert sorted(module["cells"]) == ["a", "b", "m"]
+    multiplier = module["cells"]["m"]
+    assert multiplier["connections"]["P0"] == [40]
+    assert multiplier["connections"]["CE2"] == [ENABLE]
+    assert multiplier["parameters"]["REG_OUTPUT_CLK"] == "CLK0"
+    assert "REG_INPUTA_CLK" not in multiplier["parameters"]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_output_refused(elsewhere: bool) -> None:
+    """A product that is read before its register, or whose register is reset."""
+    module = _module(_register(10, 20, LSR=[OTHER]), _register(11, 21))
+    module["ports"]["o"]["bits"] = [40, 30] if elsewhere else [40]
+    module["cells"]["p"] = _register(30, 40, **({} if elsewhere else {"LSR": [OTHER]}))
+    assert absorb_registers(module) == 0
+    assert len(module["cells"]) == 4
+
+
 def test_mixed_enables() -> None:
     """Bits of an input with different enables cannot share a register."""
     module = _module(_register(10, 20), _register(11, 21))
