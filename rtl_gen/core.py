@@ -40,6 +40,13 @@ FETCH, LOAD = 0, 1
 # Writers of token memory behind those of the head groups.
 _NORMALIZED, _LOADED, _SELECTED = range(3)
 
+_OF_GROUPS = (
+    *("banks", "lanes", "head_groups", "vector_lanes", "score_lanes", "row_words"),
+    *("column_tables", "score_words", "prob_words", "register_operands", "logic_lanes"),
+    *("logic_multipliers", "cls_scores", "thresholds"),
+)
+"""Parameters of the machine that head groups have too."""
+
 GIVERS = (Queue.LOAD, Queue.ARRAY, Queue.VECTOR, Queue.STORE, Queue.VECTOR, Queue.ARRAY)
 """Queues of who gives credits: loader, head groups, LayerNorm, storer, vector issue; with a token
 selector also the array controller. See `_connect_control`."""
@@ -151,20 +158,9 @@ class Core(wiring.Component):
             **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
         )
         m.submodules.head_groups = self.head_groups = HeadGroups(
-            **sizes,
-            head_groups=c.head_groups,
-            vector_lanes=c.vector_lanes,
-            score_lanes=c.score_lanes,
-            row_words=c.row_words,
-            column_tables=c.column_tables,
-            score_words=c.score_words,
-            prob_words=c.prob_words,
-            register_operands=c.register_operands,
-            logic_multipliers=logic,
-            cls_scores=c.cls_scores,
+            **{name: getattr(c, name) for name in _OF_GROUPS},
             max_positions=c.max_positions if self.places else 0,
             skip_zeros=c.zero_skip and c.packs_probs,
-            thresholds=c.thresholds,
         )
         if c.packs_probs:
             build_sources(m, self, c)

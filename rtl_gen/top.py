@@ -49,7 +49,9 @@ class Top(wiring.Component):
         m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
-        m.submodules.counters = counters = Counters(**counter_sizes(config))
+        m.submodules.counters = counters = Counters(
+            bits=config.counter_bits, **counter_sizes(config)
+        )
 
         for client in (FETCH, LOAD):
             connect(m, core.read_request[client], reads.request[client])

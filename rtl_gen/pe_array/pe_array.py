@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from rtl_gen.interfaces import accumulators_layout, score_tag_layout, scores_layout
+from rtl_gen.primitives.multiply import multiply
 from spec.formats import ACC, SCALAR, WEIGHT
 
 __all__ = ["PEArray"]
@@ -45,7 +46,7 @@ class PEArray(wiring.Component):
     (products, partial sums, result). Throughput: one step a cycle, in both modes and between them,
     unless accumulations of a single step follow each other, which take two. With
     `register_operands`, operands rest in registers of their own for a cycle, between memory and
-    multiplier: for FPGAs, where both are far apart.
+    multiplier: for FPGAs, where both are far apart. The first `logic_lanes` lanes multiply in LUTs.
     Back-pressure: a result waits in a register of its own while the next one accumulates; when
     that one finishes too, the whole array freezes: `advance` is low, and the inputs must hold.
 
@@ -64,13 +65,20 @@ class PEArray(wiring.Component):
     """
 
     def __init__(
-        self, *, banks: int, lanes: int, register_operands: bool = False, pairs: bool = False
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        register_operands: bool = False,
+        logic_lanes: int = 0,
+        pairs: bool = False,
     ) -> None:
         if banks < 1 or lanes < 1 or lanes % banks:
             raise ValueError(f"banks must be positive and divide lanes, not {banks} and {lanes}")
         self.banks = banks
         self.lanes = lanes
         self.register_operands = register_operands
+        self.logic_lanes = logic_lanes
         self.pairs = pairs
         self.LATENCY = 3 + register_operands
         vector = data.ArrayLayout(signed(WEIGHT.bits), lanes)
@@ -127,7 +135,7 @@ class PEArray(wiring.Component):
             row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
                 operand = _register(SCALAR.bits, f"operand_{bank}_{lane}")
-                product = operand * row[lane]
+                product = multiply(operand, row[lane], logic=lane < self.logic_lanes)
                 if self.register_operands:
                     # in a register of each multiplier: FPGAs have these in the multiplier
                     chosen = self._operand(self, bank, lane)

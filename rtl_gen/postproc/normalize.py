@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from rtl_gen.interfaces import TABLE_ENTRY
 from rtl_gen.postproc.row_statistics import CHANNEL_BITS, HALF_BITS, STATISTICS
 from rtl_gen.primitives.multiply import add, multiply, multiply_parts
+from rtl_gen.primitives.narrow_shift import narrow_shift
 from spec.formats import ACT, NORM, RESIDUAL
 
 __all__ = ["Normalize"]
@@ -124,11 +125,13 @@ class Normalize(wiring.Component):
             coarse.eq(quotient[fraction_low:].as_signed() >> ~self.fraction_bits),
             doubled.eq(moved << 1),
         ]
+        low, beyond = narrow_shift(doubled, shift_7, len(down))
+        least = -(1 << len(down) - 1)
         with m.If(self.enable):
             m.d.sync += [
                 multiple.eq(multiply(self.values[lane], self.channels, **logic)),
                 centred.eq(multiple - total),
-                scaled.eq(spread >> (half - 1)[:HALF_BITS]),
+                scaled.eq(narrow_shift(spread, (half - 1)[:HALF_BITS], NORM.scaled_bits)[0]),
                 quotient.eq(multiply(scaled, reciprocal, **logic)),
                 normal.eq(clip((coarse + 1) >> 1, NORM.normal_bits)),
                 *(each.eq(part) for each, part in zip(gained, gains, strict=True)),
@@ -136,7 +139,7 @@ class Normalize(wiring.Component):
                 shift_6.eq(entry.shift),
                 moved.eq(add([*gained, offset])),
                 shift_7.eq(shift_6),
-                down.eq(clip(doubled >> shift_7, len(down))),
+                down.eq(Mux(beyond, Mux(low < 0, least, ~least), low)),
                 self.result[lane].eq(bound((down + 1) >> 1, ACT.low, ACT.high)),
             ]
 

@@ -1,10 +1,11 @@
 """From an accumulator to a scale of its own."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.primitives.multiply import multiply
+from rtl_gen.primitives.narrow_shift import narrow_shift
 from spec.formats import REQUANTIZE
 
 __all__ = ["Requantize"]
@@ -86,8 +87,10 @@ class Requantize(wiring.Component):
             whole = product + (products[1] << LOW_BITS)
             product = whole[: len(total) + len(multiplier)].as_signed()
         product_shift = Signal.like(self.shift, reset_less=True)
-        doubled = Signal(signed(len(product) + 1), reset_less=True)
+        doubled = Signal(signed(len(self.o) + 1), reset_less=True)
         """The shifted product with one fraction bit, which decides the rounding."""
+        beyond = Signal(reset_less=True)
+        """It does not fit, but for its sign."""
         with m.If(self.enable):
             m.d.sync += [
                 *(
@@ -95,12 +98,14 @@ class Requantize(wiring.Component):
                     for register, half in zip(products, halves, strict=True)
                 ),
                 product_shift.eq(shift),
-                doubled.eq(product.shift_left(1) >> product_shift),
+                Cat(doubled, beyond).eq(
+                    Cat(*narrow_shift(product.shift_left(1), product_shift, len(doubled)))
+                ),
             ]
 
-        rounded = (doubled[: len(self.o) + 1].as_signed() >> 1) + doubled[0]
-        above = doubled > 2 * self._high
-        below = doubled < 2 * self._low
+        rounded = (doubled >> 1) + doubled[0]
+        above = (doubled > 2 * self._high) | (beyond & (doubled >= 0))
+        below = (doubled < 2 * self._low) | (beyond & (doubled < 0))
         with m.If(self.enable):
             m.d.sync += self.o.eq(Mux(above, self._high, Mux(below, self._low, rounded)))
         return m

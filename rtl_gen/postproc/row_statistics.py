@@ -58,7 +58,7 @@ class RowStatistics(wiring.Component):
         """Build the variance sequencer, then root and reciprocal."""
         m = Module()
         m.submodules.isqrt = isqrt = Isqrt()
-        m.submodules.reciprocal = reciprocal = Reciprocal()
+        m.submodules.reciprocal = reciprocal = Reciprocal(serial=True)
 
         total = Signal(signed(NORM.sum_bits))
         magnitude, digits = Signal(NORM.sum_bits), Signal(2 * PAIRS)

@@ -1,6 +1,6 @@
 """Products, from multipliers or from shifted adds."""
 
-from amaranth.hdl import Mux, Value
+from amaranth.hdl import Cat, Mux, Value
 
 __all__ = ["add", "multiply", "multiply_parts"]
 
@@ -15,7 +15,7 @@ def multiply(a: Value, b: Value, *, logic: bool = False) -> Value:
     if not logic:
         return a * b
     is_signed = a.shape().signed or b.shape().signed
-    product = add(multiply_parts(a, b, parts=1))[: len(a) + len(b)]
+    product = multiply_parts(a, b, parts=1)[0][: len(a) + len(b)]
     return product.as_signed() if is_signed else product
 
 
@@ -28,11 +28,37 @@ def multiply_parts(a: Value, b: Value, *, parts: int, logic: bool = True) -> lis
         return [a * b]
     if len(a) < len(b):
         a, b = b, a
-    terms = [Mux(b[index], a, 0).shift_left(index) for index in range(len(b))]
-    if b.shape().signed:
-        terms[-1] = -terms[-1]
+    terms = [Mux(bit, a, 0) for bit in b]
     size = -(-len(terms) // parts)
-    return [add(terms[at : at + size]) for at in range(0, len(terms), size)]
+    starts = range(0, len(terms), size)
+    return [
+        _weighted(terms[at : at + size], b.shape().signed and at == starts[-1]).shift_left(at)
+        for at in starts
+    ]
+
+
+def _weighted(terms: list[Value], negative: bool) -> Value:
+    """The sum of `terms[n] << n`; `negative`: less the last of them.
+
+    An addition is only as wide as its operands overlap.
+    """
+    step = 1
+    while len(terms) > 1:
+        odd = terms[-1:] if len(terms) % 2 else []
+        pairs = list(zip(terms[::2], terms[1::2], strict=False))
+        terms = [_add(*pair, step) for pair in pairs[:-1]]
+        terms += [_add(*pairs[-1], step, minus=negative and not odd), *odd]
+        negative = negative and bool(odd)
+        step *= 2
+    return -terms[0] if negative else terms[0]
+
+
+def _add(low: Value, high: Value, step: int, *, minus: bool = False) -> Value:
+    """`low + (high << step)`; `minus`: less the latter."""
+    rest = low >> step
+    total = rest - high if minus else rest + high
+    joined = Cat(low[:step], total)
+    return joined.as_signed() if total.shape().signed else joined
 
 
 def add(terms: list[Value]) -> Value:
