@@ -9,6 +9,8 @@ from typing import Any
 from boards import ecp5, yowasp
 from boards.board_file import BoardFile
 from boards.board_top import BoardTop
+from boards.collisions import free_collisions
+from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.place_and_route import Routed, estimate_placed, place_and_route
 from spec.board_memory import board_memory
@@ -120,11 +122,12 @@ def _synthesize(board: BoardFile, design: _Design, folder: Path, tell: yowasp.Te
     plan = board.platform().prepare(top, NAME, emit_src=False)
     for suffix in ("il", "lpf"):
         content = plan.files[f"{NAME}.{suffix}"]
-        text = content if isinstance(content, bytes) else content.encode()
-        (folder / f"{NAME}.{suffix}").write_bytes(text)
+        text = content.decode() if isinstance(content, bytes) else content
+        (folder / f"{NAME}.{suffix}").write_text(free_collisions(text))
     tell("synthesising (minutes)")
     script = ecp5.script(f"read_rtlil {NAME}.il", NAME, f"{NAME}.json")
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
+    absorb_in_file(folder / f"{NAME}.json", NAME)
 
 
 def _check_inferred(
