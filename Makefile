@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := build/.tools
+FPGA := build/.fpga-tools
 # python3-dev brings the shared libpython that cocotb loads into the simulator
 APT_PACKAGES := iverilog ccache liblz4-dev zlib1g-dev g++ make perl python3-venv python3-dev
 WORKERS ?= 2
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo test real regress clean
+.PHONY: help venv tools fpga demo test real regress clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ $(STAMP): pyproject.toml
 	@echo "== Set-up 2/2: Python packages, into $(VENV)"
 	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 \
 	  || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,serial,export,fpga,dev]'
 	@touch $@
 
 tools: $(TOOLS) ## configure Verilator (once)
@@ -45,10 +46,17 @@ $(TOOLS): $(STAMP) sim/verilator_kit.py
 	@$(BIN)/python -m sim.verilator_kit
 	@mkdir -p $(@D) && touch $@
 
+fpga: $(FPGA) ## let the FPGA tools compile themselves (once, minutes)
+
+$(FPGA): $(STAMP) boards/yowasp.py
+	@echo "== Tools: Yosys and nextpnr compile themselves (once, minutes)"
+	@$(BIN)/python -m boards.yowasp
+	@mkdir -p $(@D) && touch $@
+
 demo: $(TOOLS) ## classify real test images on simulated Verilog
 	@$(BIN)/sievit demo
 
-test: $(TOOLS) ## lint, types and all tests; under 25 minutes
+test: $(TOOLS) $(FPGA) ## lint, types and all tests; under 25 minutes
 	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps
 
 real: $(TOOLS) ## DeiT-T (dense, masked), DeiT-S, ViT-S/14, first blocks of DeiT-B on asic512

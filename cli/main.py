@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli import (
     bench,
+    build,
     compile,
     demo,
     doctor,
@@ -27,6 +28,7 @@ from cli import (
     quantize,
     report,
     run,
+    selftest,
     sieves,
     simulate,
     synth,
@@ -61,9 +63,6 @@ for verb in (
     demo,
     train,
     import_model,
-    latency,
-    masks,
-    profile,
     quantize,
     compile,
     masks,
@@ -74,7 +73,9 @@ for verb in (
     latency,
     sieves,
     simulate,
+    selftest,
     synth,
+    build,
     report,
     bench,
 ):

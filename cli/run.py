@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from cli.devices import DEVICE_HELP
 from cli.errors import UsageError
+from cli.on_device import finish, run_on_device
 from cli.options import (
     PRESET_HELP,
     DatasetOption,
@@ -70,6 +72,10 @@ def command(
             "vary, and print the table (extra plot).",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help=f"Run on a device, of the machine --preset: {DEVICE_HELP}"),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Classify labelled images with the integer golden model and with the float reference.
@@ -78,7 +84,12 @@ def command(
     file; no torch is needed. For a model with stages also how many tokens each of them leaves,
     the MACs that this takes, and with --preset the cycles.
 
+    With --device the images go through that device instead, all logits are compared with the
+    integer golden model's, and the exit status is 1 if any differs.
+
     Example: sievit run --model demo --dataset fashion-mnist --json accuracy.json
+
+    Example: sievit run --device serial:/dev/ttyUSB0 --preset ulx3s --images 100
     """
     from golden_model import evaluate
     from golden_model.sieve import sieve
@@ -90,6 +101,18 @@ def command(
     from spec.presets import preset as preset_of
 
     timing, config = dram_preset(dram), None if preset is None else preset_of(preset)
+    if device is not None:
+        if config is None:
+            raise UsageError("--device needs --preset: the machine that the model is compiled for")
+        if pictures or curve:
+            raise UsageError("--pictures and --curve are not of a device: leave out --device")
+        loaded = load_model(model)
+        data = load_dataset(dataset, split, loaded.config, images or 16)
+        found = run_on_device(
+            device, model, loaded, config, data if images is None else data.first(images)
+        )
+        write_json(json, found)
+        return finish(found)
     if curve and config is None:
         raise UsageError("--curve needs --preset: cycles are those of a machine")
     if pictures or curve:

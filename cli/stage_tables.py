@@ -88,14 +88,15 @@ def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
     images = report["images"]
     where = f"{Path(report['model']).name} on {report['preset']}, {report['dram']} DRAM"
     cycles = Table(
-        title=f"{where}: predicted, mean of {images:,} image{'s' if images > 1 else ''}",
-        caption="core: scores, softmax and P.V of all encoder blocks; times: dense / it",
+        title=f"{where}: predicted, {images:,} image{'s' if images > 1 else ''}",
+        caption="cycles: mean of so many images, +- its standard error; "
+        "core: scores, softmax and P.V of all encoder blocks; times: dense / it",
     )
     work = Table(
         title="array cycles and multiplications", caption="left out: dropped tokens, masks, zeros"
     )
     for table, columns in (
-        (cycles, ("cycles", "least", "most", "times", "core", "times")),
+        (cycles, ("top-1", "of", "cycles", "+-", "least", "most", "times", "core", "times")),
         (work, ("array busy", "done", "tokens", "masks", "zeros")),
     ):
         table.add_column("sieves", no_wrap=True)
@@ -110,7 +111,10 @@ def sieve_tables(report: dict[str, Any]) -> tuple[Table, Table]:
         name, found, skipped = entry["name"], entry["cycles"], entry["macs_skipped"]
         cycles.add_row(
             name,
+            "" if entry["top1_integer"] is None else f"{entry['top1_integer']:.2%}",
+            f"{entry['cycles_images']:,}",
             f"{found['mean']:,.0f}",
+            f"{entry['cycles_error']:,.0f}",
             f"{found['min']:,}",
             f"{found['max']:,}",
             times(entry, "cycles"),

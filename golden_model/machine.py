@@ -47,6 +47,8 @@ class Execution:
     """those that are left out because a scalar is 0."""
     work: dict[int, Work]
     """By program counter of the array's instructions."""
+    live_tokens: int
+    """The live-token register at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ class _Machine:
             masked=self.masked,
             zeros=self.zeros,
             work=self.work,
+            live_tokens=self.memory.live,
         )
 
     def dispatch(self) -> tuple[bool, bool]:

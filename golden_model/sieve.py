@@ -35,6 +35,10 @@ class Sieved:
     alive: NDArray[np.bool_]
     """[n, stages, tokens], whether a token of the image is still a row of its own."""
 
+    def of(self, some: NDArray[np.integer]) -> "Sieved":
+        """The images of these numbers."""
+        return Sieved(**{name: values[some] for name, values in vars(self).items()})
+
     @property
     def predictions(self) -> NDArray[np.int64]:
         """[n], the class of the largest logit, the lowest where several are equal."""

@@ -1,4 +1,4 @@
-"""The pace of the simulation's DRAM (`sim/harness.v`)."""
+"""The pace of the simulation's DRAM (`sim/axi_dram.v`)."""
 
 from dataclasses import dataclass
 

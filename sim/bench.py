@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -316,6 +317,7 @@ def run_bench(
     test: str | None = None,
     seed: int = 1,
     timeout_s: int = 600,
+    change: Callable[[str, str], dict[str, str]] | None = None,
 ) -> None:
     """Emit, build (once) and run a bench module with one parameter set.
 
@@ -323,18 +325,21 @@ def run_bench(
     parameters : arguments of the bench's `component`, values that JSON can hold
     test : only the cocotb test of this name
     seed : number of the run, from 1; another one changes all random stimuli (see `seeded`)
+    change : makes of the emitted Verilog and its top module the sources to run (file name -> text),
+        for netlists
     Raises `SimulationError` with the failing test's message.
     """
     parameters = parameters or {}
     module = importlib.import_module(bench)
     unit = bench.rsplit(".", 1)[-1].removeprefix("tb_")
     text, inputs = _emit(module.component(**parameters), unit)
+    sources = change(text, unit) if change else {f"{unit}.v": text}
     fast = simulator == "verilator"
     variant = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:6]
     folder = build_model(
         f"{bench.rsplit('.', 1)[-1]}-{variant}",
         unit,
-        {f"{unit}.v": text},
+        sources,
         simulator,
         arguments=VERILATOR_ARGUMENTS if fast else (),
         make=VERILATOR_MAKE if fast else (),

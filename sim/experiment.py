@@ -23,7 +23,7 @@ from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
 from spec.reports import DRAM_KINDS
 
-__all__ = ["Experiment", "simulate"]
+__all__ = ["Experiment", "check_end", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ def simulate(
     flip_bit: int | None = None,
     progress: Callable[[str], None] | None = None,
     image: Image | None = None,
+    verilog: Callable[[Config], str] | None = None,
 ) -> Experiment:
     """Compile, emit, build and run; compare every intermediate tensor of every image.
 
@@ -65,6 +66,7 @@ def simulate(
         of the next one if that changes no tensor (see `sim.flip`)
     progress : called with what is being done
     image : the compiled model, if it is compiled already
+    verilog : makes the Verilog to simulate, with module `sievit_top`; the emitted one if not given
     Raises `MachineStoppedError` when a run ends in the machine's error state.
     """
     tell = progress or (lambda text: None)
@@ -80,13 +82,13 @@ def simulate(
     if flip_bit is not None:
         loaded, flip_bit = flip_visible_bit(image, config, flip_bit, inputs, expected)
     tell(f"emitting and building {config.name} for {simulator} (once)")
-    machine = Simulation.build(config, simulator)
+    machine = Simulation.build(config, simulator, verilog)
     tell(f"simulating {len(pictures)} image{'s' if len(pictures) > 1 else ''}")
     outcomes = machine.run(loaded, list(inputs), options)
 
     entries, differences = [], []
     for number, outcome in enumerate(outcomes):
-        _check_end(outcome, image, number)
+        check_end(outcome, image, number)
         assert outcome.writes is not None
         found = assemble_tensors(image, outcome.writes)
         results = compare_tensors(found, expected[number])
@@ -101,14 +103,14 @@ def simulate(
     )
 
 
-def _check_end(outcome: Outcome, image: Image, number: int) -> None:
+def check_end(outcome: Outcome, image: Image, number: int) -> None:
     """Refuse a run that did not end with DONE, or that broke a bus rule."""
     if outcome.status == Status.DONE and not outcome.violations:
         return
     if outcome.violations:
         raise MachineStoppedError(
             f"image {number}: the machine broke AXI rules "
-            f"(violations {outcome.violations:#x}, see sim/harness.v)"
+            f"(violations {outcome.violations:#x}, see sim/axi_dram.v)"
         )
     if outcome.ended == "limit":
         raise MachineStoppedError(f"image {number}: no end after {outcome.cycles:,} cycles")

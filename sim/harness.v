@@ -1,4 +1,4 @@
-// Test bench around the emitted machine: a DRAM behind the AXI4 port, fault injection, trace files.
+// Test bench around the emitted machine: a DRAM (sim/axi_dram.v) behind the AXI4 port, trace files.
 //
 // Files come by plusarg:
 //   +dram=FILE    contents of the DRAM from byte 0, each beat with its bytes in reverse order
@@ -64,16 +64,11 @@ module harness #(
     input wire [31:0] dump_first /*verilator public_flat_rw*/,
     input wire [31:0] dump_last /*verilator public_flat_rw*/,
     // AXI rules that the machine broke, and bursts in flight
-    output reg [15:0] violations /*verilator public_flat_rw*/,
+    output wire [15:0] violations /*verilator public_flat_rw*/,
     output wire [7:0] outstanding /*verilator public_flat_rw*/
 );
     localparam BYTES = BUS_BITS / 8;
-    localparam SIZE = $clog2(BYTES);
-    localparam BEATS = DRAM_BYTES / BYTES;
-    localparam INDEX_BITS = $clog2(BEATS);
-    localparam [2:0] BEAT_SIZE = SIZE[2:0];
     localparam BANK_BITS = $clog2(BANKS + PLACES);
-    localparam DEPTH = 8;
 
     wire awid, awvalid, wlast, wvalid, bready, arid, arvalid, rready;
     wire [31:0] awaddr, araddr;
@@ -83,9 +78,10 @@ module harness #(
     wire [BUS_BITS-1:0] wdata;
     wire [BYTES-1:0] wstrb;
     wire awready, wready, arready;
-    reg bid, bvalid, rid, rvalid, rlast;
-    reg [1:0] bresp, rresp;
-    reg [BUS_BITS-1:0] rdata;
+    wire bid, bvalid, rid, rvalid, rlast;
+    wire [1:0] bresp, rresp;
+    wire [BUS_BITS-1:0] rdata;
+    wire [31:0] now;
 
     wire token_valid;
     wire [15:0] token_pc;
@@ -172,9 +168,54 @@ module harness #(
         .trace_prob_data(prob_data)
     );
 
+    axi_dram #(
+        .BUS_BITS(BUS_BITS),
+        .DRAM_BYTES(DRAM_BYTES)
+    ) memory (
+        .clk(clk),
+        .rst(rst),
+        .awid(awid),
+        .awaddr(awaddr),
+        .awlen(awlen),
+        .awsize(awsize),
+        .awburst(awburst),
+        .awvalid(awvalid),
+        .awready(awready),
+        .wdata(wdata),
+        .wstrb(wstrb),
+        .wlast(wlast),
+        .wvalid(wvalid),
+        .wready(wready),
+        .bid(bid),
+        .bresp(bresp),
+        .bvalid(bvalid),
+        .bready(bready),
+        .arid(arid),
+        .araddr(araddr),
+        .arlen(arlen),
+        .arsize(arsize),
+        .arburst(arburst),
+        .arvalid(arvalid),
+        .arready(arready),
+        .rid(rid),
+        .rdata(rdata),
+        .rresp(rresp),
+        .rlast(rlast),
+        .rvalid(rvalid),
+        .rready(rready),
+        .latency(latency),
+        .bandwidth(bandwidth),
+        .stall(stall),
+        .fault(fault),
+        .fault_first(fault_first),
+        .fault_last(fault_last),
+        .violations(violations),
+        .outstanding(outstanding),
+        .now(now)
+    );
+
     // Files ---------------------------------------------------------------------------------------
 
-    reg [BUS_BITS-1:0] dram[0:BEATS-1];
     reg [8*1024-1:0] dram_path, trace_path, dump_path;
     integer dram_file, trace_file;
 
@@ -183,14 +224,14 @@ module harness #(
         if ($value$plusargs("trace=%s", trace_path)) trace_file = $fopen(trace_path, "w");
         if ($value$plusargs("dram=%s", dram_path)) begin
             dram_file = $fopen(dram_path, "rb");
-            if ($fread(dram, dram_file) == 0) $display("harness: the DRAM file is empty");
+            if ($fread(memory.dram, dram_file) == 0) $display("harness: the DRAM file is empty");
             $fclose(dram_file);
         end
     end
 
     always @(posedge dump) begin
         if ($value$plusargs("dump=%s", dump_path))
-            $writememh(dump_path, dram, dump_first, dump_last);
+            $writememh(dump_path, memory.dram, dump_first, dump_last);
         if (trace_file != 0) $fflush(trace_file);
     end
 
@@ -220,176 +261,6 @@ module harness #(
                             group[3:0], prob_data[8*BANKS*group+:8*BANKS]);
             end
         end
-
-    // Pace: latency, bandwidth, pseudo-random stalls (a 32-bit xorshift, alike in all simulators) ---
-
-    reg [31:0] now, noise;
-    reg [4:0] credit;
-    wire [31:0] noise_a = noise ^ (noise << 13);
-    wire [31:0] noise_b = noise_a ^ (noise_a >> 17);
-    wire beat = credit + {1'b0, bandwidth} >= 5'd10;
-    wire go_aw = noise[7:0] >= stall;
-    wire go_w = noise[12:5] >= stall && beat;
-    wire go_b = noise[16:9] >= stall;
-    wire go_ar = noise[22:15] >= stall;
-    wire go_r = noise[31:24] >= stall && beat;
-
-    always @(posedge clk) begin
-        now <= now + 1;
-        noise <= noise_b ^ (noise_b << 5);
-        credit <= beat ? credit + {1'b0, bandwidth} - 5'd10 : credit + {1'b0, bandwidth};
-        if (rst) begin
-            now <= 0;
-            noise <= 32'h2545F491;
-            credit <= 0;
-        end
-    end
-
-    function automatic [1:0] answer(input [31:0] address, input [7:0] length);
-        reg [32:0] last;
-        begin
-            last = {1'b0, address} + (({25'd0, length} + 33'd1) << SIZE) - 33'd1;
-            if (fault != 0 && address <= fault_last && last >= {1'b0, fault_first}) answer = fault;
-            else answer = last >= DRAM_BYTES ? 2'd3 : 2'd0;
-        end
-    endfunction
-
-    // Reads: up to DEPTH bursts, answered in order ---------------------------------------------------
-
-    reg [31:0] ar_address[0:DEPTH-1];
-    reg [31:0] ar_due[0:DEPTH-1];
-    reg [7:0] ar_length[0:DEPTH-1];
-    reg ar_id[0:DEPTH-1];
-    reg [3:0] ar_head, ar_tail;
-    reg [7:0] r_beat;
-    wire [2:0] ar_at = ar_head[2:0];
-    wire [3:0] ar_count = ar_tail - ar_head;
-    wire [INDEX_BITS-1:0] r_index = ar_address[ar_at][SIZE+:INDEX_BITS]
-        + {{INDEX_BITS - 8{1'b0}}, r_beat};
-    wire [1:0] r_answer = answer(ar_address[ar_at], ar_length[ar_at]);
-    wire r_last = r_beat == ar_length[ar_at];
-    wire r_load = ar_count != 0 && now >= ar_due[ar_at] && r_answer != 2'd1 && go_r
-        && (!rvalid || rready);
-    assign arready = ar_count < DEPTH && go_ar;
-
-    always @(posedge clk) begin
-        if (arvalid && arready) begin
-            ar_address[ar_tail[2:0]] <= araddr;
-            ar_length[ar_tail[2:0]] <= arlen;
-            ar_id[ar_tail[2:0]] <= arid;
-            ar_due[ar_tail[2:0]] <= now + {16'd0, latency};
-            ar_tail <= ar_tail + 4'd1;
-        end
-        if (rready) rvalid <= 0;
-        if (r_load) begin
-            rvalid <= 1;
-            rlast <= r_last;
-            rid <= ar_id[ar_at];
-            rresp <= r_answer;
-            rdata <= r_answer == 0 ? dram[r_index] : {BUS_BITS{1'b1}};
-            r_beat <= r_last ? 8'd0 : r_beat + 8'd1;
-            if (r_last) ar_head <= ar_head + 4'd1;
-        end
-        if (rst) begin
-            ar_head <= 0;
-            ar_tail <= 0;
-            r_beat <= 0;
-            rvalid <= 0;
-        end
-    end
-
-    // Writes: data is taken once its burst is known; responses in order ------------------------------
-
-    reg [31:0] aw_address[0:DEPTH-1];
-    reg [31:0] aw_due[0:DEPTH-1];
-    reg [7:0] aw_length[0:DEPTH-1];
-    reg aw_id[0:DEPTH-1];
-    reg [3:0] aw_tail, w_head, b_head;
-    reg [7:0] w_beat;
-    wire [2:0] w_at = w_head[2:0];
-    wire [2:0] b_at = b_head[2:0];
-    wire [3:0] aw_count = aw_tail - b_head;
-    wire [INDEX_BITS-1:0] w_index = aw_address[w_at][SIZE+:INDEX_BITS]
-        + {{INDEX_BITS - 8{1'b0}}, w_beat};
-    wire [1:0] w_answer = answer(aw_address[w_at], aw_length[w_at]);
-    wire [1:0] b_answer = answer(aw_address[b_at], aw_length[b_at]);
-    assign awready = aw_count < DEPTH && go_aw;
-    assign wready = w_head != aw_tail && go_w;
-
-    integer lane;
-    always @(posedge clk) begin
-        if (awvalid && awready) begin
-            aw_address[aw_tail[2:0]] <= awaddr;
-            aw_length[aw_tail[2:0]] <= awlen;
-            aw_id[aw_tail[2:0]] <= awid;
-            aw_tail <= aw_tail + 4'd1;
-        end
-        if (wvalid && wready) begin
-            if (w_answer == 0)
-                for (lane = 0; lane < BYTES; lane = lane + 1)
-                    if (wstrb[lane]) dram[w_index][8*lane+:8] <= wdata[8*lane+:8];
-            w_beat <= wlast ? 8'd0 : w_beat + 8'd1;
-            if (wlast) begin
-                aw_due[w_at] <= now + {16'd0, latency};
-                w_head <= w_head + 4'd1;
-            end
-        end
-        if (bready) bvalid <= 0;
-        if (b_head != w_head && now >= aw_due[b_at] && b_answer != 2'd1 && go_b
-            && (!bvalid || bready)) begin
-            bvalid <= 1;
-            bid <= aw_id[b_at];
-            bresp <= b_answer;
-            b_head <= b_head + 4'd1;
-        end
-        if (rst) begin
-            aw_tail <= 0;
-            w_head <= 0;
-            b_head <= 0;
-            w_beat <= 0;
-            bvalid <= 0;
-        end
-    end
-
-    assign outstanding = {4'd0, ar_count} + {4'd0, aw_count} + {7'd0, rvalid} + {7'd0, bvalid};
-
-    // Rules of AXI4 that the machine must keep -------------------------------------------------------
-
-    reg aw_waits, w_waits, ar_waits;
-    reg [39:0] aw_was, ar_was;
-    reg [BUS_BITS+BYTES:0] w_was;
-    wire [12:0] aw_end = {1'b0, awaddr[11:0]} + (({5'd0, awlen} + 13'd1) << SIZE);
-    wire [12:0] ar_end = {1'b0, araddr[11:0]} + (({5'd0, arlen} + 13'd1) << SIZE);
-
-    always @(posedge clk) begin
-        aw_waits <= awvalid && !awready;
-        w_waits <= wvalid && !wready;
-        ar_waits <= arvalid && !arready;
-        aw_was <= {awaddr, awlen};
-        ar_was <= {araddr, arlen};
-        w_was <= {wlast, wstrb, wdata};
-        // valid stays, and so does what goes with it
-        if (aw_waits && (!awvalid || aw_was != {awaddr, awlen})) violations[0] <= 1;
-        if (ar_waits && (!arvalid || ar_was != {araddr, arlen})) violations[1] <= 1;
-        if (w_waits && (!wvalid || w_was != {wlast, wstrb, wdata})) violations[2] <= 1;
-        // full-width incrementing bursts, aligned, within 4 KiB pages
-        if (awvalid && (awburst != 1 || awsize != BEAT_SIZE || awaddr[SIZE-1:0] != 0)) violations[3] <= 1;
-        if (arvalid && (arburst != 1 || arsize != BEAT_SIZE || araddr[SIZE-1:0] != 0)) violations[4] <= 1;
-        if (awvalid && aw_end > 13'd4096) violations[5] <= 1;
-        if (arvalid && ar_end > 13'd4096) violations[6] <= 1;
-        if (wvalid && wready && wlast != (w_beat == aw_length[w_at])) violations[7] <= 1;
-        // nothing undefined on the control signals
-        if ((^{awvalid, wvalid, arvalid, rready, bready}) === 1'bx) violations[8] <= 1;
-        if (arvalid && (^{araddr, arlen}) === 1'bx) violations[9] <= 1;
-        if (awvalid && (^{awaddr, awlen}) === 1'bx) violations[10] <= 1;
-        if (wvalid && (^wdata) === 1'bx) violations[11] <= 1;
-        if (rst) begin
-            aw_waits <= 0;
-            w_waits <= 0;
-            ar_waits <= 0;
-            violations <= 0;
-        end
-    end
 endmodule
 
 `default_nettype wire

@@ -76,17 +76,24 @@ class ImageCycles:
     def runs(
         self, images: NDArray[np.uint8], found: Sieved, progress: Progress | None = None
     ) -> list[ImageRun]:
-        """The same with more of each run; on all cores."""
+        """The same with more of each run; on all cores.
+
+        Images whose time can only differ by their numbers of tokens are predicted once for each.
+        """
         tell = progress or (lambda count: None)
-        inputs = patches_of(batch_of(images, self.model.config), self.model.config)
-        jobs = list(zip(inputs, found.left, found.first, strict=True))
+        kinds, where = np.arange(len(images)), np.arange(len(images))
+        if not self.by_data:
+            counts = np.concatenate([found.left, found.first], axis=1)
+            _, kinds, where = np.unique(counts, axis=0, return_index=True, return_inverse=True)
+        inputs = patches_of(batch_of(images[kinds], self.model.config), self.model.config)
+        jobs = list(zip(inputs, found.left[kinds], found.first[kinds], strict=True))
         runs = []
         workers = min(len(jobs), os.cpu_count() or 1)
         with ProcessPoolExecutor(workers) as pool:
             for run in pool.map(self._run, jobs):
                 runs.append(run)
                 tell(1)
-        return runs
+        return [runs[kind] for kind in where.reshape(-1)]
 
     def predict(
         self, patches: NDArray[np.int8], left: NDArray[np.int64], first: NDArray[np.int64]

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from golden_model.trace import Writes
 from sim.bench import INPUTS_VARIABLE, build_model, run_model
 from sim.errors import SimulationError
-from sim.files import BUILD, ROOT
+from sim.files import BUILD
 from sim.ports import top_ports
+from sim.sources import DRAM, HARNESS, with_parameters
 from sim.trace import RunTrace, read_traces
 from spec.config import Config
 from spec.image import Image
@@ -96,7 +97,7 @@ class Outcome:
     last_write: dict[int, int]
     """Cycle of each instruction's last traced write; empty without a trace."""
     violations: int
-    """AXI rules broken, one bit each (see harness.v); 0 in a good run."""
+    """AXI rules broken, one bit each (see sim/axi_dram.v); 0 in a good run."""
     status_after_clear: Status
     outstanding: int
     """Bursts in flight after CLEAR."""
@@ -189,17 +190,14 @@ class Simulation:
             "PLACES": int(config.attention_masks),
             "DRAM_BYTES": size,
         }
-        harness = (ROOT / "sim" / "harness.v").read_text()
-        for name, value in values.items():
-            head, found, tail = harness.partition(f"parameter {name} = ")
-            if not found:
-                raise SimulationError(f"sim/harness.v has no parameter {name}")
-            end = min(tail.index(mark) for mark in (",\n", "\n") if mark in tail)
-            harness = f"{head}{found}{value}{tail[end:]}"
         self._folder = build_model(
             f"top-{config.file_name}",
             "harness",
-            {"harness.v": harness, "sievit_top.v": self.verilog},
+            {
+                "harness.v": with_parameters(HARNESS.read_text(), values),
+                "axi_dram.v": DRAM.read_text(),
+                "sievit_top.v": self.verilog,
+            },
             self.simulator,
             arguments=_VERILATOR if self.simulator == "verilator" else ("-Wall",),
             make=_VERILATOR_MAKE if self.simulator == "verilator" else (),

@@ -68,8 +68,7 @@ def _some(
 ) -> NDArray[np.int64]:
     """Cycles of some of the images."""
     some = spread_out(len(images), predicted)
-    chosen = Sieved(**{name: values[some] for name, values in vars(found).items()})
-    return cycles.each(images[some], chosen)
+    return cycles.each(images[some], found.of(some))
 
 
 def accuracy_curve(

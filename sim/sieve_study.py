@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.sieve import sieve
+from perf_model.stage_cycles import spread_out
 from quantize.variants import variants
 from sim.image_cycles import CAUSES, ImageCycles
 from sim.sieve_report import spread
@@ -27,24 +28,37 @@ def sieve_study(
     dram: str,
     timing: DramTiming,
     images: NDArray[np.uint8],
+    labels: NDArray[np.uint8] | None = None,
+    predicted: int = 0,
     tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Predict images with each sieve alone, with all and with none (`spec.reports.SIEVES`).
 
     name, dram : of the model and of the memory, for the report
     images : uint8 [n, height, width] or [n, channels, height, width]
+    labels : of the images; without them there is no accuracy
+    predicted : images of which cycles are predicted where they depend on more than the numbers of
+        tokens, evenly spread (0: all)
     tell : called with what is being done
     """
     began, say = time.perf_counter(), tell or (lambda text: None)
     entries = []
     for variant in variants(model, config):
-        say(f"{variant.name}: {len(images)} image{'s' if len(images) > 1 else ''}")
         cycles = ImageCycles(variant.model, variant.config, timing)
-        runs = cycles.runs(images, sieve(variant.model, images))
+        found = sieve(variant.model, images)
+        some = spread_out(len(images), predicted if cycles.by_data else 0)
+        say(f"{variant.name}: {len(some)} image{'s' if len(some) > 1 else ''}")
+        runs = cycles.runs(images[some], found.of(some))
+        each = np.array([run.cycles for run in runs])
         entries.append(
             {
                 "name": variant.name,
                 "sieves": list(variant.sieves),
+                "top1_integer": (
+                    None if labels is None else float((found.predictions == labels).mean())
+                ),
+                "cycles_images": len(some),
+                "cycles_error": 0.0 if len(some) == len(images) else _standard_error(each),
                 **{key: spread(np.array([getattr(run, key) for run in runs])) for key in _SPREADS},
                 "macs_skipped": {
                     cause: float(np.mean([run.macs_skipped[cause] for run in runs]))
@@ -62,3 +76,8 @@ def sieve_study(
         "variants": entries,
         "wall_s": time.perf_counter() - began,
     }
+
+
+def _standard_error(values: NDArray[np.integer]) -> float:
+    """Of the mean of a sample."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

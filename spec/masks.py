@@ -58,6 +58,10 @@ def masked_tensors(
     return pointers.astype(np.uint32), np.nonzero(columns)[2].astype(np.uint16)
 
 
+def _place(column: np.integer, keys: int) -> str:
+    return f"head {column // keys}, key {column % keys}"
+
+
 def kept_scores(
     pointers: NDArray[np.uint32], indices: NDArray[np.uint16], always: int = 0
 ) -> NDArray[np.bool_]:
@@ -66,28 +70,30 @@ def kept_scores(
     always : every query must keep one of the first `always` keys, which are never dropped; 0: any
     """
     heads, keys = pointers.shape[0], pointers.shape[1] - 1
+    count = len(indices)
+    starts, stops = (
+        part.reshape(-1).astype(np.int64) for part in (pointers[:, :-1], pointers[:, 1:])
+    )
+    begins = np.concatenate([[0], stops[:-1]])
+    for wrong in np.nonzero((starts != begins) | (stops < starts) | (stops > count))[0]:
+        raise MaskError(
+            f"pointers: {_place(wrong, keys)}: {starts[wrong]}..{stops[wrong]} must begin at "
+            f"{begins[wrong]}, not run backwards, and end at {count} at most"
+        )
+    if stops[-1] != count:
+        raise MaskError(f"pointers: they end at {stops[-1]}, there are {count} indices")
+    columns = np.repeat(np.arange(heads * keys), stops - starts)
+    queries = indices.astype(np.int64)
+    for wrong in np.nonzero((np.diff(queries) <= 0) & (np.diff(columns) == 0))[0]:
+        place = _place(columns[wrong], keys)
+        raise MaskError(f"indices: {place}: the queries must be ascending")
+    for wrong in np.nonzero(queries >= keys)[0]:
+        raise MaskError(
+            f"indices: {_place(columns[wrong], keys)}: query {queries[wrong]} must be below "
+            f"{keys}, the tokens"
+        )
     kept = np.zeros((heads, keys, keys), np.bool_)
-    end = 0
-    for head in range(heads):
-        for key in range(keys):
-            start, stop = int(pointers[head, key]), int(pointers[head, key + 1])
-            where = f"head {head}, key {key}"
-            if start != end or stop < start or stop > len(indices):
-                raise MaskError(
-                    f"pointers: {where}: {start}..{stop} must begin at {end}, not run backwards, "
-                    f"and end at {len(indices)} at most"
-                )
-            queries = indices[start:stop].astype(np.int64)
-            if (np.diff(queries) <= 0).any():
-                raise MaskError(f"indices: {where}: the queries must be ascending")
-            if len(queries) and queries[-1] >= keys:
-                raise MaskError(
-                    f"indices: {where}: query {queries[-1]} must be below {keys}, the tokens"
-                )
-            kept[head, queries, key] = True
-            end = stop
-    if end != len(indices):
-        raise MaskError(f"pointers: they end at {end}, there are {len(indices)} indices")
+    kept[columns // keys, queries, columns % keys] = True
     seen = kept[:, :, : always or keys].any(axis=-1)
     if not seen.all():
         head, query = np.argwhere(~seen)[0]

@@ -5,6 +5,7 @@ from typing import Any
 from spec.registers import STALLS
 
 __all__ = [
+    "BUILD",
     "DRAM_KINDS",
     "ESTIMATE",
     "GATES",
@@ -187,6 +188,48 @@ beside those of the same model without stages. With `--preset` the `cycles`, pre
 `cycles_images` of the images. `curve`: with all thresholds times `factor`.
 """
 
+_NULL = {"type": "null"}
+RUN_ON_DEVICE = _object(
+    {
+        "device": _TEXT,
+        "model": _TEXT,
+        "preset": _TEXT,
+        "images": _COUNT,
+        "top1": _SHARE,
+        "differing_images": _COUNT,
+        "first_differing": {"anyOf": [_COUNT, _NULL]},
+        "cycles": {"anyOf": [_SPREAD, _NULL]},
+        "clock_hz": {"anyOf": [_COUNT, _NULL]},
+        "load_s": _NUMBER,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit run --device`: `differing_images` have a logit that is not the golden model's.
+
+`cycles` are null for a device without a clock; `wall_s` is the time of all images, with transport.
+"""
+
+SELFTEST = _object(
+    {
+        "device": _TEXT,
+        "preset": _TEXT,
+        "model": _TEXT,
+        "checks": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                {
+                    "name": _TEXT,
+                    "ok": {"type": ["boolean", "null"]},
+                    "found": _TEXT,
+                    "wall_s": _NUMBER,
+                }
+            ),
+        },
+    }
+)
+"""`sievit selftest`: `ok` is null for what the device has not and for what was not done."""
+
 SIEVES = _object(
     {
         "model": _TEXT,
@@ -202,7 +245,10 @@ SIEVES = _object(
                 {
                     "name": _TEXT,
                     "sieves": {"type": "array", "items": _TEXT},
+                    "top1_integer": _SHARE,
                     "cycles": _SPREAD,
+                    "cycles_images": _COUNT,
+                    "cycles_error": _NUMBER,
                     "array_busy_cycles": _SPREAD,
                     "attention_core_cycles": _SPREAD,
                     "macs_done": _SPREAD,
@@ -217,7 +263,9 @@ SIEVES = _object(
 )
 """`sievit sieves`: a model with no sieve (`dense`), with each of `sieves` alone, and with `all`.
 
-Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images.
+Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images. Cycles and
+work are of `cycles_images` of the images; `cycles_error` is the standard error of their mean, 0 if
+they are all.
 """
 
 _USED = {
@@ -239,6 +287,38 @@ RESOURCES = _object(
     }
 )
 """`sievit synth`: resources by name, and the estimated clock of a machine that was placed."""
+
+BUILD = _object(
+    {
+        "board": _TEXT,
+        "preset": {"type": ["string", "null"]},
+        "model": {"type": ["string", "null"]},
+        "device": _TEXT,
+        "macs": _COUNT,
+        "memory_bytes": _COUNT,
+        "image_bytes": _COUNT,
+        "resources": _RESOURCES,
+        "clock_mhz": _NUMBER,
+        "fmax_mhz": _NUMBER,
+        "met": {"type": "boolean"},
+        "routed": {"type": "boolean"},
+        "critical_path": {"type": "array", "items": _TEXT},
+        "seeds": {
+            "type": "array",
+            "minItems": 1,
+            "items": _object({"seed": _COUNT, "fmax_mhz": _NUMBER, "wall_s": _NUMBER}),
+        },
+        "bitstream": {"type": ["string", "null"]},
+        "sha256": {"type": ["string", "null"]},
+        "synthesis_s": _NUMBER,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit build`: `met` says whether `fmax_mhz` reaches `clock_mhz`; if not, there is no bitstream.
+
+`preset` and `model` (a digest) are null if the board has the link alone. `seeds`: the placements
+that were tried, in order; all else is of the fastest.
+"""
 
 ESTIMATE = _object(
     {

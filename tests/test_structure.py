@@ -17,6 +17,7 @@ PACKAGES = {
     "rtl_gen",
     "perf_model",
     "sim",
+    "export",
     "host",
     "boards",
     "cli",
@@ -31,7 +32,8 @@ ALLOWED = {
     "rtl_gen": {"spec"},
     "perf_model": {"spec", "compiler", "rtl_gen"},
     "host": {"spec", "golden_model"},
-    "sim": PACKAGES - {"cli", "tests", "training"},
+    "sim": PACKAGES - {"cli", "tests", "training", "export"},
+    "export": {"spec", "golden_model", "compiler", "rtl_gen", "perf_model", "sim"},
     "boards": PACKAGES - {"cli", "tests", "training"},
     "cli": PACKAGES - {"tests"},
 }
@@ -42,6 +44,10 @@ HEAVY = {
     "cocotbext": {"sim"},
     "serial": {"host"},
     "amaranth_boards": {"boards"},
+    "systemrdl": {"export"},
+    "peakrdl_html": {"export"},
+    "peakrdl_ipxact": {"export"},
+    "peakrdl_cheader": {"export"},
 }
 """Package that only some of ours may import, at any depth."""
 LAZY = PACKAGES - {"cli", "spec"}

@@ -121,7 +121,8 @@ class PEArray(wiring.Component):
         )
         product_valid, partial_valid = Signal(), Signal()
         product_step, partial_step = Signal(step), Signal(step)
-        finished = Signal()
+        finishes_scores, finishes_accumulators = Signal(), Signal()
+        """Beside `partial_step`, since the whole array's advance hangs on them."""
 
         inputs = self._operands(m)
         held = inputs.step_valid if self.register_operands else 0
@@ -182,16 +183,14 @@ class PEArray(wiring.Component):
 
         # Control.
         m.d.comb += [
-            finished.eq(partial_valid & partial_step.last),
             # Not even while the waiting result is being taken: so the array's advance does not
             # hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
             self.blocked_accumulators.eq(
-                finished
-                & ~partial_step.reduce
+                finishes_accumulators
                 & accumulators.valid
                 & ~((self.eager if self.pairs else 0) & accumulators.ready)
             ),
-            self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
+            self.blocked_scores.eq(finishes_scores & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
             self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),
         ]
@@ -209,12 +208,14 @@ class PEArray(wiring.Component):
                 product_step.banks.eq(inputs.bank_valid),
                 partial_valid.eq(product_valid),
                 partial_step.eq(product_step),
+                finishes_scores.eq(product_valid & product_step.last & product_step.reduce),
+                finishes_accumulators.eq(product_valid & product_step.last & ~product_step.reduce),
             ]
             if self.pairs:
                 m.d.sync += product_step.tag.eq(inputs.tag)
-            with m.If(finished & ~partial_step.reduce):
+            with m.If(finishes_accumulators):
                 m.d.sync += accumulators.valid.eq(1)
-            with m.If(finished & partial_step.reduce):
+            with m.If(finishes_scores):
                 m.d.sync += [
                     scores.valid.eq(1),
                     scores.p.valid.eq(partial_step.banks),

@@ -1,5 +1,7 @@
 """The commands that are in work, and the one whose turn it is in registers of its own."""
 
+from collections.abc import Callable
+
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data
 
@@ -17,21 +19,23 @@ def turn_of(
     entered: Value,
     enter: Signal,
     entering: data.View,
-    flags: Signal,
-    flag: Value,
+    flag_of: Callable[[data.View], Value],
 ) -> tuple[data.View, Signal]:
-    """The command in slot `at`, and its flag, without the choice of a slot: much waits for it.
+    """The command in slot `at`, and a flag, without the choice of a slot: much waits for these.
 
-    slots, flags : EPILOGUE_COMMANDs, and a bit for each
+    slots : EPILOGUE_COMMANDs
     done : `at` moves on to the next slot at the end of this cycle
-    entered, enter, entering, flag : a command enters this slot in this cycle
+    entered, enter, entering : a command enters this slot in this cycle
+    flag_of : what the flag says of a command
     """
-    command, own_flag = Signal(EPILOGUE_COMMAND, name=f"{at.name}_now"), Signal()
+    command, flag = Signal(EPILOGUE_COMMAND, name=f"{at.name}_now"), Signal(name=f"{at.name}_flag")
+    following = Signal(EPILOGUE_COMMAND, name=f"{at.name}_next")
     behind = (at + 1)[: len(at)]
     enters_now = ~done | (entered & (enter == behind))
+    m.d.comb += following.eq(slots[behind])
     with m.If(done | (entered & (enter == at))):
         m.d.sync += [
-            command.eq(Mux(enters_now, entering, slots[behind])),
-            own_flag.eq(Mux(enters_now, flag, flags.bit_select(behind, 1))),
+            command.eq(Mux(enters_now, entering, following)),
+            flag.eq(Mux(enters_now, flag_of(entering), flag_of(following))),
         ]
-    return command, own_flag
+    return command, flag

@@ -27,7 +27,7 @@ from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from rtl_gen.postproc.partial_reader import PartialReader
 from rtl_gen.postproc.place_reader import PlaceReader
 from rtl_gen.postproc.residual_reader import ResidualReader
-from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_wide
+from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_rows, is_wide
 from rtl_gen.postproc.result_threshold import ResultThreshold
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
@@ -147,24 +147,18 @@ class Epilogue(wiring.Component):
 
         # Slots: commands enter at `enter`, are read at `front`, written at `back`
         slots = Array(Signal(EPILOGUE_COMMAND, name=f"slot_{n}") for n in range(self.SLOTS))
-        bad_table = Signal(self.SLOTS)
         enter, front, back = (
             Signal(range(self.SLOTS), name=name) for name in ("enter", "front", "back")
         )
         unread, used = (Signal(range(self.SLOTS + 1), name=name) for name in ("unread", "used"))
-        entered, front_done, bad_entering = Signal(), Signal(), Signal()
+        entered, front_done = Signal(), Signal()
         m.d.comb += [
-            bad_entering.eq(
-                ~self.command.payload.attention
-                & (self.command.payload.table >= self._column_tables)
-            ),
             self.command.ready.eq(used < self.SLOTS),
             entered.eq(self.command.valid & self.command.ready),
         ]
         with m.If(entered):
             m.d.sync += [
                 slots[enter].eq(self.command.payload),
-                bad_table.bit_select(enter, 1).eq(bad_entering),
                 enter.eq(enter + 1),
             ]
         with m.If(front_done):
@@ -176,11 +170,11 @@ class Epilogue(wiring.Component):
             used.eq(used + entered - writer.done),
         ]
         entry = {"entered": entered, "enter": enter, "entering": self.command.payload}
-        entry |= {"flags": bad_table, "flag": bad_entering}
-        oldest, bad_oldest = turn_of(m, slots, back, done=writer.done, **entry)
-        now, bad_now = turn_of(m, slots, front, done=front_done, **entry)
+        oldest, to_rows = turn_of(m, slots, back, done=writer.done, flag_of=is_rows, **entry)
+        now, bad_now = turn_of(m, slots, front, done=front_done, flag_of=self._is_bad, **entry)
         m.d.comb += [
             writer.command.eq(oldest),
+            writer.to_rows.eq(to_rows),
             reader.command.eq(oldest),
             reader.done.eq(writer.done),
             sums.command.eq(oldest),
@@ -236,7 +230,7 @@ class Epilogue(wiring.Component):
 
         # A residual row is fetched as soon as its accumulators are there (which are `present`)
         added = ~oldest.accumulate | sums.o.valid
-        its_own = (unread != 0) & ~bad_oldest & self.accumulators.valid & added
+        its_own = (unread != 0) & ~bad_now & self.accumulators.valid & added
         m.d.comb += reader.permit.eq(
             (used != 0)
             & ~oldest.attention
@@ -365,6 +359,10 @@ class Epilogue(wiring.Component):
         if self._max_positions:
             self._place(m, writer, entered=entered, enter=enter, back=back)
         return m
+
+    def _is_bad(self, command: data.View) -> Value:
+        """Whether it names a table that there is not."""
+        return ~command.attention & (command.table >= self._column_tables)
 
     def _place(
         self, m: Module, writer: ResultWriter, *, entered: Value, enter: Value, back: Value

@@ -29,7 +29,7 @@ def model():
 def test_study(model):
     images = random_images(model.config, 3)
     told = []
-    report = sieve_study(model, "five", TINY, "ddr", DDR, images, told.append)
+    report = sieve_study(model, "five", TINY, "ddr", DDR, images, tell=told.append)
     validate(report, SIEVES)
     found = {entry["name"]: entry for entry in report["variants"]}
     assert list(found) == ["dense", "masks", "zeros", "thresholds", "all"]
@@ -44,6 +44,21 @@ def test_study(model):
         assert (skipped["zero"] > 0) == (name in ("zeros", "thresholds", "all"))
         assert 0 < entry["attention_core_cycles"]["min"] < entry["cycles"]["min"]
     assert found["all"]["macs_done"]["mean"] < found["masks"]["macs_done"]["mean"]
+
+
+def test_a_sample_where_time_depends_on_values(model):
+    images, labels = random_images(model.config, 6), np.zeros(6, np.uint8)
+    report = sieve_study(model, "five", TINY, "ddr", DDR, images, labels, 2)
+    validate(report, SIEVES)
+    for entry in report["variants"]:
+        chosen = 6 if entry["name"] == "dense" else 2
+        assert entry["cycles_images"] == chosen
+        if chosen == 6:
+            assert entry["cycles_error"] == 0
+        else:
+            half = (entry["cycles"]["max"] - entry["cycles"]["min"]) / 2
+            assert entry["cycles_error"] == pytest.approx(half)
+        assert 0 <= entry["top1_integer"] <= 1
 
 
 def test_cycles_of_images_that_differ_only_in_zeros(model):

@@ -1,0 +1,1 @@
+"""What integrators need beside the Verilog: a bundle of files, generated from the specification."""
