@@ -115,7 +115,7 @@ class _Inverters:
         return self._made[net]
 
 
-def _clock(multiplier: dict[str, Any], register: str, clock: Any, enable: Any) -> None:
+def _clock(multiplier: dict[str, Any], register: str, clock: int, enable: int | str) -> None:
     """Clock a register; neighbours share four enables, so one net takes one of them."""
     connections = multiplier["connections"]
     number = next(n for n in range(4) if connections.get(f"CE{n}", [enable]) == [enable])
