@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ _VERILATOR = (
 _VERILATOR_MAKE = ("OPT_FAST=-O1",)
 
 
+@cache
+def _emitted(config: Config, memory_bytes: int, content: bytes) -> str:
+    """Verilog of the board; emission takes seconds, so once a process."""
+    from rtl_gen.emit import board_verilog
+
+    return board_verilog(
+        config,
+        memory_bytes=memory_bytes,
+        clock_hz=CLOCK_HZ,
+        cycles_per_bit=CYCLES_PER_BIT,
+        timeout_cycles=TIMEOUT_CYCLES,
+        content=content,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardSimulation:
     """A built board whose memory holds an image at first."""
@@ -63,18 +79,9 @@ class BoardSimulation:
 
         Its memory is what the image takes, in whole pages.
         """
-        from rtl_gen.emit import board_verilog
-
         memory = board_memory(image)
         memory_bytes = -(-memory.size_bytes // _PAGE) * _PAGE
-        text = board_verilog(
-            config,
-            memory_bytes=memory_bytes,
-            clock_hz=CLOCK_HZ,
-            cycles_per_bit=CYCLES_PER_BIT,
-            timeout_cycles=TIMEOUT_CYCLES,
-            content=memory.content,
-        )
+        text = _emitted(config, memory_bytes, memory.content)
         harness = (ROOT / "sim" / "board_harness.v").read_text()
         fast = simulator == "verilator"
         folder = build_model(

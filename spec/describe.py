@@ -29,6 +29,7 @@ from spec.isa import (
     ScoreUse,
     Window,
 )
+from spec.link import BOARD_REGISTER_MEANINGS, BOARD_REGISTERS, Answer, Operation
 from spec.meanings import COUNTER_MEANINGS, FIELD_MEANINGS, HEADER_MEANINGS, REGISTER_MEANINGS
 from spec.presets import PRESETS
 from spec.registers import (
@@ -141,6 +142,16 @@ def _registers() -> str:
     )
 
 
+def _board_registers() -> str:
+    return _table(
+        ("address", "register", "content"),
+        (
+            (f"0x{address:03x}", f"`{name}`", BOARD_REGISTER_MEANINGS[name])
+            for name, address in BOARD_REGISTERS.items()
+        ),
+    )
+
+
 def _windows() -> str:
     meaning, rows = notes(Window), []
     for window in Window:
@@ -199,6 +210,8 @@ def _formats() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "activations": lambda: _enumeration(Activation),
+    "answers": lambda: _enumeration(Answer),
+    "board_registers": _board_registers,
     "control": lambda: _enumeration(Control),
     "counters": _counters,
     "destinations": lambda: _enumeration(Destination),
@@ -206,6 +219,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "formats": _formats,
     "header": _header,
     "instructions": _instructions,
+    "operations": lambda: _enumeration(Operation),
     "packages": lambda: _enumeration(Package),
     "presets": _presets,
     "registers": _registers,

@@ -20,6 +20,7 @@ __all__ = [
     "BAUD",
     "BITS_PER_BYTE",
     "BOARD_REGISTERS",
+    "BOARD_REGISTER_MEANINGS",
     "CHECKSUM_BYTES",
     "CRC_INITIAL",
     "CRC_POLYNOMIAL",
@@ -67,10 +68,15 @@ BOARD_REGISTERS = {
     "CLOCK_HZ": 0x80C,
     "BROKEN_FRAMES": 0x810,
 }
-"""Read-only registers of the board, beside the machine's: byte addresses behind REGISTERS_AT.
-
-BROKEN_FRAMES counts answers other than OK since reset, 32 bits.
-"""
+"""Read-only registers of the board, beside the machine's: byte addresses behind REGISTERS_AT."""
+BOARD_REGISTER_MEANINGS = {
+    "LINK_ID": f"0x{LINK_MAGIC:08x}, the bytes `LINK`",
+    "LINK_VERSION": f"{LINK_VERSION}, of frames and of these registers",
+    "MEMORY_BYTES": "size of the memory",
+    "CLOCK_HZ": "frequency of machine and link",
+    "BROKEN_FRAMES": "answers other than OK since reset; wraps",
+}
+"""What the registers hold."""
 
 
 class Operation(enum.Enum, shape=8):

@@ -61,6 +61,7 @@ PRESETS = {
             score_words=32,
             prob_words=32,
             queue_depth=4,
+            max_head_dim=16,
             logic_lanes=3,
             counter_bits=32,
             token_selector=False,

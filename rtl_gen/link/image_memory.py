@@ -1,5 +1,7 @@
 """Block RAM behind an AXI4 slave, with a second access for the link."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
@@ -10,13 +12,31 @@ from amaranth.utils import ceil_log2
 from rtl_gen.dma.axi import axi4
 from rtl_gen.link.interfaces import word_port
 
-__all__ = ["ImageMemory"]
+__all__ = ["BANK_BEATS", "ImageMemory"]
+
+BANK_BEATS = 2048
+"""Length of an ECP5's block RAM that is 9 bits wide, so that each byte has its own strobe."""
 
 _BURSTS = 8
 """Bursts taken at once, in each direction."""
 _CREDITS = 3
 """Beats that are read and not yet taken: as many as a full rate needs."""
 _DECERR = 3
+
+
+class _Read(NamedTuple):
+    """A read port: data of the address of the cycle before."""
+
+    address: Signal
+    data: Signal
+
+
+class _Write(NamedTuple):
+    """A write port: the bytes in `strobes` at the end of the cycle."""
+
+    address: Signal
+    data: Signal
+    strobes: Signal
 
 
 class ImageMemory(wiring.Component):
@@ -26,7 +46,7 @@ class ImageMemory(wiring.Component):
     that reaches beyond the memory is answered with DECERR: on every beat, or on B, and then nothing
     of it is written. Latency: `LATENCY` cycles, as `spec.dram` counts them (preset `blockram`).
     Throughput: one beat a cycle in both directions. The link goes first and takes one cycle of the
-    read or the write port for each word, at most every second one. A read of what is written in
+    read or the write port for each word, some cycles apart. A read of what is written in
     the same cycle is undefined. Reset leaves the content.
 
     Members
@@ -38,7 +58,14 @@ class ImageMemory(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, *, bus_bits: int, size_bytes: int, content: bytes = b"") -> None:
+    def __init__(
+        self,
+        *,
+        bus_bits: int,
+        size_bytes: int,
+        content: bytes = b"",
+        bank_beats: int = BANK_BEATS,
+    ) -> None:
         beat_bytes = bus_bits // 8
         if size_bytes < 1 or size_bytes % beat_bytes:
             raise ValueError(
@@ -46,6 +73,9 @@ class ImageMemory(wiring.Component):
             )
         if len(content) > size_bytes:
             raise ValueError(f"{len(content)} bytes of content do not fit into {size_bytes}")
+        if bank_beats < 1 or bank_beats & (bank_beats - 1):
+            raise ValueError(f"bank_beats must be a power of two, not {bank_beats}")
+        self._bank_beats = bank_beats
         self._bus_bits = bus_bits
         self._beats = size_bytes // beat_bytes
         padded = content.ljust(-(-len(content) // beat_bytes) * beat_bytes, b"\0")
@@ -63,18 +93,46 @@ class ImageMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the unit."""
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=unsigned(self._bus_bits),
-            depth=self._beats,
-            init=self._init,
-            attrs={"no_rw_check": 1},
-        )
-        read, write = memory.read_port(), memory.write_port(granularity=8)
+        read, write = self._banks(m)
         part_bits = ceil_log2(self._bus_bits // 32)
         parts, index = self.link.address[:part_bits], self.link.address[part_bits:]
         self._reads(m, read, parts, index)
         self._writes(m, write, parts, index)
         return m
+
+    def _banks(self, m: Module) -> tuple[_Read, _Write]:
+        """Banks of a block RAM's length side by side, behind one read and one write port.
+
+        Left to itself, synthesis may choose the widest shape of a block RAM, which is the
+        shortest one, and spend hundreds of LUTs on the multiplexer behind it.
+        """
+        index_bits = max(ceil_log2(self._beats), 1)
+        bank_bits = min(ceil_log2(self._bank_beats), index_bits)
+        read = _Read(Signal(index_bits), Signal(self._bus_bits))
+        write = _Write(Signal(index_bits), Signal(self._bus_bits), Signal(self._bus_bits // 8))
+        chosen = Signal(index_bits - bank_bits)
+        """Bank whose word comes now."""
+        m.d.sync += chosen.eq(read.address[bank_bits:])
+        for number, first in enumerate(range(0, self._beats, self._bank_beats)):
+            memory = Memory(
+                shape=unsigned(self._bus_bits),
+                depth=min(self._bank_beats, self._beats - first),
+                init=self._init[first : first + self._bank_beats],
+                attrs={"no_rw_check": 1},
+            )
+            m.submodules[f"bank{number}"] = memory
+            reads, writes = memory.read_port(), memory.write_port(granularity=8)
+            here = write.address[bank_bits:] == number
+            m.d.comb += [
+                reads.en.eq(1),
+                reads.addr.eq(read.address),
+                writes.addr.eq(write.address),
+                writes.data.eq(write.data),
+                writes.en.eq(Mux(here, write.strobes, 0)),
+            ]
+            with m.If(chosen == number):
+                m.d.comb += read.data.eq(reads.data)
+        return read, write
 
     def _burst(self, address: Signal, length: Signal) -> tuple[data.Layout, dict]:
         """Layout and content of a burst in a queue: first beat, length, whether it is there."""
@@ -104,7 +162,7 @@ class ImageMemory(wiring.Component):
         m.d.comb += head.eq(queue.r_data)
         return queue, head
 
-    def _reads(self, m: Module, read: wiring.PureInterface, parts: Signal, index: Signal) -> None:
+    def _reads(self, m: Module, read: _Read, parts: Signal, index: Signal) -> None:
         """Read bursts into a short queue of beats before the bus; the link between them."""
         bus, link = self.bus, self.link
         bursts, head = self._queue(m, "read_bursts", "ar")
@@ -125,8 +183,7 @@ class ImageMemory(wiring.Component):
             link_issues.eq(link.valid & ~link.write & (link_waits == 0)),
             issues.eq(bursts.r_rdy & (credits != 0) & ~link_issues),
             bursts.r_en.eq(issues & last),
-            read.addr.eq(Mux(link_issues, index, here)),
-            read.en.eq(1),
+            read.address.eq(Mux(link_issues, index, here)),
         ]
         with m.If(issues):
             m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), following.eq(here + 1)]
@@ -189,7 +246,7 @@ class ImageMemory(wiring.Component):
             m.d.sync += link.value.eq(words[0] if chosen is None else words[chosen])
         m.d.comb += link.done.eq((link_waits == 2) | (link.valid & link.write))
 
-    def _writes(self, m: Module, write: wiring.PureInterface, parts: Signal, index: Signal) -> None:
+    def _writes(self, m: Module, write: _Write, parts: Signal, index: Signal) -> None:
         """Write bursts beat by beat, each after its address; the link between them."""
         bus, link = self.bus, self.link
         bursts, head = self._queue(m, "write_bursts", "aw")
@@ -206,16 +263,16 @@ class ImageMemory(wiring.Component):
             bus.wready.eq(bursts.r_rdy & ~link_writes),
             writes.eq(bus.wvalid & bus.wready),
             bursts.r_en.eq(writes & bus.wlast),
-            write.addr.eq(Mux(link_writes, index, here)),
+            write.address.eq(Mux(link_writes, index, here)),
         ]
         lanes = 4 * (parts if len(parts) else 0)
         with m.If(link_writes):
             m.d.comb += [
                 write.data.eq(link.data.replicate(self._bus_bits // 32)),
-                write.en.eq(0b1111 << lanes),
+                write.strobes.eq(0b1111 << lanes),
             ]
         with m.Else():
-            m.d.comb += [write.data.eq(bus.wdata), write.en.eq(Mux(writes, strobes, 0))]
+            m.d.comb += [write.data.eq(bus.wdata), write.strobes.eq(Mux(writes, strobes, 0))]
         with m.If(writes):
             m.d.sync += [beat.eq(Mux(bus.wlast, 0, beat + 1)), following.eq(here + 1)]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import cocotb
 
-from rtl_gen.link.image_memory import ImageMemory
+from rtl_gen.link.image_memory import BANK_BEATS, ImageMemory
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check
 from spec.dram import DRAM_PRESETS
 
 PARAMETERS = [
-    {"bus_bits": 64, "size_bytes": 1000},
+    {"bus_bits": 64, "size_bytes": 1000, "bank_beats": 32},
     {"bus_bits": 128, "size_bytes": 4096},
     {"bus_bits": 32, "size_bytes": 512},
 ]
@@ -25,9 +25,11 @@ def _content() -> bytes:
     return random.Random(7).randbytes(300)
 
 
-def component(bus_bits: int, size_bytes: int) -> ImageMemory:
+def component(bus_bits: int, size_bytes: int, bank_beats: int = BANK_BEATS) -> ImageMemory:
     """Build the unit under test."""
-    return ImageMemory(bus_bits=bus_bits, size_bytes=size_bytes, content=_content())
+    return ImageMemory(
+        bus_bits=bus_bits, size_bytes=size_bytes, content=_content(), bank_beats=bank_beats
+    )
 
 
 def _same(got: bytes, expected: bytes, first: int = 0) -> None:

@@ -239,7 +239,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, folder: Path, place: str) -> list[str
     monkeypatch.setattr(yowasp, "find", lambda program: program)
 
     def run(program: str, arguments: list[str], where: Path) -> str:
-        if program == ecp5.PLACEMENT and "--json" in arguments:
+        if program == yowasp.PLACEMENT and "--json" in arguments:
             (where / "machine.log").write_text(LOG)
             (where / "machine.rep").write_text((HERE / "report.json").read_text())
             (where / "machine.sdf").write_text(SDF)
