@@ -13,10 +13,8 @@ from typing import Any
 __all__ = ["absorb_in_file", "absorb_registers"]
 
 MULTIPLIER, REGISTER = "MULT18X18D", "TRELLIS_FF"
-INPUTS = {"A": "0", "B": "1"}
-"""Input port: number of its clock enable."""
+INPUTS = ("A", "B")
 INPUT_BITS, OUTPUT_BITS = 18, 36
-OUTPUT_ENABLE = "2"
 PLAIN = {"CLKMUX": "CLK", "REGSET": "RESET"}
 """Parameters of a flip-flop that a multiplier's register can be."""
 
@@ -117,6 +115,19 @@ class _Inverters:
         return self._made[net]
 
 
+def _clock(multiplier: dict[str, Any], register: str, clock: int, enable: int | str) -> None:
+    """Clock a register; neighbours share four enables, so one net takes one of them."""
+    connections = multiplier["connections"]
+    number = next(n for n in range(4) if connections.get(f"CE{n}", [enable]) == [enable])
+    for name, net in ((f"CE{number}", enable), ("CLK0", clock)):
+        connections[name], multiplier["port_directions"][name] = [net], "input"
+    multiplier["parameters"] |= {
+        "GSR": "DISABLED",
+        f"{register}_CLK": "CLK0",
+        f"{register}_CE": f"CE{number}",
+    }
+
+
 def _absorb(
     multiplier: dict[str, Any], registers: dict[Any, dict[str, Any]], inverters: _Inverters
 ) -> bool:
@@ -136,17 +147,8 @@ def _absorb(
         found[port] = clocks.pop()
     if found["A"][0] != found["B"][0]:
         return False
-    directions = multiplier["port_directions"]
-    for port, number in INPUTS.items():
-        clock, (net, inverted) = found[port]
-        enable = inverters.of(net) if inverted else net
-        for name, net in ((f"CE{number}", enable), ("CLK0", clock)):
-            connections[name], directions[name] = [net], "input"
-        multiplier["parameters"] |= {
-            "GSR": "DISABLED",
-            f"REG_INPUT{port}_CLK": "CLK0",
-            f"REG_INPUT{port}_CE": f"CE{number}",
-        }
+    for port, (clock, (net, inverted)) in found.items():
+        _clock(multiplier, f"REG_INPUT{port}", clock, inverters.of(net) if inverted else net)
         for bit in range(INPUT_BITS):
             name = f"{port}{bit}"
             if connections[name][0] != "0":
@@ -179,16 +181,7 @@ def _absorb_output(
     if len(kinds) != 1:
         return False
     clock, (net, inverted) = kinds.pop()
-    for name, driver in (
-        (f"CE{OUTPUT_ENABLE}", inverters.of(net) if inverted else net),
-        ("CLK0", clock),
-    ):
-        connections[name], multiplier["port_directions"][name] = [driver], "input"
-    multiplier["parameters"] |= {
-        "GSR": "DISABLED",
-        "REG_OUTPUT_CLK": "CLK0",
-        "REG_OUTPUT_CE": f"CE{OUTPUT_ENABLE}",
-    }
+    _clock(multiplier, "REG_OUTPUT", clock, inverters.of(net) if inverted else net)
     for port, register in found.items():
         connections[port] = register["connections"]["Q"]
         taken.add(id(register))

@@ -63,7 +63,9 @@ def test_inverted_enable() -> None:
     connections = module["cells"]["m"]["connections"]
     (lut,) = (cell for cell in module["cells"].values() if cell["type"] == "LUT4")
     assert lut["connections"]["A"] == [ENABLE]
-    assert connections["CE0"] == connections["CE1"] == lut["connections"]["Z"] == [31]
+    assert connections["CE0"] == lut["connections"]["Z"] == [31]
+    assert "CE1" not in connections
+    assert module["cells"]["m"]["parameters"]["REG_INPUTB_CE"] == "CE0"
 
 
 def test_read_elsewhere() -> None:
@@ -104,7 +106,7 @@ def test_output() -> None:
     assert sorted(module["cells"]) == ["a", "b", "m"]
     multiplier = module["cells"]["m"]
     assert multiplier["connections"]["P0"] == [40]
-    assert multiplier["connections"]["CE2"] == [ENABLE]
+    assert multiplier["connections"]["CE0"] == [ENABLE]
     assert multiplier["parameters"]["REG_OUTPUT_CLK"] == "CLK0"
     assert "REG_INPUTA_CLK" not in multiplier["parameters"]
 
