@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from amaranth.build.plat import TemplatedPlatform
 
+from spec.link import BAUD
+
 __all__ = ["BoardFile"]
 
 
@@ -39,4 +41,4 @@ class BoardFile:
     """What is put into its memory."""
     memory_bytes: int
     """Block RAM for image, input and result."""
-    baud: int = 1_000_000
+    baud: int = BAUD
