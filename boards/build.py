@@ -10,6 +10,7 @@ from boards import ecp5, yowasp
 from boards.board_file import BoardFile
 from boards.board_top import BoardTop
 from boards.collisions import free_collisions
+from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.place_and_route import Routed, estimate_placed, place_and_route
 from spec.board_memory import board_memory
@@ -126,6 +127,7 @@ def _synthesize(board: BoardFile, design: _Design, folder: Path, tell: yowasp.Te
     tell("synthesising (minutes)")
     script = ecp5.script(f"read_rtlil {NAME}.il", NAME, f"{NAME}.json")
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
+    absorb_in_file(folder / f"{NAME}.json", NAME)
 
 
 def _check_inferred(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boards import report, yowasp
+from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.harness import HARNESS, harness, ports
 from boards.resources import used
@@ -118,6 +119,7 @@ def synthesize(
     begin = time.monotonic()
     folder = yowasp.prepare((yowasp.YOSYS, yowasp.PLACEMENT), f"{config.file_name}-{device}", tell)
     _map(config, script(READ, HARNESS, "machine.json"), folder, tell)
+    absorb_in_file(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
     for stale in (report_file, sdf_file, log_file):

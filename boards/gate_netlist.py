@@ -6,12 +6,14 @@ Memories stay as they are, arrays of words. Everything else is gates and flip-fl
 import json
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from boards import yowasp
 from boards.errors import SynthesisError
+from boards.stat import cells_by_module
 from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
@@ -47,7 +49,7 @@ FAMILIES = {
         "opt -fast",
         # AND, OR, XOR, multiplexer and inverter; without the search that large multipliers defeat
         "abc -g simple -script +strash;dc2;map",
-        "flatten",
+        # Not flat: Icarus takes time with the square of a module's nets
         "opt_clean",
     ),
     "ice40": ("synth_ice40 -top {top}",),
@@ -130,11 +132,15 @@ def netlist_of(text: str, top: str, folder: Path, family: str = GATES) -> Netlis
     begin = time.monotonic()
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "netlist.log", "-s", "netlist.ys"], folder)
     wall_s = time.monotonic() - begin
-    cells = json.loads((folder / "netlist.json").read_text())["design"]["num_cells_by_type"]
+    cells: Counter[str] = Counter()
+    report = json.loads((folder / "netlist.json").read_text())
+    # The emitter gives every instance a module of its own, so modules are counted once
+    for counted in cells_by_module(report, ignored=("$scopeinfo",)).values():
+        cells.update(counted)
     return Netlist(
         verilog=(folder / "netlist.v").read_text(),
         models=_models(family),
-        cells={name: count for name, count in cells.items() if name != "$scopeinfo"},
+        cells=dict(sorted(cells.items())),
         wall_s=wall_s,
     )
 

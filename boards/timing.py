@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Path", "Segment", "longest_path", "longest_paths"]
+__all__ = ["Path", "Segment", "longest_between", "longest_path", "longest_paths", "unit_of"]
 
 _INTERCONNECT = re.compile(r"\(INTERCONNECT (\S+) (\S+) \([-\d:]*?(-?\d+)\)")
 _IOPATH = re.compile(r"\(IOPATH (\S+) (\S+) \([-\d:]*?(-?\d+)\)")
@@ -100,38 +100,73 @@ class _Graph:
         return finished[::-1]
 
 
+class _Longest:
+    """For every register input the longest path that ends there."""
+
+    def __init__(self, sdf: Iterable[str]) -> None:
+        self.graph = graph = _Graph(sdf)
+        self.arrival: dict[str, int] = {}
+        self.before: dict[str, Segment] = {}
+        arrival, before = self.arrival, self.before
+        for clock, output, delay in graph.starts:
+            if delay >= arrival.get(output, -1):
+                arrival[output] = delay
+                before[output] = Segment(clock, output, False, delay)
+        place = {pin: index for index, pin in enumerate(graph.order())}
+        for pin in place:
+            for sink, delay, net in graph.arcs.get(pin, ()):
+                total = arrival[pin] + delay
+                if place[sink] > place[pin] and total > arrival.get(sink, -1):
+                    arrival[sink] = total
+                    before[sink] = Segment(pin, sink, net, delay)
+
+    def ends(self) -> list[str]:
+        """Register inputs, that of the longest path first."""
+        ends = [end for end in self.graph.ends if end in self.arrival]
+        return sorted(ends, key=lambda end: -(self.arrival[end] + self.graph.ends[end]))
+
+    def path(self, end: str) -> Path:
+        """The longest one to a register input."""
+        segments, pin = [], end
+        while pin in self.before:
+            segments.append(self.before[pin])
+            pin = self.before[pin].source
+        return Path(tuple(reversed(segments)), self.graph.ends[end])
+
+
 def longest_paths(sdf: Iterable[str]) -> list[Path]:
     """For every register input the longest path that ends there, the longest of all first.
 
     sdf : lines of an SDF file with INTERCONNECT, IOPATH and SETUPHOLD entries, in picoseconds
     """
-    graph = _Graph(sdf)
-    arrival: dict[str, int] = {}
-    before: dict[str, Segment] = {}
-    for clock, output, delay in graph.starts:
-        if delay >= arrival.get(output, -1):
-            arrival[output] = delay
-            before[output] = Segment(clock, output, False, delay)
-    place = {}
-    for index, pin in enumerate(graph.order()):
-        place[pin] = index
-    for pin in place:
-        for sink, delay, net in graph.arcs.get(pin, ()):
-            total = arrival[pin] + delay
-            if place[sink] > place[pin] and total > arrival.get(sink, -1):
-                arrival[sink] = total
-                before[sink] = Segment(pin, sink, net, delay)
+    longest = _Longest(sdf)
+    return [longest.path(end) for end in longest.ends()]
 
-    def path(end: str) -> Path:
-        segments, pin = [], end
-        while pin in before:
-            segments.append(before[pin])
-            pin = before[pin].source
-        return Path(tuple(reversed(segments)), graph.ends[end])
 
-    ends = [end for end in graph.ends if end in arrival]
-    ends.sort(key=lambda end: -(arrival[end] + graph.ends[end]))
-    return [path(end) for end in ends]
+def longest_between(sdf: Iterable[str], count: int, above_ps: int = 0) -> list[tuple[Path, int]]:
+    """The longest path between each two units, with how many paths there are between them.
+
+    A unit is what its registers' names have in common, up to the last dot. Many paths of a design
+    have the same cause; one of each kind says what there is to do.
+
+    count : so many pairs of units, those with the longest paths
+    above_ps : shorter paths are neither shown nor counted
+    """
+    longest = _Longest(sdf)
+    pairs: dict[tuple[str, str], tuple[Path, int]] = {}
+    for end in longest.ends():
+        if longest.arrival[end] + longest.graph.ends[end] < above_ps:
+            break
+        path = longest.path(end)
+        pair = (unit_of(path.segments[0].source), unit_of(end))
+        first, times = pairs.get(pair, (path, 0))
+        pairs[pair] = (first, times + 1)
+    return list(pairs.values())[:count]
+
+
+def unit_of(pin: str) -> str:
+    """The unit of a pin of a flattened design: `a.b` of `a.b.name_cell/port`."""
+    return pin.rpartition("/")[0].rpartition(".")[0]
 
 
 def longest_path(sdf: Iterable[str]) -> Path | None:

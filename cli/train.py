@@ -16,8 +16,8 @@ def command(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="A recipe: demo, demo-deep, demo-tokens, demo-relu, demo-masks, demo-all, "
-            "demo-coded; or micro instead of demo."
+            help="A recipe: demo, demo-small, demo-deep, demo-tokens, demo-relu, demo-masks, "
+            "demo-all, demo-coded; or micro instead of demo (there is no micro-small)."
         ),
     ] = "demo",
     out: Annotated[

@@ -28,6 +28,7 @@ VERSION = "0.1.0"
 """Of the bundle's core and IP-XACT component."""
 MANIFEST = "SHA256SUMS"
 """Digests of all files but itself: `sha256sum -c SHA256SUMS`. A folder that has it is a bundle."""
+DRIVER = ROOT / "host" / "c"
 BUILT = "build"
 """Folder inside a bundle that its Makefile fills."""
 FILES = {
@@ -46,7 +47,9 @@ FILES = {
     "registers/sievit.xml": "in IP-XACT (IEEE 1685-2014)",
     "registers/html/index.html": "as pages; to be served, or opened by a launcher beside it",
     "registers/sievit_map.h": "as C structures",
-    "registers/sievit_registers.h": "as C constants and texts",
+    "driver/sievit_registers.h": "as C constants and texts",
+    "driver/sievit_driver.h": "a small C99 driver of the registers: what it needs and does",
+    "driver/sievit_driver.c": "the driver",
     "README.md": "this file",
     "LICENSE": "Apache-2.0, of all but the pages' styles, scripts and fonts",
     MANIFEST: "digests of all files",
@@ -141,8 +144,13 @@ def write_bundle(
 
 
 def _registers(folder: Path, config: Config) -> None:
+    """The register map in all its forms, and the driver in C."""
     registers = folder / "registers"
     registers.mkdir()
     (registers / "sievit.rdl").write_text(systemrdl(config))
-    (registers / "sievit_registers.h").write_text(c_header())
     write_register_files(registers / "sievit.rdl", VERSION)
+    driver = folder / "driver"
+    driver.mkdir()
+    (driver / "sievit_registers.h").write_text(c_header())
+    for source in sorted(DRIVER.glob("sievit_driver.[ch]")):
+        (driver / source.name).write_text(source.read_text())

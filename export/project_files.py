@@ -90,7 +90,7 @@ targets:
       tool: icarus
       iverilog_options: [-g2005]
       mode: binary
-      verilator_options: [--timing, -Wno-fatal]
+      verilator_options: [--timing, --timescale 1ns/1ps, -Wno-fatal]
     filesets: [rtl, waivers, tb, vectors]
     parameters: [images, latency, bandwidth, stall]
     toplevel: tb_sievit
@@ -123,8 +123,8 @@ verilator: build/verilator/Vtb_sievit
 
 build/verilator/Vtb_sievit: sievit.f sievit_top.v tb_sievit.v lint.vlt
 \t@mkdir -p build
-\t$(VERILATOR) --binary --timing --top-module tb_sievit --Mdir build/verilator \\
-\t  lint.vlt -f sievit.f tb_sievit.v
+\t$(VERILATOR) --binary --timing --timescale 1ns/1ps -Wno-fatal --Mdir build/verilator \\
+\t  --top-module tb_sievit lint.vlt -f sievit.f tb_sievit.v
 
 lint:
 \t$(VERILATOR) --lint-only -Wall --top-module sievit_top lint.vlt -f sievit.f

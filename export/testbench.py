@@ -58,6 +58,7 @@ def testbench(config: Config, model: ModelConfig, found: Vectors) -> str:
         "START": Control.START.value,
         "CLEAR": Control.CLEAR.value,
         "DONE": Status.DONE.value,
+        "DRAINING": Status.DRAINING.value,
         "INPUT_STEP": found.input_step,
     }
     for name in (

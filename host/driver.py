@@ -13,7 +13,7 @@ from host.link import Link
 from spec.board_memory import HEADER_BYTES, BoardMemory, board_memory
 from spec.image import Image
 from spec.isa import Window
-from spec.link import BOARD_REGISTERS, LINK_MAGIC, LINK_VERSION, REGISTERS_AT
+from spec.link import BOARD_REGISTERS, LINK_MAGIC, LINK_VERSION, REGISTERS_AT, WORD_BYTES
 from spec.registers import (
     COUNTERS,
     MAGIC,
@@ -136,11 +136,11 @@ class Driver:
         content = image.pack_input(patches)
         self._stop()
         self.link.write(memory.bases[Window.INPUT], content)
+        registers = {REGISTERS["INTERRUPT_ENABLE"]: 0, REGISTERS["WATCHDOG"]: self._watchdog_cycles}
         for window in Window:
-            words = [memory.bases[window], memory.limits[window]]
-            self.link.write_words(REGISTERS_AT + window_address(window)[0], words)
-        self._write("INTERRUPT_ENABLE", 0)
-        self._write("WATCHDOG", self._watchdog_cycles)
+            base, limit = window_address(window)
+            registers |= {base: memory.bases[window], limit: memory.limits[window]}
+        self._write_all(registers)
         self._write("CONTROL", Control.START.value)
         try:
             self._wait(image)
@@ -182,10 +182,8 @@ class Driver:
         """Wait for the end of a run."""
         waited, pause = 0.0, self._poll_s
         while True:
-            status = self._status()
+            status, code, pc = self._outcome()
             if Status.ERROR in status:
-                code = self._read("ERROR_CODE")
-                pc = self._read("ERROR_PC")
                 known = {error.value: error for error in Error}
                 if code not in known:
                     raise DriverError(f"{self.link.name} has an unknown error code {code}")
@@ -219,16 +217,29 @@ class Driver:
         )
 
     def _status(self) -> Status:
-        value = self._read("STATUS")
+        return self._outcome()[0]
+
+    def _outcome(self) -> tuple[Status, int, int]:
+        """STATUS, ERROR_CODE and ERROR_PC, which stand side by side."""
+        first = REGISTERS_AT + REGISTERS["STATUS"]
+        value, code, pc = self.link.read_words(first, 3)
         if value >> len(Status):
             raise DriverError(f"{self.link.name} has an impossible STATUS {value:#x}")
-        return Status(value)
-
-    def _read(self, register: str) -> int:
-        return self.link.read_words(REGISTERS_AT + REGISTERS[register], 1)[0]
+        return Status(value), code, pc
 
     def _write(self, register: str, value: int) -> None:
         self.link.write_words(REGISTERS_AT + REGISTERS[register], [value])
+
+    def _write_all(self, values: dict[int, int]) -> None:
+        """Write registers by address, neighbours in one frame: every round trip counts."""
+        addresses = sorted(values)
+        starts = [at for at in addresses if at - WORD_BYTES not in values]
+        for start in starts:
+            words, at = [], start
+            while at in values:
+                words.append(values[at])
+                at += WORD_BYTES
+            self.link.write_words(REGISTERS_AT + start, words)
 
     def _expect(self, register: str, got: int, wanted: int) -> None:
         if got != wanted:

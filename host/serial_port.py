@@ -56,10 +56,18 @@ class SerialTransport:
                 port, baudrate=baud, timeout=0, write_timeout=WRITE_S, **alone
             )
             self._serial.reset_input_buffer()
+            self._hurry()
         except (*self._failure, ValueError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)
             raise LinkError(f"cannot open serial port {port} at {baud:,} baud: {reason}") from None
+
+    def _hurry(self) -> None:
+        """Ask the adapter to pass bytes on at once (Linux); not all ports can."""
+        try:
+            self._serial.set_low_latency_mode(True)  # type: ignore[attr-defined]
+        except (AttributeError, NotImplementedError, ValueError, *self._failure):
+            return
 
     def write(self, content: bytes) -> None:
         """Send bytes."""

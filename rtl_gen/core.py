@@ -1,11 +1,13 @@
 """The machine between the bus channels and the host registers: everything a run resets."""
 
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
+from rtl_gen.core_clients import GROUP_READERS, NORM, OPERAND, PLACE_READERS, SELECT, STORE
+from rtl_gen.core_errors import connect_errors
 from rtl_gen.core_events import connect_events, counter_sizes
 from rtl_gen.core_places import build_origins, connect_places
 from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
@@ -13,8 +15,6 @@ from rtl_gen.dma.axi import TRANSFER, read_data_layout
 from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
 from rtl_gen.dma.storer import Storer
-from rtl_gen.error_collector import ErrorCollector
-from rtl_gen.head_group import ERRORS
 from rtl_gen.head_groups import HeadGroups
 from rtl_gen.host.counters import events_layout
 from rtl_gen.index_engine.index_engine import IndexEngine
@@ -30,7 +30,6 @@ from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import SIEVES, Config
 from spec.isa import Window
-from spec.registers import Error
 from spec.semaphores import Queue
 
 __all__ = ["FETCH", "LOAD", "Core"]
@@ -38,12 +37,19 @@ __all__ = ["FETCH", "LOAD", "Core"]
 FETCH, LOAD = 0, 1
 """Clients of the read channel; the fetcher has priority."""
 
-# Clients of token memory, in order of priority: what holds up the array comes first. Of the first
-# ones there is one in each head group.
-_GROUP_READERS = ("residual", "partial")
-_PLACE_READERS = (*_GROUP_READERS, "place_read", "list_read")
-_OPERAND, _NORM, _STORE, _SELECT = range(4)
+# Writers of token memory behind those of the head groups.
 _NORMALIZED, _LOADED, _SELECTED = range(3)
+
+_OF_GROUPS = (
+    *("banks", "lanes", "head_groups", "vector_lanes", "score_lanes", "row_words"),
+    *("column_tables", "score_words", "prob_words", "register_operands", "logic_lanes"),
+    *("logic_multipliers", "cls_scores", "thresholds"),
+)
+"""Parameters of the machine that head groups have too."""
+
+GIVERS = (Queue.LOAD, Queue.ARRAY, Queue.VECTOR, Queue.STORE, Queue.VECTOR, Queue.ARRAY)
+"""Queues of who gives credits: loader, head groups, LayerNorm, storer, vector issue; with a token
+selector also the array controller. See `_connect_control`."""
 
 
 class Core(wiring.Component):
@@ -66,10 +72,10 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self.selects, self.places = config.token_selector, config.attention_masks
         self.skips, self.packs = config.zero_skip, config.packs_probs
-        self._readers = _PLACE_READERS if self.places else _GROUP_READERS
+        self.readers = PLACE_READERS if self.places else GROUP_READERS
         events = events_layout(**counter_sizes(config))
         super().__init__(
             {
@@ -100,12 +106,12 @@ class Core(wiring.Component):
         self._build(m)
         self._connect_control(m)
         self._connect_data(m)
-        self._connect_errors(m)
+        connect_errors(m, self)
         connect_events(m, self)
         return m
 
     def _build(self, m: Module) -> None:
-        c = self._config
+        c = self.config
         sizes = {"banks": c.banks, "lanes": c.lanes}
         logic = c.logic_multipliers
         m.submodules.fetcher = self.fetcher = Fetcher(bus_bits=c.bus_bits, depth=c.queue_depth)
@@ -119,12 +125,19 @@ class Core(wiring.Component):
             **{name: getattr(c, name) for name in SIEVES},
         )
         selector = {"token_selector": c.token_selector}
+        self.error_pending = Signal()
+        """An error was found in the cycle before, and is not reported yet."""
         self.queues = {}
         for queue in Queue:
             self.queues[queue] = InstructionQueue(depth=c.queue_depth)
             m.submodules[f"{queue.name.lower()}_queue"] = self.queues[queue]
+        givers = GIVERS if c.token_selector else GIVERS[:-1]
         m.submodules.semaphores = self.semaphores = Semaphores(
-            takers=2, givers=6 if c.token_selector else 5
+            takers=2,
+            givers=len(givers),
+            givers_of={
+                queue: [n for n, own in enumerate(givers) if own is queue] for queue in Queue
+            },
         )
         m.submodules.vector_issue = self.vector_issue = VectorIssue(**selector)
         m.submodules.controller = self.controller = ArrayController(
@@ -145,27 +158,16 @@ class Core(wiring.Component):
             **sizes, sparse=c.sparse_steps, zero_skip=c.zero_skip
         )
         m.submodules.head_groups = self.head_groups = HeadGroups(
-            **sizes,
-            head_groups=c.head_groups,
-            vector_lanes=c.vector_lanes,
-            score_lanes=c.score_lanes,
-            row_words=c.row_words,
-            column_tables=c.column_tables,
-            score_words=c.score_words,
-            prob_words=c.prob_words,
-            register_operands=c.register_operands,
-            logic_multipliers=logic,
-            cls_scores=c.cls_scores,
+            **{name: getattr(c, name) for name in _OF_GROUPS},
             max_positions=c.max_positions if self.places else 0,
             skip_zeros=c.zero_skip and c.packs_probs,
-            thresholds=c.thresholds,
         )
         if c.packs_probs:
             build_sources(m, self, c)
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(self._readers) * c.head_groups + 3 + c.token_selector,
+            readers=len(self.readers) * c.head_groups + 3 + c.token_selector,
             writers=c.head_groups + 2 + c.token_selector,
         )
         if self.places:
@@ -253,7 +255,13 @@ class Core(wiring.Component):
             *((self.select_tokens.idle,) if self.selects else ()),
         ).all()
         m.d.comb += [
-            self.finished.eq(self.running & dispatcher.halted & queues_empty & executors_idle),
+            self.finished.eq(
+                self.running
+                & dispatcher.halted
+                & queues_empty
+                & executors_idle
+                & ~self.error_pending
+            ),
             self.live.eq(self.vector_issue.live),
             self.pc.eq(self.controller.pc),
             self.fetch_pc.eq(fetcher.instruction.p.pc),
@@ -276,7 +284,7 @@ class Core(wiring.Component):
             self.loader.live.eq(issue.live),
             self.storer.live.eq(issue.live),
         ]
-        if self._config.cls_scores:
+        if self.config.cls_scores:
             groups = self.head_groups
             m.d.comb += [
                 groups.collect_enable.eq(selector.collected_enable),
@@ -288,8 +296,8 @@ class Core(wiring.Component):
     def _connect_data(self, m: Module) -> None:
         """Memories, array and post-processing."""
         controller, groups, tokens = self.controller, self.head_groups, self.token_memory
-        count = self._config.head_groups
-        readers, writers = tokens.read[len(self._readers) * count :], tokens.write[count:]
+        count = self.config.head_groups
+        readers, writers = tokens.read[len(self.readers) * count :], tokens.write[count:]
         connect(m, flipped(self.read_request[FETCH]), self.fetcher.request)
         connect(m, flipped(self.read_request[LOAD]), self.loader.request)
         connect(m, flipped(self.read_data[FETCH]), self.fetcher.data)
@@ -313,21 +321,21 @@ class Core(wiring.Component):
             for name in ("row_group", "column_group"):
                 m.d.comb += getattr(groups, name).eq(getattr(self.loader, name))
 
-        for number, name in enumerate(_GROUP_READERS):
+        for number, name in enumerate(GROUP_READERS):
             for group in range(count):
                 connect(m, getattr(groups, name)[group], tokens.read[number * count + group])
         if self.places:
-            connect_places(m, self, tokens.read[len(_GROUP_READERS)])
-            connect_lists(m, self, tokens.read[len(_GROUP_READERS) + 1])
-        connect(m, controller.read, readers[_OPERAND])
-        connect(m, self.layer_norm.read, readers[_NORM])
-        connect(m, self.storer.token_read, readers[_STORE])
+            connect_places(m, self, tokens.read[len(GROUP_READERS)])
+            connect_lists(m, self, tokens.read[len(GROUP_READERS) + 1])
+        connect(m, controller.read, readers[OPERAND])
+        connect(m, self.layer_norm.read, readers[NORM])
+        connect(m, self.storer.token_read, readers[STORE])
         for group in range(count):
             connect(m, groups.token_write[group], tokens.write[group])
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
         if self.selects:
-            connect(m, self.select_tokens.read, readers[_SELECT])
+            connect(m, self.select_tokens.read, readers[SELECT])
             connect(m, self.select_tokens.write, writers[_SELECTED])
         connect(m, self.loader.row_write, groups.row_load)
         connect(m, self.loader.column_write, groups.column_load)
@@ -337,7 +345,7 @@ class Core(wiring.Component):
 
     def _connect_traces(self, m: Module) -> None:
         """The trace ports."""
-        groups, layouts = self.head_groups, trace_layout(self._config)
+        groups, layouts = self.head_groups, trace_layout(self.config)
         for field in layouts["token"].members:
             m.d.comb += self.trace_token[field].eq(self.token_memory.trace[field])
         for kind in ("row", "score", "prob"):
@@ -348,53 +356,3 @@ class Core(wiring.Component):
                 m.d.comb += [target[field][number].eq(value) for number, value in many]
                 if len(values) == 1:
                     m.d.comb += target[field].eq(values[0])
-
-    def _connect_errors(self, m: Module) -> None:
-        """Every unit's own errors, and those the memories found in its accesses."""
-        tokens, groups, count = self.token_memory, self.head_groups, self._config.head_groups
-        errors = dict(zip(ERRORS, groups.errors, strict=True))
-        token, table = Error.TOKEN_ADDRESS, Error.TABLE_ADDRESS
-        norm_pc, load_pc = self.layer_norm.pc, self.loader.error.pc
-        m.d.comb += [groups.array_pc.eq(self.controller.pc), groups.load_pc.eq(load_pc)]
-        reads = len(self._readers) * count
-        pcs = [groups.pc[n % count] for n in range(len(_GROUP_READERS) * count)]
-        if self.places:
-            pcs += [groups.place_pc, self.controller.pc]
-
-        def writer(number: int) -> tuple[Value, Error, Value]:
-            return tokens.write_error[number], token, tokens.write[number].p.pc
-
-        found = [
-            (tokens.read_error[reads + _OPERAND], token, self.controller.pc),
-            *((tokens.read_error[n], token, pc) for n, pc in enumerate(pcs)),
-            (tokens.read_error[reads + _NORM], token, norm_pc),
-            *(writer(number) for number in range(len(tokens.write))),
-            *(
-                (errors[name].valid, errors[name].code, errors[name].pc)
-                for name in ERRORS
-                if name != "epilogue"
-            ),
-            (self.norm_tables.write_error, table, load_pc),
-            (self.norm_tables.read_error, table, norm_pc),
-            (self.semaphores.overflow, Error.SEMAPHORE, self.controller.pc),
-        ]
-        if self.selects:
-            found.append((tokens.read_error[reads + _SELECT], token, self.select_tokens.pc))
-        units = [
-            self.fetcher.error,
-            self.dispatcher.error,
-            self.controller.error,
-            self.vector_issue.error,
-            errors["epilogue"],
-            self.layer_norm.error,
-            self.loader.error,
-            self.storer.error,
-            *((self.select_tokens.error,) if self.selects else ()),
-        ]
-        m.submodules.errors = first = ErrorCollector(sources=len(found) + len(units))
-        for index, (valid, code, pc) in enumerate(found):
-            source = first.i[index]
-            m.d.comb += [source.valid.eq(valid), source.code.eq(code), source.pc.eq(pc)]
-        for index, unit in enumerate(units, start=len(found)):
-            m.d.comb += first.i[index].eq(unit)
-        m.d.comb += self.error.eq(first.o)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
+from rtl_gen.sequencer.stall_monitor import ARRAY_STATE
 from spec.config import Config
 from spec.registers import STALLS
 from spec.semaphores import Queue
@@ -32,9 +33,14 @@ def connect_events(m: Module, core: "Core") -> None:
     """Counters, stall causes and the sign of life that the watchdog wants."""
     controller, head = core.controller, core.queues[Queue.ARRAY]
     monitor, events = core.stall_monitor, core.events
-    state = monitor.state
+    # What the monitor sees is late in its cycle: it looks a cycle later, beyond the end of the run.
+    # The first cycle, in which counters are cleared, does not count.
+    state = Signal(ARRAY_STATE)
+    seen, running = Signal(ARRAY_STATE, reset_less=True), Signal(reset_less=True)
+    m.d.sync += [seen.eq(state), running.eq(core.running & ~core.begin)]
     m.d.comb += [
-        monitor.running.eq(core.running),
+        monitor.state.eq(seen),
+        monitor.running.eq(running),
         state.fired.eq(controller.fired),
         state.blocked_scores.eq(core.head_groups.blocked_scores),
         state.blocked_accumulators.eq(core.head_groups.blocked_accumulators),

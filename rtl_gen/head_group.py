@@ -82,6 +82,7 @@ class HeadGroup(wiring.Component):
         score_words: int,
         prob_words: int,
         register_operands: bool,
+        logic_lanes: int,
         logic_multipliers: bool,
         cls_scores: bool = False,
         max_positions: int = 0,
@@ -94,7 +95,9 @@ class HeadGroup(wiring.Component):
         sizes = {"banks": banks, "lanes": lanes}
         multipliers = {"logic_multipliers": logic_multipliers}
         pairs = bool(max_positions)
-        self.pe_array = PEArray(**sizes, register_operands=register_operands, pairs=pairs)
+        self.pe_array = PEArray(
+            **sizes, register_operands=register_operands, logic_lanes=logic_lanes, pairs=pairs
+        )
         self.row_memory = RowMemory(**sizes, words=row_words, places=bool(max_positions))
         self.column_tables = TableMemory(
             words=column_tables * lanes // vector_lanes, entries=vector_lanes

@@ -49,7 +49,9 @@ class Top(wiring.Component):
         m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
-        m.submodules.counters = counters = Counters(**counter_sizes(config))
+        m.submodules.counters = counters = Counters(
+            bits=config.counter_bits, **counter_sizes(config)
+        )
 
         for client in (FETCH, LOAD):
             connect(m, core.read_request[client], reads.request[client])
@@ -70,7 +72,6 @@ class Top(wiring.Component):
             run.start.eq(registers.start),
             run.clear.eq(registers.clear),
             run.finished.eq(core.finished),
-            run.progress.eq(core.progress),
             run.watchdog.eq(registers.watchdog),
             run.pc.eq(core.pc),
             run.draining.eq(reads.draining | writes.draining),
@@ -85,6 +86,7 @@ class Top(wiring.Component):
             counters.events.eq(core.events),
             registers.counters.eq(counters.values),
         ]
+        m.d.sync += run.progress.eq(core.progress)  # late in its cycle
         # The core forgets its live-token register at the end; the host may want to read it.
         with m.If(run.running):
             m.d.sync += registers.live_tokens.eq(core.live)

@@ -10,9 +10,11 @@ from typing import Any
 import cocotb
 from cocotb.task import bridge
 
+from host.board_device import BoardDevice
 from host.board_twin import BoardTwin
 from host.errors import LinkError, MachineFaultError
 from host.frames import Request
+from host.selftest import selftest as checks_of
 from rtl_gen.link.register_port import POLL_CYCLES
 from sim.bench import cycles, seeded
 from sim.board import CLOCK_HZ, CYCLES_PER_BIT
@@ -57,6 +59,19 @@ async def models(dut: Any) -> None:
         assert not bench.driver.load(bench.other()), "the image was sent twice"
         assert bench.driver.load(bench.image), "the first image was not sent again"
         bench.infer(0)
+
+    await bridge(host)()
+
+
+@cocotb.test()
+async def selftest(dut: Any) -> None:
+    """What `sievit selftest` does to a board."""
+    bench = await Bench.begin(dut, 16_000_000)
+
+    def host() -> None:
+        device = BoardDevice(bench.driver)
+        for check in checks_of(device, preset("tiny"), bench.image, bench.inputs[:2]):
+            assert check.ok, f"{check.name}: {check.detail}"
 
     await bridge(host)()
 

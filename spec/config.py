@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from spec.errors import SievitError
-from spec.formats import GROUP_BITS, LOGIT, PROB
+from spec.formats import COUNTER_BITS, GROUP_BITS, LOGIT, PROB
 
 __all__ = ["FLAGS", "MAX_HEAD_GROUPS", "SIEVES", "Config", "ConfigError"]
 
@@ -17,6 +17,9 @@ MAX_FILE_NAME = 80
 
 SIEVES = ("zero_skip", "attention_masks", "thresholds")
 """Parameters that build a sieve of the array's work; see SIEVE of `spec.isa`."""
+
+_LATER = {"logic_lanes": 0, "counter_bits": COUNTER_BITS, **dict.fromkeys(SIEVES, False)}
+"""Parameters that there were not from the beginning, and what a machine has without them."""
 
 FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores", *SIEVES)
 """Parameters that are true or false."""
@@ -65,6 +68,10 @@ class Config:
     """A register between row memory and multipliers: an FPGA, where they are far apart."""
     logic_multipliers: bool = False
     """Build the multipliers of post-processing from adders: an FPGA with few DSP blocks."""
+    logic_lanes: int = 0
+    """Lanes of the array whose multipliers are built from adders: an FPGA with few DSP blocks."""
+    counter_bits: int = COUNTER_BITS
+    """Bits that are built of each of the machine's counters; those above read as 0."""
     head_groups: int = 1
     """Copies of row memory, array, softmax and epilogue: heads or column blocks side by side."""
 
@@ -87,6 +94,12 @@ class Config:
                 if not isinstance(value, bool):
                     raise ConfigError(
                         f"preset '{self.name}': {field} must be true or false, not {value!r}"
+                    )
+            elif field == "logic_lanes":
+                if not isinstance(value, int) or not 0 <= value <= self.lanes:
+                    raise ConfigError(
+                        f"preset '{self.name}': logic_lanes must lie in 0..{self.lanes} (lanes), "
+                        f"not {value!r}"
                     )
             elif field != "name" and (not isinstance(value, int) or value <= 0):
                 raise ConfigError(f"preset '{self.name}': {field} must be positive, not {value!r}")
@@ -120,6 +133,11 @@ class Config:
         if self.token_words > 1 << 16 or self.row_words > 1 << 16:
             raise ConfigError(
                 f"preset '{self.name}': token_words and row_words must be at most 65,536"
+            )
+        if not 16 <= self.counter_bits <= COUNTER_BITS:
+            raise ConfigError(
+                f"preset '{self.name}': counter_bits must lie in 16..{COUNTER_BITS}, "
+                f"not {self.counter_bits}"
             )
         if self.cls_scores and not self.token_selector:
             raise ConfigError(f"preset '{self.name}': cls_scores needs token_selector")
@@ -222,14 +240,15 @@ class Config:
     def digest(self) -> int:
         """64 bits that change when any parameter changes: an image names the machine it is for.
 
-        A machine of one head group has the digest that it had before there were several, and one
-        without a sieve of the array's work that of before there were any.
+        A machine of one head group has the digest that it had before there were several, one
+        without a sieve of the array's work that of before there were any, and one with all its
+        multipliers and counters likewise.
         """
         fields = {k: v for k, v in asdict(self).items() if k != "name"}
         if self.head_groups == 1:
             del fields["head_groups"]
-        for name in SIEVES:
-            if not fields[name]:
+        for name, plain in _LATER.items():
+            if fields[name] == plain:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 __all__ = [
     "ACC",
     "ACT",
+    "COUNTER_BITS",
     "GELU",
     "GROUP_BITS",
     "LOGIT",
@@ -66,6 +67,9 @@ SCORE = Format(name="SCORE", bits=16, signed=False, low=0, high=2**16 - 1)
 
 GROUP_BITS = 6
 """Of a key's place in its bank, as lists of kept scores name it (see `spec.masks`)."""
+
+COUNTER_BITS = 48
+"""Of the machine's own counters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ read of the low word latches the high one.
 
 from amaranth.lib import enum
 
+from spec.formats import COUNTER_BITS
 from spec.isa import Window
 
 __all__ = [
@@ -122,7 +123,6 @@ COUNTERS = (
     "logit_saturations",
     "instructions",
 )
-COUNTER_BITS = 48
 
 REGISTERS = {
     "ID": 0x000,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 from spec.model_file import Model, ModelConfig
+from spec.presets import PRESETS
 from tests.random_models import CONFIGS, SMALL, random_model
 
 DEMO = ModelConfig(
@@ -77,6 +78,8 @@ SHAPES = {
     "unused_token": UNUSED_TOKEN,
     "one_patch": ONE_PATCH,
 }
+HOLDING = {name: config for name, config in PRESETS.items() if name != "small"}
+"""Machines that hold every one of these shapes whole, and have a token selector."""
 OUTLIERS = ("micro", "odd", "wide", "distilled_odd", "mean", "no_class_token")
 
 

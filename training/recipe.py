@@ -130,6 +130,7 @@ DEMO = VitConfig(
     image_size=28, patch_size=4, embed_dim=64, depth=4, heads=2, mlp_dim=128, classes=10
 )
 DEEP = replace(DEMO, depth=8)
+SMALL = replace(DEMO, embed_dim=32, mlp_dim=64)
 MICRO = VitConfig(
     image_size=12, patch_size=4, embed_dim=16, depth=2, heads=2, mlp_dim=32, classes=10
 )
@@ -160,6 +161,15 @@ RECIPES = {
             drop_path=0.05,
             erase=0.25,
             cutmix=0.2,
+        ),
+        Recipe(
+            name="demo-small",
+            model=SMALL,
+            epochs=60,
+            warmup_epochs=3,
+            learning_rate=4e-3,
+            label_smoothing=0.05,
+            shift_pixels=1,
         ),
         replace(
             _TUNED,

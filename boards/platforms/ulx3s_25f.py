@@ -24,5 +24,5 @@ BOARD = replace(
     clock_hz=25_000_000,
     preset="small",
     model="demo-small",
-    memory_bytes=52 * 1024,
+    memory_bytes=56 * 1024,
 )

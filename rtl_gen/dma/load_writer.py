@@ -221,11 +221,10 @@ class LoadWriter(wiring.Component):
         held_address = Signal(ADDRESS_BITS)
         held_pc = Signal(PC_BITS)
         held_data = Signal(self._lanes * 8)
-        fits = Signal()
+        fits = Signal(init=1)
         written = Signal()
         m.d.comb += [
             self.busy.eq(held),
-            fits.eq(~held_tokens | (held_address < self._token_words)),
             self.row_write.valid.eq(held & ~held_tokens),
             self.row_write.p.bank.eq(held_bank),
             self.row_write.p.address.eq(held_address),
@@ -259,6 +258,7 @@ class LoadWriter(wiring.Component):
                 held_token_signal.eq(load.token_signal),
                 held_bank.eq(bank),
                 held_address.eq(address),
+                fits.eq(~tokens | (address < self._token_words)),
                 held_pc.eq(load.pc),
                 held_data.eq(assembled(word_beats)),
             ]

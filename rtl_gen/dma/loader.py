@@ -117,10 +117,13 @@ class Loader(wiring.Component):
             }
         )
 
-    def _decode(self, m: Module, issued: data.View, extent: Extent) -> tuple[Signal, Signal, Value]:
+    def _decode(
+        self, m: Module, issued: data.View, extent: Extent
+    ) -> tuple[Signal, Signal, Value, Value]:
         """Fill the LOAD record and the extent.
 
-        Returns the record, the error code (0: none), and whether there is nothing to load.
+        Returns the record, the error code (0: none), whether there is nothing to load, and, if so,
+        whether that is an error.
         """
         word = issued.word
         header = View(HEADER, word[: HEADER.size])
@@ -214,7 +217,8 @@ class Loader(wiring.Component):
             m.d.comb += checked.eq(Error.OPERAND)
         with m.If(skips):
             m.d.comb += load.kind.eq(Kind.NOTHING)
-        return load, checked, skips
+        per_row = (header.opcode == Opcode.LOAD_WEIGHTS) & header.token_signal.valid
+        return load, checked, skips, header.token_wait.valid | per_row
 
     def elaborate(self, platform: None) -> Module:
         """Build the unit."""
@@ -253,7 +257,7 @@ class Loader(wiring.Component):
         # Request side
         issued = Signal(ISSUED)
         error = Signal(ERROR)
-        load, code, skips = self._decode(m, issued, extent)
+        load, code, skips, stray = self._decode(m, issued, extent)
         m.d.comb += [
             extent.windows.eq(self.windows),
             self.request.payload.eq(extent.o.p.transfer),
@@ -267,17 +271,16 @@ class Loader(wiring.Component):
                     m.d.sync += issued.eq(self.instruction.payload)
                     m.next = "CHECK"
             with m.State("CHECK"):
+                # neither waits for the checks, which are long: after an error nothing is requested
+                m.d.comb += [extent.i.valid.eq(~skips), loads.w_en.eq(skips & ~stray)]
+                m.d.sync += [error.code.eq(code), error.pc.eq(issued.pc)]
                 with m.If(code != Error.NONE):
-                    m.d.sync += [error.valid.eq(1), error.code.eq(code), error.pc.eq(issued.pc)]
+                    m.d.sync += error.valid.eq(1)
                     m.next = "STOPPED"
-                with m.Elif(skips):
-                    m.d.comb += loads.w_en.eq(1)
-                    with m.If(loads.w_rdy):
-                        m.next = "IDLE"
-                with m.Else():
-                    m.d.comb += extent.i.valid.eq(1)
-                    with m.If(extent.i.ready):
-                        m.next = "REQUEST"
+                with m.Elif(skips), m.If(loads.w_rdy):
+                    m.next = "IDLE"
+                with m.Elif(extent.i.ready):
+                    m.next = "REQUEST"
             with m.State("REQUEST"), m.If(extent.o.valid):
                 with m.If(extent.o.p.bad):
                     m.d.sync += [

@@ -167,7 +167,6 @@ class Storer(wiring.Component):
 
         def stop(code: Error) -> None:
             m.d.sync += [error.valid.eq(1), error.code.eq(code), error.pc.eq(issued.pc)]
-            m.d.sync += reading.eq(0)
             m.next = "STOPPED"
 
         with m.FSM(name="storer"):
@@ -206,6 +205,7 @@ class Storer(wiring.Component):
             with m.State("STORE"):
                 with m.If(reading & ~inside):
                     stop(Error.TOKEN_ADDRESS)
+                    m.d.sync += reading.eq(0)
                 with m.Elif(self.done):
                     m.d.comb += self.give.valid.eq(1)
                     m.next = "IDLE"

@@ -54,6 +54,7 @@ def events_layout(
 class Counters(wiring.Component):
     """One counter for each name in `spec.registers.COUNTERS`.
 
+    bits : that are built of each; those above read as 0
     sizes : see `events_layout`
 
     An event shows in `values` two cycles later: it is late in its cycle, and the sums are long.
@@ -65,7 +66,8 @@ class Counters(wiring.Component):
     values : in the order of COUNTERS
     """
 
-    def __init__(self, **sizes: int) -> None:
+    def __init__(self, *, bits: int = COUNTER_BITS, **sizes: int) -> None:
+        self._bits = bits
         events = events_layout(**sizes)
         super().__init__(
             {
@@ -81,6 +83,6 @@ class Counters(wiring.Component):
         seen = Signal(self.events.shape())
         m.d.sync += seen.eq(Mux(self.clear, 0, self.events))
         for index, name in enumerate(COUNTERS):
-            value = self.values[index]
+            value = self.values[index][: self._bits]
             m.d.sync += value.eq(Mux(self.clear, 0, value + seen[name]))
         return m

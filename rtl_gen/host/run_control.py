@@ -53,7 +53,6 @@ class RunControl(wiring.Component):
         state = Signal(_State)
         quiet = Signal(32)
         m.d.comb += [
-            self.running.eq(state == _State.RUNNING),
             self.done.eq(state == _State.DONE),
             self.error.valid.eq(state == _State.ERROR),
         ]
@@ -61,29 +60,33 @@ class RunControl(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [
                 state.eq(_State.IDLE),
+                self.running.eq(0),
                 self.error.code.eq(Error.NONE),
                 self.error.pc.eq(0),
             ]
         with m.Elif(state == _State.IDLE):
             m.d.sync += quiet.eq(0)
             with m.If(self.start & ~self.draining):
-                m.d.sync += [state.eq(_State.RUNNING), self.begin.eq(1)]
+                m.d.sync += [state.eq(_State.RUNNING), self.running.eq(1), self.begin.eq(1)]
         with m.Elif(state == _State.RUNNING):
             m.d.sync += quiet.eq(quiet + 1)
             with m.If(self.progress):
                 m.d.sync += quiet.eq(0)
+            # `running` is a register of its own, since it resets the whole core
             with m.If(self.failure.valid):
                 m.d.sync += [
                     state.eq(_State.ERROR),
+                    self.running.eq(0),
                     self.error.code.eq(self.failure.code),
                     self.error.pc.eq(self.failure.pc),
                 ]
             with m.Elif(quiet >= self.watchdog):
                 m.d.sync += [
                     state.eq(_State.ERROR),
+                    self.running.eq(0),
                     self.error.code.eq(Error.WATCHDOG),
                     self.error.pc.eq(self.pc),
                 ]
             with m.Elif(self.finished):
-                m.d.sync += state.eq(_State.DONE)
+                m.d.sync += [state.eq(_State.DONE), self.running.eq(0)]
         return m

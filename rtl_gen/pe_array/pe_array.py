@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from rtl_gen.interfaces import accumulators_layout, score_tag_layout, scores_layout
+from rtl_gen.primitives.multiply import multiply
 from spec.formats import ACC, SCALAR, WEIGHT
 
 __all__ = ["PEArray"]
@@ -45,7 +46,7 @@ class PEArray(wiring.Component):
     (products, partial sums, result). Throughput: one step a cycle, in both modes and between them,
     unless accumulations of a single step follow each other, which take two. With
     `register_operands`, operands rest in registers of their own for a cycle, between memory and
-    multiplier: for FPGAs, where both are far apart.
+    multiplier: for FPGAs, where both are far apart. The first `logic_lanes` lanes multiply in LUTs.
     Back-pressure: a result waits in a register of its own while the next one accumulates; when
     that one finishes too, the whole array freezes: `advance` is low, and the inputs must hold.
 
@@ -64,13 +65,20 @@ class PEArray(wiring.Component):
     """
 
     def __init__(
-        self, *, banks: int, lanes: int, register_operands: bool = False, pairs: bool = False
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        register_operands: bool = False,
+        logic_lanes: int = 0,
+        pairs: bool = False,
     ) -> None:
         if banks < 1 or lanes < 1 or lanes % banks:
             raise ValueError(f"banks must be positive and divide lanes, not {banks} and {lanes}")
         self.banks = banks
         self.lanes = lanes
         self.register_operands = register_operands
+        self.logic_lanes = logic_lanes
         self.pairs = pairs
         self.LATENCY = 3 + register_operands
         vector = data.ArrayLayout(signed(WEIGHT.bits), lanes)
@@ -113,7 +121,8 @@ class PEArray(wiring.Component):
         )
         product_valid, partial_valid = Signal(), Signal()
         product_step, partial_step = Signal(step), Signal(step)
-        finished = Signal()
+        finishes_scores, finishes_accumulators = Signal(), Signal()
+        """Beside `partial_step`, since the whole array's advance hangs on them."""
 
         inputs = self._operands(m)
         held = inputs.step_valid if self.register_operands else 0
@@ -125,15 +134,20 @@ class PEArray(wiring.Component):
         for bank in banks:
             row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
-                operand = Signal(signed(SCALAR.bits), name=f"operand_{bank}_{lane}")
-                vector = inputs.vector[lane]
-                if self.pairs:
-                    vector = Mux(inputs.tag.second[bank], inputs.second_vector[lane], vector)
-                m.d.comb += operand.eq(Mux(inputs.reduce, vector, inputs.scalars[bank]))
+                operand = _register(SCALAR.bits, f"operand_{bank}_{lane}")
+                product = multiply(operand, row[lane], logic=lane < self.logic_lanes)
+                if self.register_operands:
+                    # in a register of each multiplier: FPGAs have these in the multiplier
+                    chosen = self._operand(self, bank, lane)
+                    with m.If(self.advance):
+                        m.d.sync += operand.eq(
+                            chosen & self.bank_valid[bank].replicate(SCALAR.bits)
+                        )
+                else:
+                    m.d.comb += operand.eq(self._operand(inputs, bank, lane))
+                    product = Mux(inputs.bank_valid[bank], product, 0)
                 with m.If(self.advance & inputs.step_valid):
-                    m.d.sync += products[bank][lane].eq(
-                        Mux(inputs.bank_valid[bank], operand * row[lane], 0)
-                    )
+                    m.d.sync += products[bank][lane].eq(product)
 
         # Partial sums: each square of banks x banks products is added up along its columns, or
         # along its rows, by the same adders.
@@ -169,16 +183,14 @@ class PEArray(wiring.Component):
 
         # Control.
         m.d.comb += [
-            finished.eq(partial_valid & partial_step.last),
             # Not even while the waiting result is being taken: so the array's advance does not
             # hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
             self.blocked_accumulators.eq(
-                finished
-                & ~partial_step.reduce
+                finishes_accumulators
                 & accumulators.valid
                 & ~((self.eager if self.pairs else 0) & accumulators.ready)
             ),
-            self.blocked_scores.eq(finished & partial_step.reduce & scores.valid & ~scores.ready),
+            self.blocked_scores.eq(finishes_scores & scores.valid & ~scores.ready),
             self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
             self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),
         ]
@@ -196,12 +208,14 @@ class PEArray(wiring.Component):
                 product_step.banks.eq(inputs.bank_valid),
                 partial_valid.eq(product_valid),
                 partial_step.eq(product_step),
+                finishes_scores.eq(product_valid & product_step.last & product_step.reduce),
+                finishes_accumulators.eq(product_valid & product_step.last & ~product_step.reduce),
             ]
             if self.pairs:
                 m.d.sync += product_step.tag.eq(inputs.tag)
-            with m.If(finished & ~partial_step.reduce):
+            with m.If(finishes_accumulators):
                 m.d.sync += accumulators.valid.eq(1)
-            with m.If(finished & partial_step.reduce):
+            with m.If(finishes_scores):
                 m.d.sync += [
                     scores.valid.eq(1),
                     scores.p.valid.eq(partial_step.banks),
@@ -211,10 +225,19 @@ class PEArray(wiring.Component):
                     m.d.sync += scores.p.tag.eq(partial_step.tag)
         return m
 
+    def _operand(self, inputs: "SimpleNamespace | PEArray", bank: int, lane: int) -> Value:
+        """What a bank's row is multiplied with, in a lane."""
+        vector = inputs.vector[lane]
+        if self.pairs:
+            vector = Mux(inputs.tag.second[bank], inputs.second_vector[lane], vector)
+        return Mux(inputs.reduce, vector, inputs.scalars[bank])
+
     def _operands(self, m: Module) -> SimpleNamespace:
-        """Return the inputs, or the registers that hold them for a cycle."""
-        names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid"]
-        names += ["rows", "scalars", "vector", *(("second_vector", "tag") if self.pairs else ())]
+        """Return the inputs, or the registers that hold them for a cycle (see also `_operand`)."""
+        names = ["step_valid", "reduce", "first", "last", "row_last", "bank_valid", "rows"]
+        names += ["tag"] * self.pairs
+        if not self.register_operands:
+            names += ["scalars", "vector", *(["second_vector"] * self.pairs)]
         inputs = {name: getattr(self, name) for name in names}
         if self.register_operands:
             for name, source in inputs.items():

@@ -22,11 +22,12 @@ from rtl_gen.interfaces import (
     token_read_port,
     token_write_layout,
 )
+from rtl_gen.postproc.command_slots import turn_of
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from rtl_gen.postproc.partial_reader import PartialReader
 from rtl_gen.postproc.place_reader import PlaceReader
 from rtl_gen.postproc.residual_reader import ResidualReader
-from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_wide
+from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_rows, is_wide
 from rtl_gen.postproc.result_threshold import ResultThreshold
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
@@ -145,10 +146,7 @@ class Epilogue(wiring.Component):
         connect(m, sums.memory, flipped(self.partial))
 
         # Slots: commands enter at `enter`, are read at `front`, written at `back`
-        slots = Array(
-            Signal(EPILOGUE_COMMAND, name=f"slot_{number}") for number in range(self.SLOTS)
-        )
-        bad_table = Signal(self.SLOTS)
+        slots = Array(Signal(EPILOGUE_COMMAND, name=f"slot_{n}") for n in range(self.SLOTS))
         enter, front, back = (
             Signal(range(self.SLOTS), name=name) for name in ("enter", "front", "back")
         )
@@ -161,10 +159,6 @@ class Epilogue(wiring.Component):
         with m.If(entered):
             m.d.sync += [
                 slots[enter].eq(self.command.payload),
-                bad_table.bit_select(enter, 1).eq(
-                    ~self.command.payload.attention
-                    & (self.command.payload.table >= self._column_tables)
-                ),
                 enter.eq(enter + 1),
             ]
         with m.If(front_done):
@@ -175,10 +169,12 @@ class Epilogue(wiring.Component):
             unread.eq(unread + entered - front_done),
             used.eq(used + entered - writer.done),
         ]
-        oldest = Signal(EPILOGUE_COMMAND)
+        entry = {"entered": entered, "enter": enter, "entering": self.command.payload}
+        oldest, to_rows = turn_of(m, slots, back, done=writer.done, flag_of=is_rows, **entry)
+        now, bad_now = turn_of(m, slots, front, done=front_done, flag_of=self._is_bad, **entry)
         m.d.comb += [
-            oldest.eq(slots[back]),
             writer.command.eq(oldest),
+            writer.to_rows.eq(to_rows),
             reader.command.eq(oldest),
             reader.done.eq(writer.done),
             sums.command.eq(oldest),
@@ -192,7 +188,6 @@ class Epilogue(wiring.Component):
 
         # Walk the results of the newest command
         enable = Signal()
-        now = Signal(EPILOGUE_COMMAND)
         row, word, group = Signal(ROWS_BITS), Signal(4), Signal(range(groups))
         present, moves, bad = Signal(), Signal(), Signal()
         last_group, last_word = Signal(), Signal()
@@ -201,11 +196,10 @@ class Epilogue(wiring.Component):
         partial, half, accumulate = Signal(), Signal(), Signal()
         """The sums are kept: their low halves, then (`half`) their high ones. And: adds to some."""
         m.d.comb += [
-            now.eq(slots[front]),
             partial.eq(is_partial(now)),
             accumulate.eq(~now.attention & now.accumulate),
             sums.o.ready.eq(moves & accumulate & (half == partial)),
-            bad.eq((unread != 0) & bad_table.bit_select(front, 1)),
+            bad.eq((unread != 0) & bad_now),
             self.error.valid.eq(bad),
             self.error.code.eq(Error.TABLE_ADDRESS),
             self.error.pc.eq(now.pc),
@@ -234,13 +228,15 @@ class Epilogue(wiring.Component):
                 with m.If(front_done):
                     m.d.sync += row.eq(0)
 
-        # A residual row is fetched as soon as its accumulators are there
+        # A residual row is fetched as soon as its accumulators are there (which are `present`)
+        added = ~oldest.accumulate | sums.o.valid
+        its_own = (unread != 0) & ~bad_now & self.accumulators.valid & added
         m.d.comb += reader.permit.eq(
             (used != 0)
             & ~oldest.attention
             & (oldest.destination == Destination.RESIDUAL)
             & (reader.row != oldest.rows)
-            & (~walks_oldest | (reader.row < row) | ((reader.row == row) & present))
+            & (~walks_oldest | (reader.row < row) | ((reader.row == row) & its_own))
         )
 
         # What goes with the data: stage n holds it n cycles after its group was read
@@ -255,15 +251,15 @@ class Epilogue(wiring.Component):
         gelu_command, scale_command, last_command = (
             Signal(EPILOGUE_COMMAND, name=name) for name in ("gelu", "scale", "last")
         )
-        # The last stage's is decoded a stage early: it decides whether anything moves
+        # The last stage's is decoded a stage early: it decides whether anything moves; and so is
+        # what goes straight into a multiplier
         m.d.comb += [
             gelu_command.eq(slots[stage[EpilogueLane.GELU_STAGE].slot]),
-            scale_command.eq(slots[stage[EpilogueLane.SCALE_STAGE].slot]),
+            scale_command.eq(slots[stage[EpilogueLane.SCALE_STAGE - 1].slot]),
             last_command.eq(slots[stage[EpilogueLane.LAST_STAGE - 1].slot]),
         ]
         low, zero_point = Signal(signed(ACT.bits)), Signal(signed(ACT.bits))
-        wide, adds, rescale = Signal(), Signal(), Signal(ROW_SCALE)
-        m.d.comb += rescale.multiplier.eq(1)
+        wide, adds, rescale = Signal(), Signal(), Signal(ROW_SCALE, reset_less=True)
         with m.If(enable):
             m.d.sync += [
                 wide.eq(is_wide(last_command)),
@@ -275,10 +271,12 @@ class Epilogue(wiring.Component):
                 m.d.sync += [low.eq(ACT.low - 1), zero_point.eq(last_command.activation_zero_point)]
             with m.Elif(~last_command.attention & (last_command.activation == Activation.RELU)):
                 m.d.sync += low.eq(0)
-        with m.If(is_gelu(scale_command)):
-            m.d.comb += [
-                rescale.multiplier.eq(scale_command.activation_multiplier),
-                rescale.shift.eq(scale_command.activation_shift),
+        gelu, scaled = is_gelu(scale_command), scale_command.activation_multiplier
+        with m.If(enable):
+            m.d.sync += [
+                # not a register with a reset: those are not in multipliers
+                rescale.multiplier.eq(Cat(scaled[0] | ~gelu, scaled[1:] & gelu.replicate(15))),
+                rescale.shift.eq(Mux(gelu, scale_command.activation_shift, 0)),
             ]
 
         # Data path
@@ -333,7 +331,7 @@ class Epilogue(wiring.Component):
             ]
 
         # Collect the groups of a result
-        collected = Signal(result_layout(lanes))
+        collected = Signal(result_layout(lanes), reset_less=True)
         count = Signal(range(groups + 1))
         fires, room = Signal(), Signal()
         full = count == groups
@@ -361,6 +359,10 @@ class Epilogue(wiring.Component):
         if self._max_positions:
             self._place(m, writer, entered=entered, enter=enter, back=back)
         return m
+
+    def _is_bad(self, command: data.View) -> Value:
+        """Whether it names a table that there is not."""
+        return ~command.attention & (command.table >= self._column_tables)
 
     def _place(
         self, m: Module, writer: ResultWriter, *, entered: Value, enter: Value, back: Value

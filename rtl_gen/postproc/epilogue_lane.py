@@ -67,10 +67,10 @@ class EpilogueLane(wiring.Component):
         """Chain the units; the last stage is combinational."""
         m = Module()
         bounds = {"low": RESIDUAL.low, "high": RESIDUAL.high}
-        m.submodules.requantize = requantize = Requantize(**bounds)
+        m.submodules.requantize = requantize = Requantize(**bounds, split=self._logic)
         m.submodules.gelu = gelu = Gelu(logic=self._logic)
         m.submodules.rescale = rescale = Requantize(
-            **bounds, x_bits=GELU.output_bits, addend_bits=0
+            **bounds, x_bits=GELU.output_bits, addend_bits=0, split=self._logic
         )
         m.submodules.residual_add = residual_add = ResidualAdd()
         value = requantize.o

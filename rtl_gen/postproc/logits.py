@@ -20,6 +20,8 @@ class Logits(wiring.Component):
     from the transfer of a word to `valid`. Throughput: one word in banks / lanes cycles.
     Back-pressure: none at the output; `scores` waits while `enable` is low.
 
+    split : of the requantizers
+
     Members
     -------
     enable : scores may be taken; `multiplier` and `shift` stay put from then until not `busy`
@@ -38,7 +40,13 @@ class Logits(wiring.Component):
     LATENCY = Requantize.LATENCY_WITHOUT_ADDEND + 2
 
     def __init__(
-        self, *, banks: int, lanes: int, pairs: bool = False, thresholds: bool = False
+        self,
+        *,
+        banks: int,
+        lanes: int,
+        pairs: bool = False,
+        thresholds: bool = False,
+        split: bool = False,
     ) -> None:
         if banks % lanes:
             raise ValueError(f"lanes must divide banks ({banks}), not {lanes}")
@@ -46,6 +54,7 @@ class Logits(wiring.Component):
         self.lanes = lanes
         self.pairs = pairs
         self.thresholds = thresholds
+        self.split = split
         limit = {"limit": In(SIEVE["score_threshold"].shape), "cleared": Out(range(lanes + 1))}
         super().__init__(
             {
@@ -110,6 +119,7 @@ class Logits(wiring.Component):
                 addend_bits=0,
                 low=LOGIT.low - 1,
                 high=LOGIT.high + 1,
+                split=self.split,
             )
             m.submodules[f"requantize_{lane}"] = wide
             score = Value.cast(scores.values).word_select(chunk * self.lanes + lane, ACC.bits)

@@ -1,21 +1,17 @@
 """Sum and sum of squares of a row."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl_gen.primitives.multiply import multiply
+from rtl_gen.primitives.multiply import add, multiply_parts
 from spec.formats import NORM, RESIDUAL
 
 __all__ = ["NormSums"]
 
 
-def tree(terms: list[Value]) -> Value:
-    """The sum of all terms, added pairwise."""
-    while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + terms[len(pairs) * 2 :]
-    return terms[0]
+SQUARE_PARTS = 4
+"""Sums that make a square together, where it is made of adders."""
 
 
 class NormSums(wiring.Component):
@@ -61,18 +57,24 @@ class NormSums(wiring.Component):
         values, squares = [], []
         for lane in range(self.lanes):
             value = Signal(signed(RESIDUAL.bits), name=f"value_{lane}")
-            square = Signal(2 * RESIDUAL.bits - 1, name=f"square_{lane}")
             x = self.values[lane]
-            m.d.sync += [
-                value.eq(x),
-                square.eq(multiply(x, x, logic=self.logic_multipliers)),
-            ]
+            m.d.sync += value.eq(x)
             values.append(value)
-            squares.append(square)
+            parts = multiply_parts(x, x, parts=SQUARE_PARTS, logic=self.logic_multipliers)
+            if len(parts) == 1:
+                squares.append(Signal(2 * RESIDUAL.bits - 1, name=f"square_{lane}"))
+            else:
+                squares += [
+                    Signal.like(part, name=f"square_{lane}_{number}")
+                    for number, part in enumerate(parts)
+                ]
+            m.d.sync += [
+                square.eq(part) for square, part in zip(squares[-len(parts) :], parts, strict=True)
+            ]
 
         lane_total = Signal(signed(RESIDUAL.bits + growth))
         lane_square_total = Signal(2 * RESIDUAL.bits - 1 + growth)
-        m.d.sync += [lane_total.eq(tree(values)), lane_square_total.eq(tree(squares))]
+        m.d.sync += [lane_total.eq(add(values)), lane_square_total.eq(add(squares))]
 
         with m.If(valid[1]):
             m.d.sync += [

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import TABLE_ENTRY
 from rtl_gen.postproc.row_statistics import CHANNEL_BITS, HALF_BITS, STATISTICS
-from rtl_gen.primitives.multiply import multiply
+from rtl_gen.primitives.multiply import add, multiply, multiply_parts
+from rtl_gen.primitives.narrow_shift import narrow_shift
 from spec.formats import ACT, NORM, RESIDUAL
 
 __all__ = ["Normalize"]
@@ -14,6 +15,8 @@ __all__ = ["Normalize"]
 ROOT_HALF = NORM.scaled_bits - 6
 """The centred value is kept shifted by ROOT_HALF - k: 5 bits for sqrt(channels), one sign."""
 FRACTION_FIELD_BITS = 4
+GAIN_PARTS = 4
+"""Sums that make a product with a gain, which comes late from memory, where adders make it."""
 
 
 class Normalize(wiring.Component):
@@ -103,9 +106,17 @@ class Normalize(wiring.Component):
         coarse = register(len(quotient) - fraction_low, "coarse")
         normal = register(NORM.normal_bits, "normal")
         # 6..9: gain, offset, shift, round
-        gained = register(NORM.normal_bits + 16, "gained")
+        gains = multiply_parts(
+            normal, entry.multiplier.as_signed(), parts=GAIN_PARTS, logic=self.logic_multipliers
+        )
+        gained = [register(NORM.normal_bits + 16, "gained")]
+        if len(gains) > 1:
+            gained = [
+                Signal.like(part, name=f"gained_{lane}_{number}")
+                for number, part in enumerate(gains)
+            ]
         offset = register(32, "offset")
-        moved = register(len(gained) + 1, "moved")
+        moved = register(NORM.normal_bits + 17, "moved")
         shift_6, shift_7 = Signal(6, name=f"shift_6_{lane}"), Signal(6, name=f"shift_7_{lane}")
         doubled = register(len(moved) + 1, "doubled")
         down = register(ACT.bits + 2, "down")
@@ -114,19 +125,21 @@ class Normalize(wiring.Component):
             coarse.eq(quotient[fraction_low:].as_signed() >> ~self.fraction_bits),
             doubled.eq(moved << 1),
         ]
+        low, beyond = narrow_shift(doubled, shift_7, len(down))
+        least = -(1 << len(down) - 1)
         with m.If(self.enable):
             m.d.sync += [
                 multiple.eq(multiply(self.values[lane], self.channels, **logic)),
                 centred.eq(multiple - total),
-                scaled.eq(spread >> (half - 1)[:HALF_BITS]),
+                scaled.eq(narrow_shift(spread, (half - 1)[:HALF_BITS], NORM.scaled_bits)[0]),
                 quotient.eq(multiply(scaled, reciprocal, **logic)),
                 normal.eq(clip((coarse + 1) >> 1, NORM.normal_bits)),
-                gained.eq(multiply(normal, entry.multiplier.as_signed(), **logic)),
+                *(each.eq(part) for each, part in zip(gained, gains, strict=True)),
                 offset.eq(entry.addend),
                 shift_6.eq(entry.shift),
-                moved.eq(gained + offset),
+                moved.eq(add([*gained, offset])),
                 shift_7.eq(shift_6),
-                down.eq(clip(doubled >> shift_7, len(down))),
+                down.eq(Mux(beyond, Mux(low < 0, least, ~least), low)),
                 self.result[lane].eq(bound((down + 1) >> 1, ACT.low, ACT.high)),
             ]
 

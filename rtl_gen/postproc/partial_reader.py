@@ -49,7 +49,9 @@ class PartialReader(wiring.Component):
         unit_groups = unit_words * self._lanes * 8 // group_bits
         capacity = 2 * unit_words
 
-        words = [Signal(self._lanes * 8, name=f"word_{n}") for n in range(capacity)]
+        words = [
+            Signal(self._lanes * 8, name=f"word_{n}", reset_less=True) for n in range(capacity)
+        ]
         write, unit, group = Signal(range(capacity)), Signal(), Signal(range(max(2, unit_groups)))
         received, claimed = Signal(range(capacity + 1)), Signal(range(capacity + 1))
         """Words in the queue; and those plus the ones asked for."""

@@ -1,13 +1,17 @@
 """From an accumulator to a scale of its own."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.primitives.multiply import multiply
+from rtl_gen.primitives.narrow_shift import narrow_shift
 from spec.formats import REQUANTIZE
 
 __all__ = ["Requantize"]
+
+LOW_BITS = 17
+"""Of x, in one of two multipliers."""
 
 
 class Requantize(wiring.Component):
@@ -20,6 +24,8 @@ class Requantize(wiring.Component):
     addend_bits : bits of the addend, signed; 0 leaves out port and stage
     low, high : bounds of the result
     logic : multiply in LUTs
+    split : keep the product as those of x's halves, and add them up a stage later: for FPGAs, whose
+        multipliers take 18 bits
 
     Members: `x`, `addend`, `multiplier`, `shift` (0 .. 48) in the same cycle; `o` later.
     """
@@ -35,7 +41,9 @@ class Requantize(wiring.Component):
         x_bits: int = 32,
         addend_bits: int = REQUANTIZE.addend_bits,
         logic: bool = False,
+        split: bool = False,
     ) -> None:
+        self._split = split and x_bits > LOW_BITS + 1
         self._low, self._high = low, high
         self._logic = logic
         self.latency = self.LATENCY if addend_bits else self.LATENCY_WITHOUT_ADDEND
@@ -67,20 +75,37 @@ class Requantize(wiring.Component):
                     shift.eq(self.shift),
                 ]
 
-        product = Signal(signed(len(total) + len(multiplier)), reset_less=True)
+        halves = [total]
+        if self._split:
+            halves = [total[:LOW_BITS], total[LOW_BITS:].as_signed()]
+        products = [
+            Signal((half * multiplier).shape(), name=f"product_{number}", reset_less=True)
+            for number, half in enumerate(halves)
+        ]
+        product: Value = products[0]
+        if self._split:
+            whole = product + (products[1] << LOW_BITS)
+            product = whole[: len(total) + len(multiplier)].as_signed()
         product_shift = Signal.like(self.shift, reset_less=True)
-        doubled = Signal(signed(len(product) + 1), reset_less=True)
+        doubled = Signal(signed(len(self.o) + 1), reset_less=True)
         """The shifted product with one fraction bit, which decides the rounding."""
+        beyond = Signal(reset_less=True)
+        """It does not fit, but for its sign."""
         with m.If(self.enable):
             m.d.sync += [
-                product.eq(multiply(total, multiplier, logic=self._logic)),
+                *(
+                    register.eq(multiply(half, multiplier, logic=self._logic))
+                    for register, half in zip(products, halves, strict=True)
+                ),
                 product_shift.eq(shift),
-                doubled.eq(product.shift_left(1) >> product_shift),
+                Cat(doubled, beyond).eq(
+                    Cat(*narrow_shift(product.shift_left(1), product_shift, len(doubled)))
+                ),
             ]
 
-        rounded = (doubled[: len(self.o) + 1].as_signed() >> 1) + doubled[0]
-        above = doubled > 2 * self._high
-        below = doubled < 2 * self._low
+        rounded = (doubled >> 1) + doubled[0]
+        above = (doubled > 2 * self._high) | (beyond & (doubled >= 0))
+        below = (doubled < 2 * self._low) | (beyond & (doubled < 0))
         with m.If(self.enable):
             m.d.sync += self.o.eq(Mux(above, self._high, Mux(below, self._low, rounded)))
         return m

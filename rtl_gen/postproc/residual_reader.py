@@ -47,7 +47,9 @@ class ResidualReader(wiring.Component):
         groups = self._lanes // self._vector_lanes
         group_bits = self._vector_lanes * RESIDUAL.bits
 
-        words = [Signal(self._lanes * 8, name=f"word_{n}") for n in range(self._words)]
+        words = [
+            Signal(self._lanes * 8, name=f"word_{n}", reset_less=True) for n in range(self._words)
+        ]
         write, read_pair = Signal(range(self._words)), Signal(range(self._words // 2))
         received, claimed = Signal(range(self._words + 1)), Signal(range(self._words + 1))
         """Words in the queue; and those plus the ones asked for."""

@@ -5,7 +5,7 @@ from amaranth.lib import data
 
 from spec.isa import Activation, Destination
 
-__all__ = ["is_gelu", "is_partial", "is_relu", "is_wide"]
+__all__ = ["is_gelu", "is_partial", "is_relu", "is_rows", "is_wide"]
 
 
 def is_wide(command: data.View) -> Value:
@@ -18,6 +18,11 @@ def is_wide(command: data.View) -> Value:
 def is_partial(command: data.View) -> Value:
     """Whether the results are the sums themselves."""
     return ~command.attention & (command.destination == Destination.PARTIAL)
+
+
+def is_rows(command: data.View) -> Value:
+    """Whether they go to row memory."""
+    return ~command.attention & (command.destination == Destination.ROWS)
 
 
 def is_gelu(command: data.View) -> Value:

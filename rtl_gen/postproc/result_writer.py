@@ -38,6 +38,7 @@ class ResultWriter(wiring.Component):
     Members
     -------
     command : the instruction whose results come; the next one in the cycle after `done`
+    to_rows : its results go to row memory
     results : in order
     token_write, row_write : to the memories
     give, give_token : credits, in the cycle after the write has been taken
@@ -60,6 +61,7 @@ class ResultWriter(wiring.Component):
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
+                "to_rows": In(1),
                 "results": In(stream.Signature(result_layout(lanes))),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
                 "row_write": Out(stream.Signature(row_write_layout(banks, lanes, places))),
@@ -76,12 +78,11 @@ class ResultWriter(wiring.Component):
         command, lanes = self.command, self._lanes
         word_bits = lanes * 8
 
-        held, left = Signal(2 * word_bits), Signal(range(3))
-        to_rows, taken, place_known = Signal(), Signal(), Signal(init=1)
+        held, left = Signal(2 * word_bits, reset_less=True), Signal(range(3))
+        to_rows, taken, place_known = self.to_rows, Signal(), Signal(init=1)
         result = self.results.payload
         narrow = Cat(value[:8] for value in result.values)
         m.d.comb += [
-            to_rows.eq(~command.attention & (command.destination == Destination.ROWS)),
             self.token_write.valid.eq((left != 0) & ~to_rows),
             self.row_write.valid.eq((left != 0) & to_rows & place_known),
             taken.eq(
@@ -160,9 +161,8 @@ class ResultWriter(wiring.Component):
         """
         command, place = self.command, self.place.p
         to_place = Signal()
-        rows = ~command.attention & (command.destination == Destination.ROWS)
         m.d.comb += [
-            to_place.eq(rows & command.placed),
+            to_place.eq(self.to_rows & command.placed),
             known.eq(~to_place | (self.place.valid & ~place.bad)),
             self.bad_place.eq(held & to_place & self.place.valid & place.bad),
             self.place.ready.eq(taken & to_place),

@@ -1,6 +1,6 @@
 """From a row's sums to the reciprocal of its standard deviation."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,8 @@ CHANNEL_BITS = NORM.max_channels.bit_length()
 PAIRS = (NORM.sum_bits + 1) // 2
 VARIANCE_BITS = NORM.variance_bits + NORM.variance_bits % 2
 HALF_BITS = (VARIANCE_BITS // 2).bit_length()
+COARSE = 2
+"""Levels of the normalisation that are left for the cycle in which the root begins."""
 
 SUMS = data.StructLayout({"total": signed(NORM.sum_bits), "square_total": NORM.square_sum_bits})
 STATISTICS = data.StructLayout(
@@ -56,7 +58,7 @@ class RowStatistics(wiring.Component):
         """Build the variance sequencer, then root and reciprocal."""
         m = Module()
         m.submodules.isqrt = isqrt = Isqrt()
-        m.submodules.reciprocal = reciprocal = Reciprocal()
+        m.submodules.reciprocal = reciprocal = Reciprocal(serial=True)
 
         total = Signal(signed(NORM.sum_bits))
         magnitude, digits = Signal(NORM.sum_bits), Signal(2 * PAIRS)
@@ -79,14 +81,12 @@ class RowStatistics(wiring.Component):
         # Normalised by pairs of bits, so that the root's exponent is a whole number
         normal = Signal(VARIANCE_BITS)
         half = Signal(HALF_BITS)
-        shifted, pairs = variance[:VARIANCE_BITS], VARIANCE_BITS // 2
-        leading = []
-        for level in reversed(range((pairs - 1).bit_length())):
-            bits = 2 << level
-            empty = Signal(name=f"empty_{level}")
-            m.d.comb += empty.eq(~shifted[-bits:].any())
-            shifted = Mux(empty, (shifted << bits)[:VARIANCE_BITS], shifted)
-            leading.insert(0, empty)
+        pairs = VARIANCE_BITS // 2
+        levels = (pairs - 1).bit_length()
+        shifted, leading = self._shift(m, variance[:VARIANCE_BITS], range(COARSE, levels))
+        offered, fine = self._shift(m, normal, range(COARSE))
+        coarse = Signal(levels - COARSE)
+        m.d.comb += half.eq(pairs - Cat(fine, coarse))
         offered_total = Signal.like(total)
 
         with m.FSM():
@@ -120,7 +120,7 @@ class RowStatistics(wiring.Component):
             with m.State("NORMALIZE"):
                 m.d.sync += [
                     normal.eq(shifted),
-                    half.eq(pairs - Cat(leading)),
+                    coarse.eq(Cat(leading)),
                     offered_total.eq(total),
                 ]
                 m.next = "OFFER"
@@ -133,7 +133,7 @@ class RowStatistics(wiring.Component):
         root_total, root_half = Signal.like(total), Signal.like(half)
         assert Isqrt.latency() > Reciprocal.latency()
         m.d.comb += [
-            isqrt.i.payload.eq(normal[-2 * NORM.root_bits :]),
+            isqrt.i.payload.eq(offered[-2 * NORM.root_bits :]),
             isqrt.o.ready.eq(1),
             reciprocal.valid.eq(isqrt.o.valid),
             reciprocal.divisor.eq(isqrt.o.payload),
@@ -145,3 +145,14 @@ class RowStatistics(wiring.Component):
         with m.If(isqrt.o.valid):
             m.d.sync += [self.result.total.eq(root_total), self.result.half.eq(root_half)]
         return m
+
+    def _shift(self, m: Module, value: Value, levels: range) -> tuple[Value, list[Signal]]:
+        """Left by pairs of bits until no more of `levels` zeros lead; which of these did."""
+        leading = []
+        for level in reversed(levels):
+            bits = 2 << level
+            empty = Signal(name=f"empty_{level}")
+            m.d.comb += empty.eq(~value[-bits:].any())
+            value = Mux(empty, (value << bits)[:VARIANCE_BITS], value)
+            leading.insert(0, empty)
+        return value, leading

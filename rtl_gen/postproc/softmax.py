@@ -157,7 +157,11 @@ class Softmax(wiring.Component):
         use_layout = row_use_layout(self.cls_scores, self.pairs, self.skip_zeros, **thresholds)
         chunk_layout = _chunk_layout(use_layout, self.banks, self.index_bits)
         m.submodules.logits = logits = Logits(
-            banks=self.banks, lanes=self.score_lanes, pairs=self.pairs, **thresholds
+            banks=self.banks,
+            lanes=self.score_lanes,
+            pairs=self.pairs,
+            split=self.logic_multipliers,
+            **thresholds,
         )
         m.submodules.exponential = exponential = Exponential(
             lanes=self.score_lanes, **multipliers, **thresholds

@@ -26,7 +26,7 @@ from rtl_gen.sequencer.query_buffer import QueryBuffer
 from rtl_gen.sequencer.query_buffers import QueryBuffers
 from rtl_gen.sequencer.search_feed import connect_search, search_ports
 from rtl_gen.sequencer.skipped_work import SkippedWork
-from rtl_gen.sequencer.vector_issue import resolve_rows
+from rtl_gen.sequencer.vector_issue import leaves_none, resolve_rows
 from spec.isa import ATTENTION, FULLY_CONNECTED, HEAD_SCALES, HEADER, SIEVE, Opcode
 from spec.registers import Error
 
@@ -172,7 +172,12 @@ class ArrayController(wiring.Component):
         query_rows = resolve_rows(m, next_attention.queries, self.live, "query_rows", limit)
         key_rows = resolve_rows(m, next_attention.keys, self.live, "key_rows")
         rows = Mux(next_is_attention, query_rows, fc_rows)
-        empty = (rows == 0) | (next_is_attention & (key_rows == 0))
+        no_rows = Mux(
+            next_is_attention,
+            leaves_none(next_attention.queries, self.live),
+            leaves_none(next_fc.rows, self.live),
+        )
+        empty = no_rows | (next_is_attention & leaves_none(next_attention.keys, self.live))
         sieve = Signal(SIEVE)
         registers = {Opcode.HEAD_SCALES: self.scales} if self._head_groups > 1 else {}
         registers |= {Opcode.SIEVE: sieve} if self._sieves else {}
@@ -182,7 +187,7 @@ class ArrayController(wiring.Component):
                 SIEVE, word[HEADER.size :][: SIEVE.size]
             ).forget
             m.d.comb += self.forget.eq(self.issued.valid & self.issued.ready & forgets)
-        skips = self._skips(m, next_header, rows, other) if self._token_selector else Const(0, 1)
+        skips = self._skips(m, next_header, no_rows, other) if self._token_selector else Const(0, 1)
 
         is_attention = Signal()
         fc = Signal(FULLY_CONNECTED)
@@ -367,11 +372,11 @@ class ArrayController(wiring.Component):
         """Whether all that was begun is written."""
         return ~self.active & self.at_rest if self._token_selector else Const(0, 1)
 
-    def _skips(self, m: Module, header: data.View, rows: Value, other: Value) -> Signal:
+    def _skips(self, m: Module, header: data.View, no_rows: Value, other: Value) -> Signal:
         """Whether `row_limit` leaves the next instruction no row; then only give its credits."""
         skips = Signal()
         m.d.comb += [
-            skips.eq((rows == 0) & (header.row_limit != 0) & ~other),
+            skips.eq(no_rows & (header.row_limit != 0) & ~other),
             self.give.mask.eq(header.signal),
             self.give.valid.eq(self.issued.valid & skips & self._rests()),
         ]

@@ -61,7 +61,7 @@ class QueryBuffer(wiring.Component):
         lanes = self._lanes
         row = data.ArrayLayout(lanes * 8, self._words)
         rows = 4 if self._pairs else 2
-        buffers = Signal(data.ArrayLayout(row, rows))
+        buffers = Signal(data.ArrayLayout(row, rows), reset_less=True)
         occupied = Signal(rows)
         loaded = Signal(rows)
         fill, next_row, use = (Signal(range(rows), name=name) for name in ("fill", "next", "use"))

@@ -1,11 +1,20 @@
 """Credit counters between the queues."""
 
-from amaranth.hdl import Array, Module, Signal
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import GIVE, GIVE_TOKEN
-from spec.semaphores import SEMAPHORE_BITS, SEMAPHORE_COUNT, Queue
+from spec.semaphores import (
+    CONSUMER_OF,
+    PRODUCER_OF,
+    SEMAPHORE_BITS,
+    SEMAPHORE_COUNT,
+    Queue,
+    Semaphore,
+)
 
 __all__ = ["Semaphores"]
 
@@ -27,7 +36,14 @@ class Semaphores(wiring.Component):
     overflow : a counter passed its maximum in the cycle before.
     """
 
-    def __init__(self, *, takers: int, givers: int) -> None:
+    def __init__(
+        self, *, takers: int, givers: int, givers_of: Mapping[Queue, Sequence[int]] | None = None
+    ) -> None:
+        """Take the numbers of executors that take rows' credits and that give any.
+
+        givers_of : numbers of the givers of each queue; None: any may give to any semaphore
+        """
+        self._givers_of = givers_of
         super().__init__(
             {
                 "wait": In(SEMAPHORE_COUNT).array(len(Queue)),
@@ -49,24 +65,36 @@ class Semaphores(wiring.Component):
         for index, count in enumerate(counts):
             m.d.comb += nonzero[index].eq(count != 0)
 
-        for wait, available in zip(self.wait, self.available, strict=True):
-            m.d.comb += available.eq((wait & ~nonzero) == 0)
+        for queue in Queue:
+            own = [semaphore.value for semaphore in Semaphore if CONSUMER_OF[semaphore] is queue]
+            wait = self.wait[queue.value]
+            lacking = Cat(wait[index] & ~nonzero[index] for index in own)
+            m.d.comb += self.available[queue.value].eq(~lacking.any())
         for token in self.take_token:
             m.d.comb += token.ready.eq(Array(nonzero)[token.payload])
 
         overflows = Signal(SEMAPHORE_COUNT)
         for index, count in enumerate(counts):
-            gives = [give.valid & give.mask[index] for give in self.give]
-            gives += [give.valid & (give.index == index) for give in self.give_token]
-            takes = [take & wait[index] for take, wait in zip(self.take, self.wait, strict=True)]
+            givers = self._givers(Semaphore(index))
+            gives = [self.give[n].valid & self.give[n].mask[index] for n in givers]
+            tokens = [self.give_token[n] for n in givers]
+            gives += [give.valid & (give.index == index) for give in tokens]
+            consumer = CONSUMER_OF[Semaphore(index)].value
+            takes = [self.take[consumer] & self.wait[consumer][index]]
             takes += [
                 token.valid & token.ready & (token.payload == index) for token in self.take_token
             ]
             following = Signal(SEMAPHORE_BITS + 2, name=f"following_{index}")
-            m.d.comb += [
-                following.eq(count + sum(gives) - sum(takes)),
+            m.d.comb += following.eq(count + sum(gives) - sum(takes))
+            m.d.sync += [
+                count.eq(following),
                 overflows[index].eq(following[SEMAPHORE_BITS:] != 0),
             ]
-            m.d.sync += count.eq(following)
-        m.d.sync += self.overflow.eq(overflows.any())
+        m.d.comb += self.overflow.eq(overflows.any())
         return m
+
+    def _givers(self, semaphore: Semaphore) -> Sequence[int]:
+        """Numbers of the executors that give to it."""
+        if self._givers_of is None:
+            return range(len(self.give))
+        return self._givers_of[PRODUCER_OF[semaphore]]

@@ -9,7 +9,7 @@ from rtl_gen.interfaces import ERROR, GIVE, ISSUED, NORM_COMMAND, ROWS_BITS, SEL
 from spec.isa import HEADER, LIVE, NORMALIZE, SELECT, Opcode
 from spec.registers import Error
 
-__all__ = ["VectorIssue", "resolve_rows"]
+__all__ = ["VectorIssue", "leaves_none", "resolve_rows"]
 
 
 def resolve_rows(
@@ -28,6 +28,11 @@ def resolve_rows(
             with m.If((limit != 0) & (live - rows.count > limit)):
                 m.d.comb += resolved.eq(limit)
     return resolved
+
+
+def leaves_none(rows: data.View, live: Value) -> Value:
+    """Whether `resolve_rows` is 0, sooner than by waiting for it."""
+    return Mux(rows.live, rows.count >= live, rows.count == 0)
 
 
 class VectorIssue(wiring.Component):
@@ -83,12 +88,14 @@ class VectorIssue(wiring.Component):
         norm = View(NORMALIZE, word[HEADER.size :][: NORMALIZE.size])
         limit = header.row_limit if self._token_selector else None
         rows = resolve_rows(m, norm.rows, self.live, "rows", limit)
+        empty = Signal()
 
         is_live = header.opcode == Opcode.LIVE
         for name in NORM_COMMAND.members:
             if name not in ("pc", "rows", "token_wait", "token_signal", "signal"):
                 m.d.comb += self.command.payload[name].eq(norm[name])
         m.d.comb += [
+            empty.eq(leaves_none(norm.rows, self.live)),
             self.command.p.pc.eq(self.issued.p.pc),
             self.command.p.rows.eq(rows),
             self.command.p.token_wait.eq(header.token_wait),
@@ -99,13 +106,13 @@ class VectorIssue(wiring.Component):
             self.give.mask.eq(header.signal),
         ]
         if self._token_selector:
-            sets = self._select(m, header, is_live, rows)
+            sets = self._select(m, header, is_live, empty)
         else:
             sets = self.issued.valid & is_live
             m.d.comb += [
-                self.command.valid.eq(self.issued.valid & ~is_live & (rows != 0)),
-                self.issued.ready.eq(is_live | (self.command.ready & (rows != 0))),
-                self.error.valid.eq(self.issued.valid & ~is_live & (rows == 0)),
+                self.command.valid.eq(self.issued.valid & ~is_live & ~empty),
+                self.issued.ready.eq(is_live | (self.command.ready & ~empty)),
+                self.error.valid.eq(self.issued.valid & ~is_live & empty),
                 self.give.valid.eq(sets),
             ]
         m.d.comb += [self.sets_live.eq(sets), self.tokens.eq(live.tokens)]
@@ -113,7 +120,7 @@ class VectorIssue(wiring.Component):
             m.d.sync += self.live.eq(live.tokens)
         return m
 
-    def _select(self, m: Module, header: data.View, is_live: Value, rows: Signal) -> Value:
+    def _select(self, m: Module, header: data.View, is_live: Value, empty: Signal) -> Value:
         """Readiness, credits and registers with a token selector; returns whether LIVE acts."""
         fields = View(SELECT, self.issued.p.word[HEADER.size :][: SELECT.size])
         selecting, signal = Signal(), Signal.like(self.give.mask)
@@ -125,21 +132,21 @@ class VectorIssue(wiring.Component):
         m.d.comb += [
             free.eq(self.issued.valid & ~selecting),
             is_select.eq(header.opcode == Opcode.SELECT),
-            skips.eq(normalizes & (rows == 0) & (header.row_limit != 0)),
+            skips.eq(normalizes & empty & (header.row_limit != 0)),
             self.select.p.pc.eq(self.issued.p.pc),
             self.select.p.rows.eq(self.live),
             self.select.p.packages.eq(packages),
             self.select.valid.eq(free & is_select & self.norm_idle),
-            self.command.valid.eq(free & normalizes & (rows != 0)),
+            self.command.valid.eq(free & normalizes & ~empty),
             self.issued.ready.eq(
                 ~selecting
                 & Mux(
                     is_select,
                     self.select.ready & self.norm_idle,
-                    is_live | (skips & self.norm_idle) | (self.command.ready & (rows != 0)),
+                    is_live | (skips & self.norm_idle) | (self.command.ready & ~empty),
                 )
             ),
-            self.error.valid.eq(free & normalizes & (rows == 0) & ~skips),
+            self.error.valid.eq(free & normalizes & empty & ~skips),
             self.give.valid.eq(self.selected | (free & (is_live | (skips & self.norm_idle)))),
         ]
         with m.If(self.selected):

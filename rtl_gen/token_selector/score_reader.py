@@ -91,7 +91,7 @@ class ScoreReader(wiring.Component):
         ]
         word = self.read.data[:word_bits]
         names = ("keep_0", "keep_1", "attend_0") if two_words else ("keep_0",)
-        waiting = [Signal(word_bits, name=name) for name in names]
+        waiting = [Signal(word_bits, name=name, reset_less=True) for name in names]
         with m.If(self.read.valid):
             for number, held in enumerate(waiting):
                 mine = (asked_attends == number // 2) & (asked_second == number % 2)
@@ -99,7 +99,9 @@ class ScoreReader(wiring.Component):
                     m.d.sync += held.eq(word)
 
         # Heads
-        keeps, attend = Signal(most_heads * bits), Signal(most_heads * bits)
+        keeps, attend = (
+            Signal(most_heads * bits, name=name, reset_less=True) for name in ("keeps", "attend")
+        )
         heads = Signal(range(most_heads + 1))
         m.d.comb += [
             self.valid.eq(heads != 0),

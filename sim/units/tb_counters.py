@@ -8,11 +8,11 @@ import cocotb
 from rtl_gen.host.counters import ROW_MACS, Counters, events_layout
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read, width_of, write
-from spec.registers import COUNTERS
+from spec.registers import COUNTER_BITS, COUNTERS
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "bus_bits": 64, "zero_skip": True, "cleared": 8},
-    {"banks": 8, "lanes": 64, "bus_bits": 128},
+    {"banks": 8, "lanes": 64, "bus_bits": 128, "bits": 12},
 ]
 
 
@@ -27,8 +27,9 @@ async def random_events(dut: Any) -> None:
     await start(dut)
     rng = random.Random(seeded(1))
     p = parameters()
-    layout = events_layout(**p)
     values_shape = component(**p).values.shape()
+    bits = p.pop("bits", COUNTER_BITS)
+    layout = events_layout(**p)
     largest = {
         name: {"macs_done": p["banks"] * p["lanes"], "row_words_read": p["banks"]}.get(name, 1)
         for name in COUNTERS
@@ -47,6 +48,6 @@ async def random_events(dut: Any) -> None:
         dut.clear.value = int(clear)
         await cycles(dut)
         for name in COUNTERS:
-            expected[name] = 0 if clear else expected[name] + seen[name]
+            expected[name] = 0 if clear else (expected[name] + seen[name]) % (1 << bits)
             seen[name] = 0 if clear else events[name]
         check("counters", read(dut, "values", values_shape), list(expected.values()), index=index)

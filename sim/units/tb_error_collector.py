@@ -1,4 +1,4 @@
-"""The error collector against "the lowest valid source, one cycle later"."""
+"""The error collector against "the lowest valid source, two cycles later"."""
 
 import random
 from typing import Any
@@ -26,6 +26,8 @@ async def _report(dut: Any, found: list[dict[str, Any]], index: int) -> None:
         write(dut, f"i__{number}", ERROR, source)
     await cycles(dut)
     expected = next((source for source in found if source["valid"]), None)
+    check("error_collector.pending", int(dut.pending.value), int(expected is not None), index=index)
+    await cycles(dut)
     got = read(dut, "o", ERROR)
     check("error_collector.valid", got["valid"], int(expected is not None), index=index)
     if expected is not None:

@@ -20,7 +20,7 @@ from spec.masks import GROUP_BITS
 
 PARAMETERS = [
     {"banks": 4, "lanes": 8, "pairs": True},
-    {"banks": 2, "lanes": 4, "register_operands": True},
+    {"banks": 2, "lanes": 4, "register_operands": True, "logic_lanes": 2},
     {"banks": 4, "lanes": 8},
     {"banks": 2, "lanes": 4, "register_operands": True, "pairs": True},
     {"banks": 1, "lanes": 1},

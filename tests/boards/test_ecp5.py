@@ -8,7 +8,7 @@ import pytest
 from boards import ecp5, report, yowasp
 from boards.errors import SynthesisError
 from boards.harness import harness, ports
-from boards.timing import longest_path, longest_paths
+from boards.timing import longest_between, longest_path, longest_paths, unit_of
 from spec.presets import preset
 
 HERE = Path(__file__).parent
@@ -166,6 +166,20 @@ def test_every_register_input_has_its_longest_path() -> None:
     assert ends == ["b/DI", "b/M"]
 
 
+def test_one_path_for_each_two_units() -> None:
+    """Registers in two units; the longest path of a pair stands for all of it."""
+    moved = SDF.replace(" b/", " x.y.b/").replace("INSTANCE b", "INSTANCE x.y.b")
+    moved = moved.replace(r"a\[0\]", r"x.a\[0\]")
+    assert unit_of("x.y.b_TRELLIS_FF_Q/DI") == "x.y"
+    ((path, times),) = longest_between(moved.splitlines(), 5)
+    assert (path.segments[0].source, path.segments[-1].sink) == ("x.a[0]/CLK", "x.y.b/DI")
+    assert times == 2
+    longest = path.delay_ps
+    assert longest_between(moved.splitlines(), 5, longest)[0][1] == 1
+    assert longest_between(moved.splitlines(), 5, longest + 1) == []
+    assert longest_between(moved.splitlines(), 0) == []
+
+
 def test_no_registers_no_path() -> None:
     assert longest_path([]) is None
 
@@ -225,12 +239,15 @@ def _fake(monkeypatch: pytest.MonkeyPatch, folder: Path, place: str) -> list[str
     monkeypatch.setattr(yowasp, "find", lambda program: program)
 
     def run(program: str, arguments: list[str], where: Path) -> str:
-        if program == ecp5.PLACEMENT and "--json" in arguments:
+        if program == yowasp.PLACEMENT and "--json" in arguments:
             (where / "machine.log").write_text(LOG)
             (where / "machine.rep").write_text((HERE / "report.json").read_text())
             (where / "machine.sdf").write_text(SDF)
             if place != "ok":
                 raise SynthesisError(place)
+        elif program == yowasp.YOSYS:
+            netlist = {"modules": {ecp5.HARNESS: {"cells": {}, "ports": {}, "netnames": {}}}}
+            (where / "machine.json").write_text(json.dumps(netlist))
         told.append(program)
         return ""
 

@@ -73,4 +73,4 @@ def test_module_and_exit_status_in_a_process_of_its_own():
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "error: no preset 'huge'; there are asic512, tiny, ulx3s, zcu102\n"
+    assert done.stderr == "error: no preset 'huge'; there are asic512, small, tiny, ulx3s, zcu102\n"

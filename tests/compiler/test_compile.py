@@ -9,10 +9,10 @@ from compiler.verification import verify
 from spec.assembler import decode
 from spec.image import ALIGNMENT_BYTES
 from spec.isa import Opcode
-from spec.presets import PRESETS, preset
+from spec.presets import preset
 from spec.semaphores import Semaphore
 from tests.random_models import random_model
-from tests.shapes import SHAPES, model_of
+from tests.shapes import HOLDING, SHAPES, model_of
 
 TINY = preset("tiny")
 
@@ -21,7 +21,7 @@ def model_with(name, **changes):
     return random_model(dataclasses.replace(SHAPES[name], **changes), outliers=False)
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("config", HOLDING.values(), ids=HOLDING)
 @pytest.mark.parametrize("name", SHAPES)
 def test_programs_verify(name, config):
     steps = compile_steps(model_of(name), config)

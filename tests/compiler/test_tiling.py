@@ -10,11 +10,11 @@ from compiler.ring import RingUse, array_waits, place_uses
 from compiler.tiling import balanced
 from compiler.verification import verify
 from spec.isa import Destination, Opcode
-from spec.presets import PRESETS, preset
+from spec.presets import preset
 from spec.semaphores import Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.random_models import random_model
-from tests.shapes import SHAPES
+from tests.shapes import HOLDING, SHAPES
 from tests.shapes import model_of as whole_model
 from tests.tiled_models import CASES, DEIT_TINY, SPILLED, machine_of, model_of
 
@@ -72,7 +72,7 @@ def test_candidates_of_every_kind():
     assert {bool(candidate.chunks) for candidate in found} == {False, True}
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("config", HOLDING.values(), ids=HOLDING)
 @pytest.mark.parametrize("name", SHAPES)
 def test_whole_programs_are_in_order(name, config):
     steps = compile_steps(whole_model(name), config)

@@ -85,14 +85,20 @@ def test_the_structures_of_c_have_the_addresses(registers, tmp_path):
 
 
 def test_the_constants_of_c_have_the_addresses(registers, tmp_path):
-    text = (registers / "sievit_registers.h").read_text()
+    driver = registers.parent / "driver"
+    text = (driver / "sievit_registers.h").read_text()
     macros = re.findall(r"^#define (SIEVIT_REGISTER_\w+) ", text, re.MULTILINE)
     rows = ", ".join(macros)
     library = compiled(
-        tmp_path, f"#include <sievit_registers.h>\nunsigned at[] = {{{rows}}};\n", f"-I{registers}"
+        tmp_path, f"#include <sievit_registers.h>\nunsigned at[] = {{{rows}}};\n", f"-I{driver}"
     )
     found = (ctypes.c_uint * len(macros)).in_dll(library, "at")
     names = [macro.removeprefix("SIEVIT_REGISTER_") for macro in macros]
     addresses = register_names()
     assert set(REGISTERS) <= set(names)
     assert dict(zip(names, found, strict=True)) == {name: addresses[name] for name in names}
+
+
+def test_the_driver_compiles_as_it_stands(registers, tmp_path):
+    source = (registers.parent / "driver" / "sievit_driver.c").read_text()
+    assert compiled(tmp_path, source, f"-I{registers.parent / 'driver'}")

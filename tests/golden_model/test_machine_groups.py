@@ -68,7 +68,7 @@ def test_zcu102():
     config = preset("zcu102")
     assert config.macs == 1536
     assert config.sram_bytes > 3 * config.row_words * config.banks * config.lanes
-    assert list(PRESETS) == ["tiny", "ulx3s", "asic512", "zcu102"]
+    assert list(PRESETS) == ["tiny", "ulx3s", "small", "asic512", "zcu102"]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden_model.expected import expected_tensors
-from spec.presets import PRESETS, preset
+from spec.presets import preset
 from tests.golden_model.test_machine import check_model
 from tests.grouped import GROUPED
 from tests.random_models import pruned, random_images
-from tests.shapes import model_of
+from tests.shapes import HOLDING, model_of
 from tests.tiled_models import CASES, SHAPES, machine_of
 from tests.tiled_models import model_of as tiled_model
 
@@ -24,7 +24,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("preset_name", PRESETS)
+@pytest.mark.parametrize("preset_name", HOLDING)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_vit_is_machine(rule, kind, preset_name):

@@ -31,7 +31,7 @@ def twin(**options):
 
 
 class BadLine(TwinTransport):
-    """Drops, flips and injects bytes both ways, with a chance in 1,000 each per byte."""
+    """Drops, flips and injects bytes both ways, with a chance in 10,000 each per byte."""
 
     def __init__(self, board, seed, *, drop=0, flip=0, inject=0):
         super().__init__(board)
@@ -42,13 +42,13 @@ class BadLine(TwinTransport):
         drop, flip, inject = self.chances
         out = bytearray()
         for byte in content:
-            if self.random.randrange(1000) < inject:
+            if self.random.randrange(10_000) < inject:
                 out.append(self.random.randrange(256))
                 self.changed += 1
-            if self.random.randrange(1000) < flip:
+            if self.random.randrange(10_000) < flip:
                 byte ^= 1 << self.random.randrange(8)
                 self.changed += 1
-            if self.random.randrange(1000) < drop:
+            if self.random.randrange(10_000) < drop:
                 self.changed += 1
                 continue
             out.append(byte)
@@ -75,8 +75,8 @@ class BadBothWays(BadLine):
 class PtyBoard:
     """A twin behind a pseudo-terminal, in real time: `port` is what a serial port is opened by."""
 
-    def __init__(self, board):
-        self.board = board
+    def __init__(self, board, disturb=bytes):
+        self.board, self.disturb = board, disturb
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
         self.port = os.ttyname(self.slave)
@@ -89,9 +89,10 @@ class PtyBoard:
             content = os.read(self.master, 4096) if ready else b""
             if self.dead:
                 continue
+            content = self.disturb(content)
             reply = self.board.receive(content) if ready else self.board.silence()
             if reply:
-                os.write(self.master, reply)
+                os.write(self.master, self.disturb(reply))
 
     def __enter__(self):
         self.thread.start()

@@ -17,7 +17,7 @@ from sim.rtl_device import RtlDevice
 from spec.image import ImageError
 from spec.presets import preset
 from spec.registers import Error
-from tests.host.boards import TINY, PtyBoard, micro, twin
+from tests.host.boards import TINY, BadLine, PtyBoard, micro, twin
 
 ORDER = (0, 1, 0, 3, 2, 2)
 
@@ -101,6 +101,16 @@ def test_a_port_that_is_in_use():
         pytest.raises(LinkError, match=in_use),
     ):
         serial_device(board.port, 115_200)
+
+
+def test_a_bad_cable():
+    """Bytes lost, changed and added both ways, in real time."""
+    line = BadLine(twin(), 5, drop=3, flip=3, inject=3)
+    with PtyBoard(line.board, line.disturb) as board, serial_device(board.port) as device:
+        device.load(micro()[0])
+        check(device, (1, 0))
+        assert line.changed > 3
+        assert device.driver.link.retries > 0
 
 
 def test_a_port_without_a_board():

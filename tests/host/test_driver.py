@@ -204,22 +204,36 @@ def test_boards_of_another_kind(register, text, monkeypatch):
 def test_registers_that_make_no_sense(monkeypatch):
     driver = driver_of(twin())
     driver.load(micro()[0])
-    monkeypatch.setattr(driver, "_read", lambda name: 0x55)
+
+    def reads(*words):
+        monkeypatch.setattr(driver.link, "read_words", lambda address, count: list(words))
+
+    reads(0x55, 0, 0)
     with pytest.raises(DriverError, match="impossible STATUS 0x55"):
         driver.run(micro()[1][0])
-    monkeypatch.setattr(driver, "_read", lambda name: Status.DONE.value)
+    reads(Status.DONE.value, 0, 0)
     with pytest.raises(DriverError, match="cannot be cleared"):
         driver.run(micro()[1][0])
-    monkeypatch.setattr(driver, "_read", {"STATUS": 4, "ERROR_CODE": 99, "ERROR_PC": 0}.get)
+    reads(Status.ERROR.value, 99, 0)
     with pytest.raises(DriverError, match="unknown error code 99"):
         driver._wait(micro()[0])
+
+
+def test_a_run_takes_few_round_trips():
+    board = twin()
+    driver = driver_of(board)
+    driver.load(micro()[0])
+    frames, receive = [], board.receive
+    board.receive = lambda content: frames.append(content) or receive(content)
+    driver.run(micro()[1][0])
+    assert len(frames) == 12
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_bad_line(seed):
     """Bytes lost, changed and added both ways: slow, and right."""
     board = twin(busy_reads=5)
-    line = BadBothWays(board, seed, drop=1, flip=1, inject=1)
+    line = BadBothWays(board, seed, drop=10, flip=10, inject=10)
     driver = Driver(Link(line, attempts=60))
     driver.load(micro()[0])
     for picture in range(4):

@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 6
 
 @pytest.mark.parametrize("kind", [BadLine, BadBothWays])
 @pytest.mark.parametrize(
-    "chances", [{"drop": 4}, {"flip": 4}, {"inject": 4}, {"drop": 1, "flip": 1, "inject": 1}]
+    "chances", [{"drop": 40}, {"flip": 40}, {"inject": 40}, {"drop": 10, "flip": 10, "inject": 10}]
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_bad_lines(kind, chances, seed):
@@ -27,7 +27,7 @@ def test_bad_lines(kind, chances, seed):
 
 
 def test_what_was_lost_is_sent_again():
-    line = BadLine(twin(), 1, drop=3)
+    line = BadLine(twin(), 1, drop=30)
     link = Link(line, attempts=40)
     link.write(0, CONTENT)
     assert line.changed > 0

@@ -48,7 +48,7 @@ def test_a_good_device_that_is_no_board():
 
 
 def test_a_good_board_on_a_bad_line():
-    line = BadBothWays(twin(), 3, drop=1, flip=1)
+    line = BadBothWays(twin(), 3, drop=10, flip=10)
     checks = checked(BoardDevice(Driver(Link(line, attempts=40))))
     assert line.changed
     assert not {"board", "machine", "memory", "load", "image as sent", "answers", "orders"} & set(

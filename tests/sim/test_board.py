@@ -84,8 +84,9 @@ def test_a_flipped_bit_is_asked_again(suite, simulator):
     "simulator",
     ["verilator", pytest.param("icarus", marks=pytest.mark.regress)],
 )
-def test_models_over_the_line(suite, simulator):
-    suite.run(simulator, "models")
+@pytest.mark.parametrize("test", ["models", "selftest"])
+def test_models_over_the_line(suite, simulator, test):
+    suite.run(simulator, test)
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)

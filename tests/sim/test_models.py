@@ -121,3 +121,12 @@ def test_demo_on_larger_machines(name):
     model = load_model("demo")
     images = load_dataset("sample", "test", model.config).first(3).images
     check(model, preset(name), "verilator", images)
+
+
+@pytest.mark.parametrize(
+    ("name", "simulator", "count"), [("demo-small", "verilator", 2), ("micro", "icarus", 1)]
+)
+def test_on_the_small_machine(name, simulator, count):
+    model = load_model(name)
+    images = load_dataset("sample", "test", model.config).first(count).images
+    check(model, preset("small"), simulator, images)

@@ -46,6 +46,8 @@ POINTS = [
     ("demo", "ulx3s"),
     ("odd", "ulx3s"),
     ("wide", "ulx3s"),
+    ("micro", "small"),
+    ("demo-small", "small"),
     ("micro", "asic512"),
     ("demo", "asic512"),
     ("wide", "asic512"),

@@ -43,7 +43,7 @@ def test_a_machine_has_one_name(text, same):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("huge", "no preset 'huge'; there are asic512, tiny, ulx3s, zcu102"),
+        ("huge", "no preset 'huge'; there are asic512, small, tiny, ulx3s, zcu102"),
         ("huge,bus_bits=256", "no preset 'huge'"),
         ("tiny,", "preset 'tiny,': no parameter ''; there are banks, lanes"),
         ("tiny,name=big", "no parameter 'name'"),
@@ -56,6 +56,8 @@ def test_a_machine_has_one_name(text, same):
         ("tiny,token_selector=off", "preset 'tiny,token_selector=off': cls_scores needs token_s"),
         ("tiny,bus_bits=96", "preset 'tiny,bus_bits=96': bus_bits must be a power of two, not 96"),
         ("tiny,banks=0", "preset 'tiny,banks=0': banks must be positive, not 0"),
+        ("tiny,logic_lanes=9", "logic_lanes must lie in 0..8 (lanes), not 9"),
+        ("tiny,counter_bits=49", "counter_bits must lie in 16..48, not 49"),
     ],
 )
 def test_what_is_no_machine(text, message):

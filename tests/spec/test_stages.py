@@ -106,7 +106,7 @@ def test_presets_with_other_parameters():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("big", "no preset 'big'; there are asic512, tiny, ulx3s, zcu102"),
+        ("big", "no preset 'big'; there are asic512, small, tiny, ulx3s, zcu102"),
         ("tiny,", "no parameter ''; there are banks"),
         ("tiny,name=x", "no parameter 'name'"),
         ("tiny,speed=3", "no parameter 'speed'"),
