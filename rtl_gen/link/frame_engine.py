@@ -96,7 +96,9 @@ class FrameEngine(wiring.Component):
         count = Signal(range(MAX_WORDS + 1))
         """Words that are still to be carried out."""
         address = Signal(8 * WORD_BYTES)
-        end = Signal(8 * WORD_BYTES - 1)
+        word_bits = max(len(self.memory.address), len(self.registers.address))
+        index, high = address[2 : 2 + word_bits], address[2 + word_bits : -1]
+        end = Signal(word_bits + 1)
         """First word behind the request's."""
         position = Signal(range(MAX_WORDS * WORD_BYTES))
         """Byte within the part of the frame that is received or sent."""
@@ -112,7 +114,7 @@ class FrameEngine(wiring.Component):
         for port, chosen in ((self.memory, ~is_register), (self.registers, is_register)):
             m.d.comb += [
                 port.write.eq(writes),
-                port.address.eq(address[2:]),
+                port.address.eq(index),
                 port.data.eq(word),
             ]
             with m.If(chosen):
@@ -163,17 +165,16 @@ class FrameEngine(wiring.Component):
                     m.next = "VERIFY"
 
             with m.State("VERIFY"):
-                m.d.sync += [end.eq(address[2:] + count), position.eq(0)]
+                m.d.sync += [end.eq(index + count), position.eq(0)]
                 m.next = "LIMITS"
                 with m.If(~crc.match_detected):
                     m.d.sync += answer.eq(Answer.CHECKSUM)
                     m.next = "IGNORE"
 
             with m.State("LIMITS"):
-                first = Const(REGISTERS_AT // WORD_BYTES)
-                limit = Mux(is_register, first + REGISTER_WORDS, self._memory_words)
+                limit = Mux(is_register, REGISTER_WORDS, self._memory_words)
                 m.next = "REPLY"
-                with m.If(address[:2].any() | (end > limit)):
+                with m.If(address[:2].any() | high.any() | (end > limit)):
                     m.d.sync += answer.eq(Answer.ADDRESS)
                 with m.Elif(writes):
                     m.next = "FETCH"
@@ -193,7 +194,7 @@ class FrameEngine(wiring.Component):
                     self.registers.valid.eq(is_register),
                 ]
                 with m.If(accessed):
-                    m.d.sync += [address[2:].eq(address[2:] + 1), count.eq(count - 1)]
+                    m.d.sync += [index.eq(index + 1), count.eq(count - 1)]
                     m.next = "FETCH"
                     with m.If(~writes):
                         m.d.sync += [word.eq(value), position.eq(0)]

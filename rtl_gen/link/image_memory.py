@@ -142,7 +142,7 @@ class ImageMemory(wiring.Component):
         return layout, {
             "index": first[:index_bits],
             "length": length,
-            "beyond": first + length >= self._beats,
+            "beyond": first[index_bits:].any() | (first[:index_bits] + length >= self._beats),
         }
 
     def _queue(self, m: Module, name: str, channel: str) -> tuple[SyncFIFO, data.View]:
