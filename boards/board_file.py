@@ -36,7 +36,7 @@ class BoardFile:
     ones: tuple[str, ...] = ()
     """Outputs that must be 1."""
     preset: str
-    """The machine."""
+    """The machine, as `spec.presets.preset` takes it."""
     model: str
     """What is put into its memory."""
     memory_bytes: int

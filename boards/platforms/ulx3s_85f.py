@@ -25,7 +25,7 @@ BOARD = BoardFile(
     uart="uart",
     reset=("button_fire", 0),
     leds=4,
-    preset="ulx3s",
+    preset="ulx3s,token_selector=off,cls_scores=off",
     model="demo",
     memory_bytes=184 * 1024,
 )
