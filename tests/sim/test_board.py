@@ -18,6 +18,8 @@ from spec.presets import preset
 from tests.random_models import random_images, random_model
 
 CONFIG = preset("tiny")
+LONG = ["verilator", pytest.param("icarus", marks=pytest.mark.regress)]
+"""Minutes under Icarus: in the long regression."""
 
 
 class Suite:
@@ -65,25 +67,27 @@ def test_pictures_in_any_order(suite, simulator):
 
 
 @pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("test", ["broken", "line_break", "resets", "lamps", "corrupt", "silent"])
+def test_broken_frames(suite, simulator):
+    suite.run(simulator, "broken")
+
+
+@pytest.mark.parametrize("simulator", LONG)
+@pytest.mark.parametrize("test", ["line_break", "resets", "lamps", "corrupt", "silent"])
 def test_nothing_hangs_and_the_next_picture_is_right(suite, simulator, test):
     suite.run(simulator, test)
 
 
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator", LONG)
 def test_a_bad_line(suite, simulator):
     suite.run(simulator, "noise", order=[0] if simulator == "icarus" else [0, 1, 2])
 
 
-@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("simulator", LONG)
 def test_a_flipped_bit_is_asked_again(suite, simulator):
     suite.run(simulator, "flipped")
 
 
-@pytest.mark.parametrize(
-    "simulator",
-    ["verilator", pytest.param("icarus", marks=pytest.mark.regress)],
-)
+@pytest.mark.parametrize("simulator", LONG)
 @pytest.mark.parametrize("test", ["models", "selftest"])
 def test_models_over_the_line(suite, simulator, test):
     suite.run(simulator, test)
