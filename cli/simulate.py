@@ -143,7 +143,9 @@ def command(
             Options(
                 latency=timing.latency if latency is None else latency,
                 bandwidth=timing.bandwidth if bandwidth is None else bandwidth,
-                **({} if change_gate is None else {"watchdog_cycles": CHANGED_WATCHDOG_CYCLES}),
+                watchdog_cycles=(
+                    Options.watchdog_cycles if change_gate is None else CHANGED_WATCHDOG_CYCLES
+                ),
             ),
             flip_bit,
             tell,
