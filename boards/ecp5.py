@@ -16,7 +16,7 @@ from boards.timing import longest_path
 from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
-__all__ = ["DEVICES", "SynthesisError", "estimate", "script", "synthesize"]
+__all__ = ["DEVICES", "READ", "SynthesisError", "estimate", "map_framed", "script", "synthesize"]
 
 DEVICES = {
     "25k": {"LUT4": 24_288, "FF": 24_288, "DP16KD": 56, "MULT18X18D": 28},
@@ -76,7 +76,7 @@ def estimate(
     folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-ecp5", tell)
     begin = time.monotonic()
     counted = (*script(READ, HARNESS, None), f"tee -q -o {COUNTS} stat -json")
-    _map(config, counted, folder, tell)
+    map_framed(config, counted, folder, tell)
     modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
     resources = report.against(used(modules, TAKES, FREE), DEVICES[device])
     return {
@@ -118,7 +118,7 @@ def synthesize(
     tell = progress or (lambda _: None)
     begin = time.monotonic()
     folder = yowasp.prepare((yowasp.YOSYS, yowasp.PLACEMENT), f"{config.file_name}-{device}", tell)
-    _map(config, script(READ, HARNESS, "machine.json"), folder, tell)
+    map_framed(config, script(READ, HARNESS, "machine.json"), folder, tell)
     absorb_in_file(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
@@ -163,7 +163,7 @@ def _check_device(device: str) -> None:
         raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
 
 
-def _map(config: Config, commands: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
+def map_framed(config: Config, commands: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
     """Emit the machine in its frame and run Yosys on it."""
     tell("emitting Verilog")
     (folder / "machine.v").write_text(_text(config))

@@ -19,14 +19,16 @@ from cli.progress import steps
 
 __all__ = ["command"]
 
-TARGETS = ("ecp5", "gates", "xcup")
+TARGETS = ("ecp5", "gates", "xcup", "ice40", "gowin")
 
 
 def command(
     preset: PresetOption = "ulx3s",
     target: Annotated[
         str,
-        typer.Option(help="ecp5, gates (two-input NANDs, by unit) or xcup (UltraScale+)."),
+        typer.Option(
+            help="ecp5, gates (two-input NANDs, by unit), xcup (UltraScale+), ice40 or gowin."
+        ),
     ] = "ecp5",
     device: Annotated[str, typer.Option(help="ECP5 size: 25k, 45k or 85k.")] = "85k",
     frequency_mhz: Annotated[
@@ -46,13 +48,13 @@ def command(
 ) -> None:
     """Synthesise a machine: resources and clock of an FPGA, or gates (extra: fpga).
 
-    ecp5 is placed too, and exit status is 2 if the machine does not fit. gates, xcup and --quick
+    ecp5 is placed too, and exit status is 2 if the machine does not fit. The others and --quick
     need no chip to fit, and say nothing about the clock. All take minutes; the first time the
     tools compile themselves, which takes minutes more.
 
     Example: sievit synth --preset asic512 --target gates --json gates.json
     """
-    from boards import ecp5, gates, xilinx
+    from boards import ecp5, families, gates, xilinx
     from spec.presets import preset as preset_of
 
     config = preset_of(preset)
@@ -73,6 +75,8 @@ def command(
             result = gates.synthesize(config, progress=tell)
         elif target == "xcup":
             result = xilinx.synthesize(config, progress=tell)
+        elif target in families.FAMILIES:
+            result = families.estimate(config, target, progress=tell)
         elif quick:
             result = ecp5.estimate(config, device=device, progress=tell)
         else:

@@ -21,6 +21,7 @@ BOARD = replace(
     title="Radiona ULX3S, ECP5 LFE5U-25F",
     platform=_platform,
     device="25k",
+    clock_hz=50_000_000,
     preset="small",
     model="demo-small",
     memory_bytes=56 * 1024,
