@@ -132,10 +132,14 @@ def fusesoc(folder, target, *arguments):
     return run([*command, *arguments, core], folder)
 
 
-def test_fusesoc_lints_and_simulates(copied):
+def test_fusesoc_lints(copied):
     status, said = fusesoc(copied, "lint")
     assert status == 0, said
     assert "verilator -f" in said
+
+
+@pytest.mark.regress
+def test_fusesoc_simulates_with_icarus(copied):
     status, said = fusesoc(copied, "sim")
     assert status == 0, said
     assert "PASS: 2 images" in said
