@@ -173,7 +173,7 @@ class LoadWriter(wiring.Component):
         ]
 
         # Beats to words
-        beat = Signal(range(most_beats))
+        beat = Signal(range(max(most_beats, 2)))
         last_beat = Signal()
         kept = [Signal(bus_bits, name=f"beat_{index}") for index in range(most_beats - 1)]
         m.d.comb += last_beat.eq(

@@ -37,6 +37,6 @@ def test_waivers_name_rule_and_file():
     for number, line in enumerate(lines):
         if line.startswith("lint_off"):
             assert "-rule " in line
-            assert '-file "sievit_top.v"' in line
-            assert "*" not in line
+            assert '-file "*sievit_top.v"' in line, "in any folder"
+            assert line.count("*") == 1
             assert lines[number - 1].startswith("//"), "each waiver gives its reason"
