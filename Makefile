@@ -56,7 +56,7 @@ $(FPGA): $(STAMP) boards/yowasp.py
 demo: $(TOOLS) ## classify real test images on simulated Verilog
 	@$(BIN)/sievit demo
 
-test: $(TOOLS) $(FPGA) ## lint, types and all tests; under 25 minutes
+test: $(TOOLS) $(FPGA) ## lint, types, a small bitstream and all tests; about half an hour
 	@BIN=$(BIN) WORKERS=$(WORKERS) .ci/steps
 
 real: $(TOOLS) ## DeiT-T (dense, masked), DeiT-S, ViT-S/14, first blocks of DeiT-B on asic512
