@@ -97,7 +97,9 @@ def estimate(config: Config, target: str, *, progress: yowasp.Tell | None = None
         f"tee -q -o {COUNTS} stat -json",
     )
     ecp5.map_framed(config, commands, folder, tell)
-    modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
+    counts = json.loads((folder / COUNTS).read_text())
+    # Where a cell came from: nothing on the chip
+    modules = cells_by_module(counts, ignored=("$scopeinfo",))
     resources = report.against(used(modules, family.takes, family.free), family.available)
     return {
         "preset": config.name,
