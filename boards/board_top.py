@@ -4,10 +4,10 @@ from amaranth.build.plat import TemplatedPlatform
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
-from rtl_gen.board import Board
 
 from boards.board_file import BoardFile
 from boards.pll import pll, pll_settings
+from rtl_gen.board import Board
 from spec.config import Config
 from spec.link import TIMEOUT_S
 
