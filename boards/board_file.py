@@ -15,7 +15,6 @@ class BoardFile:
     """Everything in which boards differ."""
 
     name: str
-    title: str
     platform: Callable[[], TemplatedPlatform]
     """Makes the amaranth-boards platform; imports it when called (extra `fpga`)."""
     device: str
@@ -33,8 +32,6 @@ class BoardFile:
     """Resource of a button that resets the machine, active high as the platform declares it."""
     leds: int
     """`led` resources that show activity, busy, done and error, in this order."""
-    ones: tuple[str, ...] = ()
-    """Outputs that must be 1."""
     preset: str
     """The machine, as `spec.presets.preset` takes it."""
     model: str

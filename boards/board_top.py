@@ -9,7 +9,6 @@ from boards.board_file import BoardFile
 from boards.pll import pll, pll_settings
 from rtl_gen.board import Board
 from spec.config import Config
-from spec.link import TIMEOUT_S
 
 __all__ = ["BoardTop"]
 
@@ -34,7 +33,6 @@ class BoardTop(Elaboratable):
             memory_bytes=board.memory_bytes,
             clock_hz=board.clock_hz,
             cycles_per_bit=round(board.clock_hz / board.baud),
-            timeout_cycles=round(board.clock_hz * TIMEOUT_S),
             content=self.content,
         )
         uart = platform.request(board.uart, 0, dir="-")
@@ -46,10 +44,6 @@ class BoardTop(Elaboratable):
             pin = io.Buffer("o", platform.request("led", number, dir="-"))
             m.submodules[f"led_{number}"] = pin
             m.d.comb += pin.o.eq(value)
-        for name in board.ones:
-            pin = io.Buffer("o", platform.request(name, 0, dir="-"))
-            m.submodules[name] = pin
-            m.d.comb += pin.o.eq(1)
         return m
 
     def _clock(self, m: Module, platform: TemplatedPlatform) -> None:

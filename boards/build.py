@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from boards.board_top import BoardTop
 from boards.collisions import free_collisions
 from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
-from boards.place_and_route import Routed, estimate_placed, place_and_route
+from boards.place_and_route import Tried, place_and_route
 from spec.board_memory import board_memory
 from spec.config import Config
 from spec.image import Image
@@ -26,19 +25,6 @@ BLOCK_BYTES = 2048
 """Of a DP16KD that holds bytes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Design:
-    """What goes onto a board."""
-
-    config: Config | None
-    content: bytes
-
-    @property
-    def multipliers(self) -> int:
-        """At least so many MULT18X18D must have been inferred: one for each MAC."""
-        return self.config.macs if self.config else 0
-
-
 def build(
     board: BoardFile,
     config: Config | None,
@@ -49,7 +35,7 @@ def build(
     first_seed: int = 1,
     progress: yowasp.Tell | None = None,
 ) -> dict[str, Any]:
-    """Synthesise, place, route and pack a board; files go to build/boards/<board>.
+    """Synthesise, place, route and pack a board; files go to build/synth/<board>.
 
     config : the machine; None builds the link and its memory alone, to try a board's pins
     image : lies in the board's memory when the bitstream has been loaded; compiled for `config`
@@ -62,34 +48,26 @@ def build(
     memories or multipliers were not inferred.
     """
     tell = progress or (lambda _: None)
-    design = _Design(
-        config=config,
-        content=board_memory(image, board.memory_bytes).content if image else b"",
-    )
+    content = board_memory(image, board.memory_bytes).content if image else b""
     folder = yowasp.prepare(
         (yowasp.YOSYS, yowasp.PLACEMENT, yowasp.PACK),
         board.name if config else f"{board.name}-link",
         tell,
     )
-    for stale in folder.glob(f"{NAME}.bit"):
-        stale.unlink()
+    (folder / f"{NAME}.bit").unlink(missing_ok=True)
     begin = time.monotonic()
-    _synthesize(board, design, folder, tell)
+    _synthesize(BoardTop(board, config, content), folder, tell)
     synthesis_s = time.monotonic() - begin
-    tried: list[Routed] = []
+    tried: list[Tried] = []
     for seed in range(first_seed, first_seed + seeds):
         tell(f"seed {seed} ({seed - first_seed + 1} of {seeds}): placing")
-        if not route:
-            tried.append(estimate_placed(board, folder, seed, tell))
-            break
-        tried.append(place_and_route(board, folder, seed, tell))
-        if tried[-1].fmax_mhz * 1e6 >= board.clock_hz:
+        tried.append(place_and_route(board, folder, seed, tell, route=route))
+        if tried[-1].met or not route:
             break
         tell(f"seed {seed}: {tried[-1].fmax_mhz:.1f} MHz is below {board.clock_hz / 1e6:g}")
     best = max(tried, key=lambda one: one.fmax_mhz)
-    _check_inferred(board, design, best.resources)
-    met = best.fmax_mhz * 1e6 >= board.clock_hz
-    bitstream = _pack(best.file, folder, tell) if route and met else None
+    _check_inferred(board, config, best.resources)
+    bitstream = _pack(best.file, folder, tell) if route and best.met else None
     return {
         "board": board.name,
         "preset": config.name if config else None,
@@ -97,11 +75,11 @@ def build(
         "device": board.device,
         "macs": config.macs if config else 0,
         "memory_bytes": board.memory_bytes,
-        "image_bytes": len(design.content),
+        "image_bytes": len(content),
         "resources": best.resources,
         "clock_mhz": board.clock_hz / 1e6,
         "fmax_mhz": best.fmax_mhz,
-        "met": met,
+        "met": best.met,
         "routed": route,
         "critical_path": best.critical_path,
         "seeds": [
@@ -115,28 +93,30 @@ def build(
     }
 
 
-def _synthesize(board: BoardFile, design: _Design, folder: Path, tell: yowasp.Tell) -> None:
+def _synthesize(top: BoardTop, folder: Path, tell: yowasp.Tell) -> None:
     """Netlist and pin constraints, through the board's platform."""
     tell("elaborating")
-    top = BoardTop(board, design.config, design.content)
-    plan = board.platform().prepare(top, NAME, emit_src=False)
-    for suffix in ("il", "lpf"):
-        content = plan.files[f"{NAME}.{suffix}"]
-        text = content.decode() if isinstance(content, bytes) else content
-        (folder / f"{NAME}.{suffix}").write_text(free_collisions(text))
+    files = top.board.platform().prepare(top, NAME, emit_src=False).files
+    texts = {end: _text(files[f"{NAME}.{end}"]) for end in ("il", "lpf")}
+    (folder / f"{NAME}.il").write_text(free_collisions(texts["il"]))
+    (folder / f"{NAME}.lpf").write_text(texts["lpf"])
     tell("synthesising (minutes)")
     script = ecp5.script(f"read_rtlil {NAME}.il", NAME, f"{NAME}.json")
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
     absorb_in_file(folder / f"{NAME}.json", NAME)
 
 
+def _text(content: str | bytes) -> str:
+    return content.decode() if isinstance(content, bytes) else content
+
+
 def _check_inferred(
-    board: BoardFile, design: _Design, resources: dict[str, dict[str, int]]
+    board: BoardFile, config: Config | None, resources: dict[str, dict[str, int]]
 ) -> None:
     """Memories must be block RAM, and the array's products multipliers."""
     wanted = {
         "DP16KD": -(-board.memory_bytes // BLOCK_BYTES),
-        "MULT18X18D": design.multipliers,
+        "MULT18X18D": config.macs if config else 0,
     }
     missing = [
         f"{resources.get(name, {}).get('used', 0)} {name}, at least {least} expected"

@@ -10,9 +10,9 @@ from boards import report, yowasp
 from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.harness import HARNESS, harness, ports
+from boards.nextpnr import place
 from boards.resources import used
 from boards.stat import cells_by_module
-from boards.timing import longest_path
 from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
@@ -121,36 +121,21 @@ def synthesize(
     map_framed(config, script(READ, HARNESS, "machine.json"), folder, tell)
     absorb_in_file(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
-    report_file, sdf_file, log_file = (folder / f"machine.{end}" for end in ("rep", "sdf", "log"))
-    for stale in (report_file, sdf_file, log_file):
-        stale.unlink(missing_ok=True)
-    try:
-        yowasp.run(yowasp.PLACEMENT, _arguments(device, frequency_mhz, route), folder)
-    except SynthesisError as error:
-        lacking = report.overflow(log_file.read_text()) if log_file.exists() else []
-        if not lacking:
-            raise
-        raise SynthesisError(
-            f"preset '{config.name}' does not fit an ECP5-{device.upper()}: {'; '.join(lacking)}"
-        ) from error
-
-    found = json.loads(report_file.read_text())
-    if route:
-        lines = report.routed_path(found)
-    else:
-        with sdf_file.open() as delays:
-            path = longest_path(delays)
-        lines = path.lines() if path else []
-    fmax_mhz = report.clock_mhz(log_file.read_text())
-    if fmax_mhz is None:
-        raise SynthesisError(f"{yowasp.PLACEMENT} reported no clock frequency")
+    # Any pins will do
+    placed = place(
+        folder,
+        "machine.json",
+        "machine",
+        [f"--{device}", "--package", PACKAGE, "--lpf-allow-unconstrained"],
+        frequency_mhz=frequency_mhz,
+        route=route,
+        subject=f"preset '{config.name}' does not fit an ECP5-{device.upper()}",
+    )
     return {
         "preset": config.name,
         "target": "ecp5",
         "device": device,
-        "resources": report.resources(found),
-        "fmax_mhz": fmax_mhz,
-        "critical_path": lines,
+        **vars(placed),
         "frequency_mhz": frequency_mhz,
         "placed": True,
         "routed": route,
@@ -177,16 +162,3 @@ def _text(config: Config) -> str:
     inputs, outputs = ports(text, TOP)
     kept = {name: width for name, width in outputs.items() if not name.startswith("trace_")}
     return text + harness(TOP, inputs, kept)
-
-
-def _arguments(device: str, frequency_mhz: float, route: bool) -> list[str]:
-    """nextpnr's: any pins will do, and a slow result is a result."""
-    arguments = [f"--{device}", "--package", PACKAGE, "--json", "machine.json"]
-    arguments += [
-        "--lpf-allow-unconstrained",
-        "--timing-allow-fail",
-        "--freq",
-        f"{frequency_mhz:g}",
-    ]
-    arguments += ["--report", "machine.rep", "--log", "machine.log", "-q"]
-    return arguments if route else [*arguments, "--no-route", "--sdf", "machine.sdf"]

@@ -1,17 +1,15 @@
 """Placement and routing of a board's netlist with one seed."""
 
-import json
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from boards import report, yowasp
+from boards import yowasp
 from boards.board_file import BoardFile
-from boards.errors import SynthesisError
-from boards.timing import longest_path
+from boards.nextpnr import Placed, place
 
-__all__ = ["Routed", "estimate_placed", "place_and_route"]
+__all__ = ["Tried", "place_and_route"]
 
 _STAGES = (
     (re.compile(r"Packing constants"), "packing"),
@@ -28,71 +26,43 @@ EACH_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Routed:
-    """A netlist placed, and routed unless it is an estimate."""
+class Tried(Placed):
+    """A board's netlist, placed with one seed."""
 
     seed: int
-    fmax_mhz: float
-    resources: dict[str, dict[str, int]]
-    critical_path: list[str]
+    met: bool
+    """Whether the board's clock was met."""
     file: Path
     """The chip's configuration, for the packer; of an estimate there is none."""
     wall_s: float
 
 
-def place_and_route(board: BoardFile, folder: Path, seed: int, tell: yowasp.Tell) -> Routed:
-    """Run nextpnr on folder/board.json; its report says what the clock can be."""
+def place_and_route(
+    board: BoardFile, folder: Path, seed: int, tell: yowasp.Tell, *, route: bool
+) -> Tried:
+    """Place folder/board.json, and route it or estimate its wires."""
     name = f"seed-{seed}"
-    outputs = ["--report", f"{name}.rep", "--textcfg", f"{name}.config"]
-    wall_s = _run(board, folder, seed, outputs, tell)
-    found = json.loads((folder / f"{name}.rep").read_text())
-    return _routed(folder, seed, wall_s, report.routed_path(found))
-
-
-def estimate_placed(board: BoardFile, folder: Path, seed: int, tell: yowasp.Tell) -> Routed:
-    """The same without routing: the clock is that of predicted wires."""
-    name = f"seed-{seed}"
-    outputs = ["--report", f"{name}.rep", "--no-route", "--sdf", f"{name}.sdf"]
-    wall_s = _run(board, folder, seed, outputs, tell)
-    with (folder / f"{name}.sdf").open() as delays:
-        path = longest_path(delays)
-    return _routed(folder, seed, wall_s, path.lines() if path else [])
-
-
-def _routed(folder: Path, seed: int, wall_s: float, path: list[str]) -> Routed:
-    name = f"seed-{seed}"
-    fmax_mhz = report.clock_mhz((folder / f"{name}.log").read_text())
-    if fmax_mhz is None:
-        raise SynthesisError(f"{yowasp.PLACEMENT} reported no clock frequency")
-    return Routed(
-        seed=seed,
-        fmax_mhz=fmax_mhz,
-        resources=report.resources(json.loads((folder / f"{name}.rep").read_text())),
-        critical_path=path,
-        file=folder / f"{name}.config",
-        wall_s=wall_s,
-    )
-
-
-def _run(board: BoardFile, folder: Path, seed: int, outputs: list[str], tell: yowasp.Tell) -> float:
-    """Seconds it took. A clock that is missed is for the caller to judge."""
-    name = f"seed-{seed}"
+    file = folder / f"{name}.config"
     arguments = [f"--{board.device}", "--package", board.package, "--speed", board.speed]
-    arguments += ["--json", "board.json", "--lpf", "board.lpf", "--log", f"{name}.log"]
-    arguments += ["--freq", f"{board.clock_hz / 1e6:g}", "--timing-allow-fail"]
-    arguments += ["--seed", str(seed), *outputs]
-    for stale in folder.glob(f"{name}.*"):
-        stale.unlink()
+    arguments += ["--lpf", "board.lpf", "--seed", str(seed)]
     begin = time.monotonic()
-    try:
-        yowasp.follow(yowasp.PLACEMENT, arguments, folder, _Teller(tell, seed))
-    except SynthesisError as error:
-        log = folder / f"{name}.log"
-        lacking = report.overflow(log.read_text()) if log.exists() else []
-        if not lacking:
-            raise
-        raise SynthesisError(f"board '{board.name}': {'; '.join(lacking)}") from error
-    return time.monotonic() - begin
+    placed = place(
+        folder,
+        "board.json",
+        name,
+        [*arguments, "--textcfg", file.name] if route else arguments,
+        frequency_mhz=board.clock_hz / 1e6,
+        route=route,
+        subject=f"board '{board.name}'",
+        line=_Teller(tell, seed),
+    )
+    return Tried(
+        **vars(placed),
+        seed=seed,
+        met=placed.fmax_mhz * 1e6 >= board.clock_hz,
+        file=file,
+        wall_s=time.monotonic() - begin,
+    )
 
 
 class _Teller:

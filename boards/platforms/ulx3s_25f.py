@@ -18,7 +18,6 @@ def _platform() -> TemplatedPlatform:
 BOARD = replace(
     ulx3s_85f.BOARD,
     name="ulx3s-25f",
-    title="Radiona ULX3S, ECP5 LFE5U-25F",
     platform=_platform,
     device="25k",
     clock_hz=50_000_000,

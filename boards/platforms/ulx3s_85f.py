@@ -15,7 +15,6 @@ def _platform() -> TemplatedPlatform:
 
 BOARD = BoardFile(
     name="ulx3s-85f",
-    title="Radiona ULX3S, ECP5 LFE5U-85F",
     platform=_platform,
     device="85k",
     package="CABGA381",

@@ -252,6 +252,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, folder: Path, place: str) -> list[str
         return ""
 
     monkeypatch.setattr(yowasp, "run", run)
+    monkeypatch.setattr(yowasp, "follow", lambda program, said, where, _: run(program, said, where))
     return told
 
 
