@@ -30,6 +30,8 @@ __all__ = [
     "CLOCK_NS",
     "INPUTS_VARIABLE",
     "SIMULATORS",
+    "WHOLE_VERILATOR",
+    "WHOLE_VERILATOR_MAKE",
     "build_model",
     "cycles",
     "parameters",
@@ -54,6 +56,20 @@ VERILATOR_ARGUMENTS = (
 """Unit benches check behaviour; lint has its own test on the whole machine."""
 VERILATOR_MAKE = ("OPT_FAST=-O0",)
 """A unit's run is short and mostly Python: its C++ is one file, compiled as fast as possible."""
+WHOLE_VERILATOR = (
+    "--no-public-flat-rw",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--no-timing",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",
+)
+WHOLE_VERILATOR_MAKE = ("OPT_FAST=-O1",)
+"""-O2 takes twice as long to compile a machine and does not simulate faster."""
 ICARUS_ARGUMENTS = ("-g2005",)
 """The emitted Verilog is of 2005: there an `always @*` block of constants starts with its value,
 where later standards leave it undefined until an input changes."""

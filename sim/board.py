@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.bench import build_model, run_model
+from sim.bench import WHOLE_VERILATOR, WHOLE_VERILATOR_MAKE, build_model, run_model
 from sim.files import BUILD, ROOT
 from spec.board_memory import board_memory
 from spec.config import Config
@@ -34,19 +34,6 @@ CYCLES_PER_BIT = 4
 TIMEOUT_CYCLES = 400
 """Ten bytes."""
 _PAGE = 4096
-_VERILATOR = (
-    "--no-public-flat-rw",
-    "-O3",
-    "--x-assign",
-    "fast",
-    "--x-initial",
-    "fast",
-    "--no-timing",
-    "-Wno-fatal",
-    "-Wno-lint",
-    "-Wno-style",
-)
-_VERILATOR_MAKE = ("OPT_FAST=-O1",)
 
 
 @cache
@@ -89,8 +76,8 @@ class BoardSimulation:
             "board_harness",
             {"board_harness.v": harness, "sievit_board.v": text},
             simulator,
-            arguments=_VERILATOR if fast else (),
-            make=_VERILATOR_MAKE if fast else (),
+            arguments=WHOLE_VERILATOR if fast else (),
+            make=WHOLE_VERILATOR_MAKE if fast else (),
         )
         return cls(image=image, memory_bytes=memory_bytes, simulator=simulator, folder=folder)
 

@@ -19,7 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.trace import Writes
-from sim.bench import INPUTS_VARIABLE, build_model, run_model
+from sim.bench import (
+    INPUTS_VARIABLE,
+    WHOLE_VERILATOR,
+    WHOLE_VERILATOR_MAKE,
+    build_model,
+    run_model,
+)
 from sim.errors import SimulationError
 from sim.files import BUILD
 from sim.ports import top_ports
@@ -35,20 +41,6 @@ _PAGE = 4096
 _MINIMUM_DRAM_BYTES = 1 << 24
 _KNOBS = "latency stall fault fault_first fault_last image dump dump_first dump_last"
 _FAULTS = {"none": 0, "silent": 1, "slverr": 2, "decerr": 3}
-_VERILATOR = (
-    "--no-public-flat-rw",
-    "-O3",
-    "--x-assign",
-    "fast",
-    "--x-initial",
-    "fast",
-    "--no-timing",
-    "-Wno-fatal",
-    "-Wno-lint",
-    "-Wno-style",
-)
-_VERILATOR_MAKE = ("OPT_FAST=-O1",)
-"""-O2 takes twice as long to compile the machine and does not simulate faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +191,8 @@ class Simulation:
                 "sievit_top.v": self.verilog,
             },
             self.simulator,
-            arguments=_VERILATOR if self.simulator == "verilator" else ("-Wall",),
-            make=_VERILATOR_MAKE if self.simulator == "verilator" else (),
+            arguments=WHOLE_VERILATOR if self.simulator == "verilator" else ("-Wall",),
+            make=WHOLE_VERILATOR_MAKE if self.simulator == "verilator" else (),
         )
         self._dram_bytes = size
 
