@@ -101,7 +101,7 @@ def _synthesize(top: BoardTop, folder: Path, tell: yowasp.Tell) -> None:
     (folder / f"{NAME}.il").write_text(free_collisions(texts["il"]))
     (folder / f"{NAME}.lpf").write_text(texts["lpf"])
     tell("synthesising (minutes)")
-    script = ecp5.script(f"read_rtlil {NAME}.il", NAME, f"{NAME}.json")
+    script = (f"read_rtlil {NAME}.il", *ecp5.script(NAME, f"{NAME}.json"))
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
     absorb_in_file(folder / f"{NAME}.json", NAME)
 

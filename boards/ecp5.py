@@ -1,22 +1,17 @@
 """Synthesis for the ECP5: whether a machine fits, and how fast it is."""
 
-import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from boards import report, yowasp
+from boards import yowasp
 from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
-from boards.harness import HARNESS, harness, ports
+from boards.framed import READ, Chip, count, map_framed
+from boards.harness import HARNESS
 from boards.nextpnr import place
-from boards.resources import used
-from boards.stat import cells_by_module
-from rtl_gen.emit import TOP, verilog
 from spec.config import Config
 
-__all__ = ["DEVICES", "READ", "SynthesisError", "estimate", "map_framed", "script", "synthesize"]
+__all__ = ["DEVICES", "SynthesisError", "estimate", "script", "synthesize"]
 
 DEVICES = {
     "25k": {"LUT4": 24_288, "FF": 24_288, "DP16KD": 56, "MULT18X18D": 28},
@@ -25,8 +20,6 @@ DEVICES = {
 }
 """ECP5 sizes and what they have, as the placement tool says; all come in the package used here."""
 PACKAGE = "CABGA381"
-COUNTS = "ecp5.json"
-READ = "read_verilog machine.v"
 TAKES: dict[str, tuple[str, float]] = {
     "LUT4": ("LUT4", 1),
     "CCU2C": ("LUT4", 2),
@@ -40,14 +33,12 @@ FREE = ("PFUMX", "L6MUX21", "INV")
 """The multiplexers stand beside the LUTs, inverters go into them."""
 
 
-def script(read: str, top: str, netlist: str | None) -> tuple[str, ...]:
+def script(top: str, netlist: str | None = None) -> tuple[str, ...]:
     """Commands of Yosys that map a design to the chip's cells.
 
-    read : command that reads it
     netlist : JSON file to write, if any
     """
     return (
-        read,
         f"synth_ecp5 -top {top} -run begin:map_luts",
         # Yosys 0.70 fails to put ABC9's result back when wires that nothing needs are left
         "opt_clean -purge",
@@ -72,23 +63,14 @@ def estimate(
     failing tool.
     """
     _check_device(device)
-    tell = progress or (lambda _: None)
-    folder = yowasp.prepare((yowasp.YOSYS,), f"{config.file_name}-ecp5", tell)
-    begin = time.monotonic()
-    counted = (*script(READ, HARNESS, None), f"tee -q -o {COUNTS} stat -json")
-    map_framed(config, counted, folder, tell)
-    modules = cells_by_module(json.loads((folder / COUNTS).read_text()))
-    resources = report.against(used(modules, TAKES, FREE), DEVICES[device])
-    return {
-        "preset": config.name,
-        "target": "ecp5",
-        "device": device,
-        "macs": config.macs,
-        "resources": resources,
-        "fits": not report.excess(resources),
-        "placed": False,
-        "wall_s": round(time.monotonic() - begin, 1),
-    }
+    chip = Chip(
+        name=device,
+        available=DEVICES[device],
+        commands=script(HARNESS),
+        takes=TAKES,
+        free=FREE,
+    )
+    return count(config, "ecp5", chip, progress)
 
 
 def synthesize(
@@ -118,7 +100,7 @@ def synthesize(
     tell = progress or (lambda _: None)
     begin = time.monotonic()
     folder = yowasp.prepare((yowasp.YOSYS, yowasp.PLACEMENT), f"{config.file_name}-{device}", tell)
-    map_framed(config, script(READ, HARNESS, "machine.json"), folder, tell)
+    map_framed(config, (READ, *script(HARNESS, "machine.json")), folder, tell)
     absorb_in_file(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     # Any pins will do
@@ -146,19 +128,3 @@ def synthesize(
 def _check_device(device: str) -> None:
     if device not in DEVICES:
         raise SynthesisError(f"device must be one of {', '.join(DEVICES)}, not '{device}'")
-
-
-def map_framed(config: Config, commands: Sequence[str], folder: Path, tell: yowasp.Tell) -> None:
-    """Emit the machine in its frame and run Yosys on it."""
-    tell("emitting Verilog")
-    (folder / "machine.v").write_text(_text(config))
-    tell("synthesising (minutes)")
-    yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(commands)], folder)
-
-
-def _text(config: Config) -> str:
-    """Verilog of the machine in its frame; the trace ports stay open, so synthesis drops them."""
-    text = verilog(config)
-    inputs, outputs = ports(text, TOP)
-    kept = {name: width for name, width in outputs.items() if not name.startswith("trace_")}
-    return text + harness(TOP, inputs, kept)

@@ -135,7 +135,7 @@ def netlist_of(text: str, top: str, folder: Path, family: str = GATES) -> Netlis
     cells: Counter[str] = Counter()
     report = json.loads((folder / "netlist.json").read_text())
     # The emitter gives every instance a module of its own, so modules are counted once
-    for counted in cells_by_module(report, ignored=("$scopeinfo",)).values():
+    for counted in cells_by_module(report).values():
         cells.update(counted)
     return Netlist(
         verilog=(folder / "netlist.v").read_text(),

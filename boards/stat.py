@@ -5,11 +5,15 @@ from typing import Any
 
 __all__ = ["cells_by_module"]
 
+SCOPE = "$scopeinfo"
+
 
 def cells_by_module(
     report: Mapping[str, Any], *, ignored: Sequence[str] = ()
 ) -> dict[str, dict[str, int]]:
     """Cells by module and type; instances of the report's own modules are no cells.
+
+    Neither is `$scopeinfo`, which says where the cells of a flattened module came from.
 
     ignored : types that are left out
     """
@@ -18,7 +22,7 @@ def cells_by_module(
         name: {
             cell: count
             for cell, count in module["num_cells_by_type"].items()
-            if cell not in modules and cell not in ignored
+            if cell not in modules and cell not in (SCOPE, *ignored)
         }
         for name, module in modules.items()
     }

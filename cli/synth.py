@@ -54,7 +54,9 @@ def command(
 
     Example: sievit synth --preset asic512 --target gates --json gates.json
     """
-    from boards import ecp5, families, gates, xilinx
+    from boards import ecp5, gates, xilinx
+    from boards.families import FAMILIES
+    from boards.framed import count
     from spec.presets import preset as preset_of
 
     config = preset_of(preset)
@@ -75,8 +77,8 @@ def command(
             result = gates.synthesize(config, progress=tell)
         elif target == "xcup":
             result = xilinx.synthesize(config, progress=tell)
-        elif target in families.FAMILIES:
-            result = families.estimate(config, target, progress=tell)
+        elif target in FAMILIES:
+            result = count(config, target, FAMILIES[target], tell)
         elif quick:
             result = ecp5.estimate(config, device=device, progress=tell)
         else:

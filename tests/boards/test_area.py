@@ -9,7 +9,7 @@ import pytest
 from jsonschema import validate
 from rich.console import Console
 
-from boards import cells, ecp5, gates, netlist, xilinx, yowasp
+from boards import cells, ecp5, framed, gates, netlist, xilinx, yowasp
 from boards.area_doc import BLOCKS, refresh
 from boards.errors import SynthesisError
 from boards.report import against, excess
@@ -153,7 +153,7 @@ def test_reports_keep_their_contract(
     """With Yosys replaced by files it would have written."""
     counts = {
         gates.COUNTS: STAT,
-        ecp5.COUNTS: {"modules": {"top": {"num_cells_by_type": {"LUT4": 90_000, "CCU2C": 10}}}},
+        framed.COUNTS: {"modules": {"top": {"num_cells_by_type": {"LUT4": 90_000, "CCU2C": 10}}}},
         xilinx.COUNTS: {"modules": {"top": {"num_cells_by_type": {"LUT4": 90_000, "FDRE": 10}}}},
     }
 
@@ -166,7 +166,7 @@ def test_reports_keep_their_contract(
     monkeypatch.setattr(yowasp, "run", run)
     monkeypatch.setattr(yowasp, "find", lambda program: program)
     monkeypatch.setattr(netlist, "emit", lambda design, top, folder: [top])
-    monkeypatch.setattr(ecp5, "_text", lambda config: "")
+    monkeypatch.setattr(framed, "_text", lambda config: "")
     monkeypatch.setattr(yowasp, "FOLDER", tmp_path)
     for module in (gates, xilinx):
         monkeypatch.setattr(module, "Top", lambda config: None)

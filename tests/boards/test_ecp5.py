@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from boards import ecp5, report, yowasp
+from boards import ecp5, framed, report, yowasp
 from boards.errors import SynthesisError
 from boards.harness import harness, ports
 from boards.timing import longest_between, longest_path, longest_paths, unit_of
@@ -235,7 +235,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch, folder: Path, place: str) -> list[str
     """Replace the tools; `place` is what placement does: 'ok' or an error."""
     told: list[str] = []
     monkeypatch.setattr(yowasp, "FOLDER", folder)
-    monkeypatch.setattr(ecp5, "_text", lambda config: "")
+    monkeypatch.setattr(framed, "_text", lambda config: "")
     monkeypatch.setattr(yowasp, "find", lambda program: program)
 
     def run(program: str, arguments: list[str], where: Path) -> str:
