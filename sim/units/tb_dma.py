@@ -18,6 +18,7 @@ from rtl_gen.dma.write_channel import WriteChannel
 from rtl_gen.interfaces import ISSUED, WINDOWS
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all
+from sim.units.axi_pauses import all_channels, pause
 from sim.units.dma_cases import encode, set_windows
 from spec.isa import INSTRUCTION_BYTES, Opcode, Window
 
@@ -106,7 +107,7 @@ def component(**sizes: int) -> _Dma:
 
 
 class _Bench:
-    def __init__(self, dut: Any, seed: int, pause: float) -> None:
+    def __init__(self, dut: Any, seed: int, stall: float) -> None:
         from cocotbext.axi import AxiBus, AxiRam
 
         self.dut, self.seed = dut, seed
@@ -114,19 +115,8 @@ class _Bench:
         self.lanes = parameters()["lanes"]
         self.ram = AxiRam(AxiBus.from_prefix(dut, "axi_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
         self.ram.write(0, self.random.randbytes(0xC000))
-        pauses = random.Random(seeded(seed))
-
-        def generator() -> Any:
-            while True:
-                yield pauses.random() < pause
-
-        if pause:
-            for side, names in (
-                (self.ram.write_if, ("aw_channel", "w_channel", "b_channel")),
-                (self.ram.read_if, ("ar_channel", "r_channel")),
-            ):
-                for name in names:
-                    getattr(side, name).set_pause_generator(generator())
+        if stall:
+            pause(all_channels(self.ram), stall, seed)
         self.load = Source(dut, "load", ISSUED)
         self.store = Source(dut, "store", ISSUED)
         self.instruction = Sink(dut, "instruction", ISSUED, stall=0.5, seed=seed, check=False)

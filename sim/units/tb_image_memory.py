@@ -9,6 +9,8 @@ import cocotb
 from rtl_gen.link.image_memory import BANK_BEATS, ImageMemory
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check
+from sim.units.axi_pauses import all_channels, pause
+from sim.units.word_port import access
 from spec.dram import DRAM_PRESETS
 
 PARAMETERS = [
@@ -52,39 +54,14 @@ class _Bench:
         self.expected = bytearray(_content().ljust(self.size, b"\0"))
 
     def stall(self, chance: float, seed: int) -> None:
-        rng = random.Random(seeded(seed))
-
-        def pause() -> Any:
-            while True:
-                yield rng.random() < chance
-
-        reads, writes = self.axi.read_if, self.axi.write_if
-        for channel in (reads.ar_channel, reads.r_channel, writes.aw_channel, writes.w_channel):
-            channel.set_pause_generator(pause())
-        writes.b_channel.set_pause_generator(pause())
+        pause(all_channels(self.axi), chance, seed)
 
     async def link(self, word: int, value: int | None = None) -> int:
         """One access of the link; returns what it read."""
-        dut = self.dut
-        dut.link__valid.value = 1
-        dut.link__write.value = int(value is not None)
-        dut.link__address.value = word
-        dut.link__data.value = value or 0
-        waited = 0
-        while True:
-            # `done` may answer at once: look before the edge that ends the access
-            await cocotb.triggers.ReadOnly()
-            done, got = int(dut.link__done.value), dut.link__value.value
-            await cycles(dut)
-            if done:
-                break
-            waited += 1
-            assert waited < 10, "the link waits"
-        dut.link__valid.value = 0
+        got = await access(self.dut, "link", word, value, limit=10)
         if value is not None:
             self.expected[4 * word : 4 * word + 4] = value.to_bytes(4, "little")
-            return value
-        return int(got)
+        return got
 
     @classmethod
     async def begin(cls, dut: Any) -> "_Bench":

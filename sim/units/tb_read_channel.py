@@ -10,6 +10,7 @@ from rtl_gen.dma.axi import BURST_BEATS, TRANSFER, read_data_layout
 from rtl_gen.dma.read_channel import ReadChannel
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Sink, Source, check, check_all
+from sim.units.axi_pauses import pause
 from sim.units.axi_slave import ReadSlave
 
 PARAMETERS = [{"bus_bits": 64}, {"bus_bits": 128}]
@@ -96,14 +97,7 @@ async def independent_model(dut: Any) -> None:
     bench = _Bench(dut, 3, 0.2)
     ram = AxiRamRead(AxiReadBus.from_prefix(dut, "bus_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
     ram.write(0, bytes(bench.memory))
-    pauses = random.Random(seeded(3))
-
-    def pause() -> Any:
-        while True:
-            yield pauses.random() < 0.3
-
-    ram.ar_channel.set_pause_generator(pause())
-    ram.r_channel.set_pause_generator(pause())
+    pause((ram.ar_channel, ram.r_channel), 0.3, 3)
     await bench.check(40)
 
 

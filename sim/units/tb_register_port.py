@@ -9,6 +9,8 @@ import cocotb
 from rtl_gen.link.register_port import POLL_CYCLES, RegisterPort
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check
+from sim.units.axi_pauses import all_channels, pause
+from sim.units.word_port import access
 from spec.link import BOARD_REGISTERS, LINK_MAGIC, LINK_VERSION
 from spec.registers import REGISTERS
 
@@ -31,34 +33,10 @@ class _Bench:
             half.log.setLevel(logging.WARNING)
 
     def stall(self, chance: float) -> None:
-        rng = random.Random(seeded(1))
-
-        def pause() -> Any:
-            while True:
-                yield rng.random() < chance
-
-        reads, writes = self.ram.read_if, self.ram.write_if
-        for channel in (reads.ar_channel, reads.r_channel, writes.aw_channel, writes.w_channel):
-            channel.set_pause_generator(pause())
-        writes.b_channel.set_pause_generator(pause())
+        pause(all_channels(self.ram), chance, 1)
 
     async def access(self, address: int, value: int | None = None) -> int:
-        dut = self.dut
-        dut.port__valid.value = 1
-        dut.port__write.value = int(value is not None)
-        dut.port__address.value = address // 4
-        dut.port__data.value = value or 0
-        waited = 0
-        while True:
-            await cocotb.triggers.ReadOnly()
-            done, got = int(dut.port__done.value), dut.port__value.value
-            await cycles(dut)
-            if done:
-                break
-            waited += 1
-            assert waited < 200, "no answer"
-        dut.port__valid.value = 0
-        return int(got) if value is None else value
+        return await access(self.dut, "port", address // 4, value, limit=200)
 
 
 @cocotb.test()

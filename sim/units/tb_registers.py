@@ -10,6 +10,7 @@ from rtl_gen.host.registers import DEFAULT_WATCHDOG_CYCLES, Registers
 from rtl_gen.interfaces import WINDOWS
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import check, read
+from sim.units.axi_pauses import all_channels, pause
 from spec.isa import Window
 from spec.registers import (
     COUNTER_BITS,
@@ -42,17 +43,7 @@ class _Bench:
         cocotb.start_soon(self._watch())
 
     def stall(self, seed: int) -> None:
-        pauses = random.Random(seeded(seed))
-
-        def pause() -> Any:
-            while True:
-                yield pauses.random() < 0.5
-
-        writes, reads = self.master.write_if, self.master.read_if
-        for channel in (writes.aw_channel, writes.w_channel, writes.b_channel):
-            channel.set_pause_generator(pause())
-        for channel in (reads.ar_channel, reads.r_channel):
-            channel.set_pause_generator(pause())
+        pause(all_channels(self.master), 0.5, seed)
 
     async def _watch(self) -> None:
         while True:

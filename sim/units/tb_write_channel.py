@@ -10,6 +10,7 @@ from rtl_gen.dma.axi import TRANSFER
 from rtl_gen.dma.write_channel import WriteChannel
 from sim.bench import cycles, parameters, seeded, start
 from sim.streams import Source, check
+from sim.units.axi_pauses import pause
 from sim.units.axi_slave import WriteSlave
 
 PARAMETERS = [{"bus_bits": 64}, {"bus_bits": 128}]
@@ -101,14 +102,7 @@ async def independent_model(dut: Any) -> None:
     await start(dut)
     bench = _Bench(dut, 3, 0.2)
     ram = AxiRamWrite(AxiWriteBus.from_prefix(dut, "bus_"), dut.clk, dut.rst, size=_MEMORY_BYTES)
-    pauses = random.Random(seeded(3))
-
-    def pause() -> Any:
-        while True:
-            yield pauses.random() < 0.3
-
-    for channel in (ram.aw_channel, ram.w_channel, ram.b_channel):
-        channel.set_pause_generator(pause())
+    pause((ram.aw_channel, ram.w_channel, ram.b_channel), 0.3, 3)
     for _ in range(40):
         bench.put()
     await bench.finish(40)
