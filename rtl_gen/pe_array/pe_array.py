@@ -135,7 +135,7 @@ class PEArray(wiring.Component):
             row = _split(inputs.rows[bank], WEIGHT.bits)
             for lane in lanes:
                 operand = _register(SCALAR.bits, f"operand_{bank}_{lane}")
-                product = multiply(operand, row[lane], logic=lane < self.logic_lanes)
+                product = multiply(m, operand, row[lane], logic=lane < self.logic_lanes)
                 if self.register_operands:
                     # in a register of each multiplier: FPGAs have these in the multiplier
                     chosen = self._operand(self, bank, lane)

@@ -126,7 +126,7 @@ class Exponential(wiring.Component):
         octaves_2 = Signal(OCTAVE_BITS, name=f"octaves_2_{lane}")
         m.d.comb += center.eq(SOFTMAX.center - fraction)
         m.d.sync += [
-            square.eq(multiply(center, center, logic=self.logic_multipliers)),
+            square.eq(multiply(m, center, center, logic=self.logic_multipliers)),
             octaves_2.eq(Mux(octaves < SOFTMAX.max_octaves, octaves, SOFTMAX.max_octaves)),
         ]
 

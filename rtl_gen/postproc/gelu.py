@@ -55,15 +55,13 @@ class Gelu(wiring.Component):
         square = Signal(2 * GELU.knee_bits - GELU.square_shift, reset_less=True)
         tail = Signal(2 * len(square) - GELU.fourth_shift, reset_less=True)
         m.d.comb += distance.eq(GELU.knee - Mux(self.u < 0, -self.u, self.u))
+        second = multiply(m, below, below, logic=self._logic)
+        fourth = multiply(m, square, square, logic=self._logic)
         with m.If(self.enable):
             m.d.sync += [
                 below.eq(Mux(distance < 0, 0, distance)),
-                square.eq(
-                    round_shift(multiply(below, below, logic=self._logic), GELU.square_shift)
-                ),
-                tail.eq(
-                    round_shift(multiply(square, square, logic=self._logic), GELU.fourth_shift)
-                ),
+                square.eq(round_shift(second, GELU.square_shift)),
+                tail.eq(round_shift(fourth, GELU.fourth_shift)),
             ]
         if self._logic:
             self._late_product(m, u, tail, linear)
@@ -93,7 +91,7 @@ class Gelu(wiring.Component):
             ]
             with m.If(linear[3]):
                 m.d.sync += base.eq(u[3] << GELU.output_shift)
-        for number, part in enumerate(multiply_parts(turned, tail, parts=PARTS)):
+        for number, part in enumerate(multiply_parts(m, turned, tail, parts=PARTS)):
             held.append(Signal.like(part, name=f"part_{number}", reset_less=True))
             with m.If(self.enable):
                 m.d.sync += held[-1].eq(Mux(linear[3], 0, part))

@@ -60,7 +60,7 @@ class NormSums(wiring.Component):
             x = self.values[lane]
             m.d.sync += value.eq(x)
             values.append(value)
-            parts = multiply_parts(x, x, parts=SQUARE_PARTS, logic=self.logic_multipliers)
+            parts = multiply_parts(m, x, x, parts=SQUARE_PARTS, logic=self.logic_multipliers)
             if len(parts) == 1:
                 squares.append(Signal(2 * RESIDUAL.bits - 1, name=f"square_{lane}"))
             else:

@@ -107,7 +107,7 @@ class Normalize(wiring.Component):
         normal = register(NORM.normal_bits, "normal")
         # 6..9: gain, offset, shift, round
         gains = multiply_parts(
-            normal, entry.multiplier.as_signed(), parts=GAIN_PARTS, logic=self.logic_multipliers
+            m, normal, entry.multiplier.as_signed(), parts=GAIN_PARTS, logic=self.logic_multipliers
         )
         gained = [register(NORM.normal_bits + 16, "gained")]
         if len(gains) > 1:
@@ -125,14 +125,17 @@ class Normalize(wiring.Component):
             coarse.eq(quotient[fraction_low:].as_signed() >> ~self.fraction_bits),
             doubled.eq(moved << 1),
         ]
-        low, beyond = narrow_shift(doubled, shift_7, len(down))
+        low, beyond = narrow_shift(m, doubled, shift_7, len(down))
+        near, _ = narrow_shift(m, spread, (half - 1)[:HALF_BITS], NORM.scaled_bits)
+        moment = multiply(m, self.values[lane], self.channels, **logic)
+        share = multiply(m, scaled, reciprocal, **logic)
         least = -(1 << len(down) - 1)
         with m.If(self.enable):
             m.d.sync += [
-                multiple.eq(multiply(self.values[lane], self.channels, **logic)),
+                multiple.eq(moment),
                 centred.eq(multiple - total),
-                scaled.eq(narrow_shift(spread, (half - 1)[:HALF_BITS], NORM.scaled_bits)[0]),
-                quotient.eq(multiply(scaled, reciprocal, **logic)),
+                scaled.eq(near),
+                quotient.eq(share),
                 normal.eq(clip((coarse + 1) >> 1, NORM.normal_bits)),
                 *(each.eq(part) for each, part in zip(gained, gains, strict=True)),
                 offset.eq(entry.addend),

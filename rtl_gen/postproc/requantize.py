@@ -91,16 +91,13 @@ class Requantize(wiring.Component):
         """The shifted product with one fraction bit, which decides the rounding."""
         beyond = Signal(reset_less=True)
         """It does not fit, but for its sign."""
+        made = [multiply(m, half, multiplier, logic=self._logic) for half in halves]
+        shifted = narrow_shift(m, product.shift_left(1), product_shift, len(doubled))
         with m.If(self.enable):
             m.d.sync += [
-                *(
-                    register.eq(multiply(half, multiplier, logic=self._logic))
-                    for register, half in zip(products, halves, strict=True)
-                ),
+                *(register.eq(each) for register, each in zip(products, made, strict=True)),
                 product_shift.eq(shift),
-                Cat(doubled, beyond).eq(
-                    Cat(*narrow_shift(product.shift_left(1), product_shift, len(doubled)))
-                ),
+                Cat(doubled, beyond).eq(Cat(*shifted)),
             ]
 
         rounded = (doubled >> 1) + doubled[0]

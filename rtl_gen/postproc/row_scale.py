@@ -78,7 +78,7 @@ class RowScale(wiring.Component):
         scaled = Signal(bits + REQUANTIZE.multiplier_bits)
         tag_multiplier = reciprocal.result_tag[: REQUANTIZE.multiplier_bits]
         m.d.comb += scaled.eq(
-            multiply(reciprocal.result, tag_multiplier, logic=self.logic_multipliers)
+            multiply(m, reciprocal.result, tag_multiplier, logic=self.logic_multipliers)
         )
         m.d.sync += [
             self.result_valid.eq(reciprocal.result_valid),

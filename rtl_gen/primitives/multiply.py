@@ -1,11 +1,13 @@
 """Products, from multipliers or from shifted adds."""
 
-from amaranth.hdl import Cat, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Value
+
+from rtl_gen.primitives.wire import wire
 
 __all__ = ["add", "multiply", "multiply_parts"]
 
 
-def multiply(a: Value, b: Value, *, logic: bool = False) -> Value:
+def multiply(m: Module, a: Value, b: Value, *, logic: bool = False) -> Value:
     """Multiply exactly: `len(a) + len(b)` bits, signed when an operand is.
 
     a, b : signed or unsigned
@@ -15,11 +17,11 @@ def multiply(a: Value, b: Value, *, logic: bool = False) -> Value:
     if not logic:
         return a * b
     is_signed = a.shape().signed or b.shape().signed
-    product = multiply_parts(a, b, parts=1)[0][: len(a) + len(b)]
+    product = multiply_parts(m, a, b, parts=1)[0][: len(a) + len(b)]
     return product.as_signed() if is_signed else product
 
 
-def multiply_parts(a: Value, b: Value, *, parts: int, logic: bool = True) -> list[Value]:
+def multiply_parts(m: Module, a: Value, b: Value, *, parts: int, logic: bool = True) -> list[Value]:
     """Values whose sum is the product: at most `parts`, so that a register can hold them.
 
     Without `logic` the product itself. See `multiply`.
@@ -28,16 +30,17 @@ def multiply_parts(a: Value, b: Value, *, parts: int, logic: bool = True) -> lis
         return [a * b]
     if len(a) < len(b):
         a, b = b, a
+    a, b = wire(m, a), wire(m, b)
     terms = [Mux(bit, a, 0) for bit in b]
     size = -(-len(terms) // parts)
     starts = range(0, len(terms), size)
     return [
-        _weighted(terms[at : at + size], b.shape().signed and at == starts[-1]).shift_left(at)
+        _weighted(m, terms[at : at + size], b.shape().signed and at == starts[-1]).shift_left(at)
         for at in starts
     ]
 
 
-def _weighted(terms: list[Value], negative: bool) -> Value:
+def _weighted(m: Module, terms: list[Value], negative: bool) -> Value:
     """The sum of `terms[n] << n`; `negative`: less the last of them.
 
     An addition is only as wide as its operands overlap.
@@ -46,15 +49,16 @@ def _weighted(terms: list[Value], negative: bool) -> Value:
     while len(terms) > 1:
         odd = terms[-1:] if len(terms) % 2 else []
         pairs = list(zip(terms[::2], terms[1::2], strict=False))
-        terms = [_add(*pair, step) for pair in pairs[:-1]]
-        terms += [_add(*pairs[-1], step, minus=negative and not odd), *odd]
+        terms = [_add(m, *pair, step) for pair in pairs[:-1]]
+        terms += [_add(m, *pairs[-1], step, minus=negative and not odd), *odd]
         negative = negative and bool(odd)
         step *= 2
     return -terms[0] if negative else terms[0]
 
 
-def _add(low: Value, high: Value, step: int, *, minus: bool = False) -> Value:
+def _add(m: Module, low: Value, high: Value, step: int, *, minus: bool = False) -> Value:
     """`low + (high << step)`; `minus`: less the latter."""
+    low = wire(m, low)
     rest = low >> step
     total = rest - high if minus else rest + high
     joined = Cat(low[:step], total)

@@ -1,11 +1,13 @@
 """Arithmetic right shift of which only the low bits are wanted."""
 
-from amaranth.hdl import Cat, Const, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Value
+
+from rtl_gen.primitives.wire import wire
 
 __all__ = ["narrow_shift"]
 
 
-def narrow_shift(value: Value, amount: Value, bits: int) -> tuple[Value, Value]:
+def narrow_shift(m: Module, value: Value, amount: Value, bits: int) -> tuple[Value, Value]:
     """`value >> amount` in `bits` bits, signed, and whether it does not fit them.
 
     value : signed
@@ -15,9 +17,10 @@ def narrow_shift(value: Value, amount: Value, bits: int) -> tuple[Value, Value]:
     so what cannot reach the low bits any more is dropped early: half the multiplexers of a shift
     in full.
     """
+    value = wire(m, value)
     sign, lost = value[-1], Const(0, 1)
     for level in reversed(range(len(amount))):
-        value = Mux(amount[level], value >> (1 << level), value)
+        value = wire(m, Mux(amount[level], value >> (1 << level), value))
         reach = bits + (1 << level) - 1
         lost |= _differs(value[reach:], sign)
         value = value[:reach].as_signed()

@@ -95,7 +95,7 @@ class PackageRow(wiring.Component):
             total = Signal(signed(SELECTOR.sum_bits), name=f"sum_{lane}")
             m.d.sync += [
                 channel.eq(self.channels[lane]),
-                product.eq(multiply(channel, weight, logic=logic)),
+                product.eq(multiply(m, channel, weight, logic=logic)),
             ]
             with m.If(self.clear):
                 m.d.sync += total.eq(0)

@@ -149,7 +149,7 @@ class SelectTokens(wiring.Component):
 
         # Scores
         started, classifies, waits = Signal(), Signal(init=1), Signal()
-        before = multiply(command.score_stride, command.prefix, logic=True)
+        before = multiply(m, command.score_stride, command.prefix, logic=True)
         m.d.comb += [
             reader.command.eq(command),
             reader.rows.eq(command.rows - command.prefix),
@@ -163,7 +163,7 @@ class SelectTokens(wiring.Component):
             rows.start.eq(started),
             rows.command.eq(command),
             rows.first.eq(command.prefix),
-            rows.row.eq(command.source + multiply(command.stride, command.prefix, logic=True)),
+            rows.row.eq(command.source + multiply(m, command.stride, command.prefix, logic=True)),
             rows.valid.eq(score.result_valid),
             rows.score.eq(score.score),
         ]

@@ -68,7 +68,7 @@ class TokenScore(wiring.Component):
         m.d.sync += [
             valid.eq(valid << 1 | self.valid),
             last.eq(last << 1 | (self.valid & self.last)),
-            product.eq(multiply(share.share, weight, logic=logic)),
+            product.eq(multiply(m, share.share, weight, logic=logic)),
             added.eq(weight),
             done.eq(valid[-1] & last[-1]),
         ]

@@ -98,7 +98,10 @@ ARGUMENTS = {
     "preset of synth": (["synth", "--preset", "huge"], "no preset 'huge'; there are asic512"),
     "device": (["synth", "--device", "12k"], "--device must be one of 25k, 45k, 85k, not '12k'"),
     "frequency": (["synth", "--frequency", "-5"], "'--frequency'"),
-    "target": (["synth", "--target", "ice40"], "--target must be one of ecp5, gates, xcup, not"),
+    "target": (
+        ["synth", "--target", "cyclone"],
+        "--target must be one of ecp5, gates, xcup, ice40, gowin, not",
+    ),
     "quick gates": (
         ["synth", "--target", "gates", "--quick"],
         "--route and --quick are for --target ecp5, not gates",

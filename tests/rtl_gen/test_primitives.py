@@ -38,10 +38,10 @@ def test_products_of_shifted_adds(widths, signs, parts):
     m = Module()
     found = Signal(Shape(sum(widths), any(signs)))
     if parts == 1:
-        made = multiply(a, b, logic=True)
+        made = multiply(m, a, b, logic=True)
         assert made.shape() == found.shape()
     else:
-        terms = multiply_parts(a, b, parts=parts)
+        terms = multiply_parts(m, a, b, parts=parts)
         assert len(terms) <= parts
         made = add(terms)
     m.d.comb += found.eq(made)
@@ -64,7 +64,7 @@ def test_narrow_shift(bits, amount_bits, kept):
     value, amount = Signal(signed(bits)), Signal(amount_bits)
     result, lost = Signal(signed(kept)), Signal()
     m = Module()
-    made, beyond = narrow_shift(value, amount, kept)
+    made, beyond = narrow_shift(m, value, amount, kept)
     m.d.comb += [result.eq(made), lost.eq(beyond)]
     rng = random.Random(2)
 
