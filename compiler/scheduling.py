@@ -57,7 +57,7 @@ class Scheduler(Operands):
             else:
                 self.normalize(step, step.layer)
         self.store_result()
-        self.out.add("halt", Opcode.HALT, {})
+        self.out.add("halt", Opcode.HALT, {"skipped": 0})
         return self.out
 
     def prologue(self) -> None:

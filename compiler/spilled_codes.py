@@ -162,7 +162,7 @@ class _Writer:
 
     def image(self, columns: int, scratch_bytes: int) -> Image:
         """The whole, behind a HALT."""
-        self.out.add("end", Opcode.HALT, {})
+        self.out.add("end", Opcode.HALT, {"skipped": 0})
         config = self.config
         row_bytes = words(columns, config.lanes) * config.lanes
         return Image(

@@ -1,6 +1,7 @@
 """The whole network: image to class logits, bit for bit as the hardware computes it."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,20 @@ from golden_model.collect import Collect, discard
 from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
+from golden_model.units.entropy_gate import is_certain
 from spec.model_file import Model
 
-__all__ = ["vit"]
+__all__ = ["Answer", "answer", "gate_scale", "vit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the network says of images."""
+
+    logits: NDArray[np.int16]
+    """[n, classes], of each image's last effort."""
+    effort: NDArray[np.int64]
+    """[n], the effort that gave them, from 0."""
 
 
 def vit(
@@ -32,22 +44,54 @@ def vit(
         [n, tokens], selector.tokens int16 (the residual of the tokens that are left).
         Images that keep different numbers of tokens part there: what is behind is collected for
         one number after the other, n images each
+        A model of several efforts runs them one after the other, each from the patches on, for the
+        images that the gate before did not let go: their tensors are called `efforts.N.` and so on
     result : int16 [n, classes]
     """
-    give = collect or discard
-    h = patch_embed(model, images)
-    give("patch_embed", h)
-    return _encode(model, 0, Sequences.whole(h), give)
+    return answer(model, images, collect).logits
 
 
-def _encode(model: Model, first: int, tokens: Sequences, give: Collect) -> NDArray[np.int16]:
+def answer(model: Model, images: NDArray[np.uint8], collect: Collect | None = None) -> Answer:
+    """Class logits of a batch of images, and the efforts they took.
+
+    images, collect : see `vit`
+    """
+    give, passes = collect or discard, model.config.passes
+    logits = np.zeros((len(images), model.config.classes), np.int16)
+    last = np.zeros(len(images), np.int64)
+    left = np.arange(len(images))
+    for number, effort in enumerate(passes):
+        named = _prefixed(give, f"efforts.{number}.") if len(passes) > 1 else give
+        h = patch_embed(model, images[left])
+        named("patch_embed", h)
+        found = _encode(model, effort.skipped, 0, Sequences.whole(h), named)
+        logits[left], last[left] = found, number
+        if number < len(passes) - 1:
+            left = left[~is_certain(found, *gate_scale(model), effort.threshold)]
+            if not len(left):
+                break
+    return Answer(logits=logits, effort=last)
+
+
+def gate_scale(model: Model) -> tuple[int, int]:
+    """Multiplier and shift from the logits' unit to that of the gate."""
+    return int(model["gate.mult"][0]), int(model["gate.shift"][0])
+
+
+def _prefixed(collect: Collect, prefix: str) -> Collect:
+    return lambda name, array: collect(prefix + name, array)
+
+
+def _encode(
+    model: Model, skipped: Collection[int], first: int, tokens: Sequences, give: Collect
+) -> NDArray[np.int16]:
     """Logits from the residual stream as block `first` gets it."""
     stage = next((stage for stage in model.config.stages if stage.block > first), None)
     end = stage.block if stage else model.config.depth
-    h, probs = encoder_blocks(model, tokens.h, tokens.origin, first, end, give)
+    h, probs = encoder_blocks(model, tokens.h, tokens.origin, first, end, give, skipped)
     if stage is None:
         return classifier_head(model, h, give)
     logits = np.zeros((len(h), model.config.classes), np.int16)
     for images, group in select(model, stage, replace(tokens, h=h), probs, give):
-        logits[images] = _encode(model, end, group, give)
+        logits[images] = _encode(model, skipped, end, group, give)
     return logits

@@ -18,10 +18,17 @@ MAX_FILE_NAME = 80
 SIEVES = ("zero_skip", "attention_masks", "thresholds")
 """Parameters that build a sieve of the array's work; see SIEVE of `spec.isa`."""
 
-_LATER = {"logic_lanes": 0, "counter_bits": COUNTER_BITS, **dict.fromkeys(SIEVES, False)}
+_LATER = {
+    "logic_lanes": 0,
+    "counter_bits": COUNTER_BITS,
+    **dict.fromkeys((*SIEVES, "effort_gate"), False),
+}
 """Parameters that there were not from the beginning, and what a machine has without them."""
 
-FLAGS = ("register_operands", "logic_multipliers", "token_selector", "cls_scores", *SIEVES)
+FLAGS = (
+    *("register_operands", "logic_multipliers", "token_selector", "cls_scores", "effort_gate"),
+    *SIEVES,
+)
 """Parameters that are true or false."""
 
 
@@ -85,6 +92,8 @@ class Config:
     """ATTENTION can follow lists of kept scores; with one head group only."""
     thresholds: bool = False
     """Small values can be made 0 at write-back."""
+    effort_gate: bool = False
+    """A program can end early, when the logits are certain: GATE."""
 
     def __post_init__(self) -> None:
         """Check every parameter, with messages that name it."""

@@ -10,6 +10,7 @@ __all__ = [
     "ACC",
     "ACT",
     "COUNTER_BITS",
+    "GATE",
     "GELU",
     "GROUP_BITS",
     "LOGIT",
@@ -23,6 +24,7 @@ __all__ = [
     "SOFTMAX",
     "WEIGHT",
     "Format",
+    "GateConstants",
     "GeluConstants",
     "NormConstants",
     "RequantizeConstants",
@@ -170,8 +172,36 @@ class SelectorConstants:
         return max(0, (threshold - 1).bit_length() - self.weight_bits) if threshold else 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class GateConstants:
+    """Entropy of class logits against a threshold, without a division (PIVOT).
+
+    A logit `x = 128 z + f` (units of 2**-7 octave) below the largest one has the weight
+    `e = (E(f) << guard_bits) >> z`. With `S = sum e` and `T = sum e x` the entropy is
+    `log2(S / (E(0) << guard_bits)) + T / S` bits. It is at most the threshold if
+    `(T << 3) <= S * (threshold + unit - log2 S)`, with threshold, unit and log2 in 2**-10 bit.
+    """
+
+    fraction_bits: int = 10
+    """Of a threshold and of log2 S, in bits."""
+    max_threshold: int = 2**16 - 1
+    guard_bits: int = 4
+    """With 1,000 classes, many are far below the largest: without them, half a bit is lost."""
+    max_octaves: int = 19
+    """Logits this many octaves below the maximum weigh nothing: E(f) has 15 bits."""
+    unit: int = 19450
+    """1024 (log2 E(0) + guard_bits), E(0) = 32640 of `SoftmaxConstants`."""
+    curve: int = 352
+    """log2(1 + m / 1024) = m + (curve * m * (1024 - m) >> 20), in units of 2**-10."""
+    sum_bits: int = 36
+    """Holds S of 65,535 classes."""
+    weighted_bits: int = 43
+    """Holds T of as many: e x is less than 2**26."""
+
+
 REQUANTIZE = RequantizeConstants()
 SOFTMAX = SoftmaxConstants()
+GATE = GateConstants()
 GELU = GeluConstants()
 NORM = NormConstants()
 SELECTOR = SelectorConstants()

@@ -21,6 +21,8 @@ __all__ = [
     "ATTENTION",
     "BODIES",
     "FULLY_CONNECTED",
+    "GATE",
+    "HALT",
     "HEADER",
     "HEAD_SCALE",
     "HEAD_SCALES",
@@ -64,6 +66,7 @@ class Opcode(enum.Enum, shape=8):
     HEAD_SCALES = 10
     SELECT = 11
     SIEVE = 12
+    GATE = 13
 
 
 QUEUE_OF = {
@@ -79,7 +82,7 @@ QUEUE_OF = {
     Opcode.SELECT: Queue.VECTOR,
     Opcode.STORE_TOKENS: Queue.STORE,
 }
-"""HALT belongs to no queue: the dispatcher waits until all four have drained."""
+"""GATE and HALT belong to no queue: the dispatcher waits until all four have drained."""
 
 
 class Window(enum.Enum, shape=3):
@@ -347,6 +350,27 @@ STORE_TOKENS = data.StructLayout(
 )
 """The reverse of LOAD_TOKENS, into a writable window."""
 
+GATE = data.StructLayout(
+    {
+        "token": 16,
+        "classes": 16,
+        "multiplier": 16,
+        "shift": 6,
+        "threshold": 16,
+        "skipped": 8,
+    }
+)
+"""Ends the program, as HALT does, if the entropy of class logits is at most `threshold`.
+
+The `classes` int16 logits lie from token word `token` on, without gaps; `multiplier` and `shift`
+bring them to units of 2**-7 octave (see `spec.formats.GateConstants`). Otherwise the program goes
+on with the next instruction as if it began there: no credits, no live tokens, no SIEVE. What
+memories hold stays. `skipped` is counted, see HALT.
+"""
+
+HALT = data.StructLayout({"skipped": 8})
+"""The end. Adds 1 to the counter `efforts` and `skipped` to `attentions_skipped`."""
+
 BODIES = {
     Opcode.LOAD_WEIGHTS: LOAD_WEIGHTS,
     Opcode.LOAD_TOKENS: LOAD_TOKENS,
@@ -357,7 +381,8 @@ BODIES = {
     Opcode.LIVE: LIVE,
     Opcode.SELECT: SELECT,
     Opcode.STORE_TOKENS: STORE_TOKENS,
-    Opcode.HALT: data.StructLayout({}),
+    Opcode.HALT: HALT,
     Opcode.HEAD_SCALES: HEAD_SCALES,
     Opcode.SIEVE: SIEVE,
+    Opcode.GATE: GATE,
 }

@@ -41,6 +41,8 @@ COUNTER_MEANINGS = {
     "residual_saturations": "sums that `residual_add` clipped",
     "logit_saturations": "attention logits that were clipped",
     "instructions": "instructions dispatched, HALT included",
+    "efforts": "passes of the network, each up to a GATE or to HALT",
+    "attentions_skipped": "encoder blocks without attention, over these passes",
 }
 """Counter -> meaning, but for the stalls, which `docs/architecture.md` explains."""
 
@@ -150,7 +152,7 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "more": "other words of the same rows follow: the live tokens do not change yet",
     },
     Opcode.STORE_TOKENS: _TRANSFER,
-    Opcode.HALT: {},
+    Opcode.HALT: {"skipped": "blocks without attention, to be counted"},
     Opcode.HEAD_SCALES: {
         f"{name}_{group}": f"as in ATTENTION, for head group {group}"
         for group in range(1, MAX_HEAD_GROUPS)
@@ -168,5 +170,13 @@ FIELD_MEANINGS: dict[Opcode, dict[str, str]] = {
         "score_threshold": "of logits",
         "prob_threshold": "of probabilities, in units of 1/255 of the row's maximum",
         "context_threshold": "of the context",
+    },
+    Opcode.GATE: {
+        "token": "token word of the first logits",
+        "classes": "logits",
+        "multiplier": "from their unit to 2**-7 octave",
+        "shift": "likewise, at most 48",
+        "threshold": "highest entropy that ends the program, in units of 2**-10 bit",
+        "skipped": "blocks without attention, to be counted",
     },
 }

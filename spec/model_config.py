@@ -1,13 +1,14 @@
 """The shape of a vision transformer."""
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
+from spec.efforts import Effort, EffortError, check_efforts
 from spec.errors import SievitError
 from spec.formats import SCORE, SELECTOR
 
-__all__ = ["THRESHOLDS", "ModelConfig", "ModelFileError", "Stage", "float_shapes"]
+__all__ = ["THRESHOLDS", "Effort", "ModelConfig", "ModelFileError", "Stage", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
 POOLINGS = ("token", "distilled", "mean")
@@ -84,6 +85,9 @@ class ModelConfig:
     """Each encoder block has thresholds, for `THRESHOLDS`."""
     auto_encoder: int = 0
     """Heads that Q and K are compressed to (ViTCoD); 0: they are not. Folded into the integers."""
+    efforts: tuple[Effort, ...] = ()
+    """Passes of the network, with the same weights, until one is certain of its answer (PIVOT). No
+    entries: one pass that skips nothing."""
 
     def __post_init__(self) -> None:
         """Check every field, with messages that name it."""
@@ -95,7 +99,7 @@ class ModelConfig:
                         f"{name} must be {', '.join(others)} or {last}, not {value!r}"
                     )
                 continue
-            if name in ("stages", "masks"):
+            if name in ("stages", "masks", "efforts"):
                 continue
             if name == "auto_encoder":
                 if type(value) is not int or not 0 <= value <= self.heads:
@@ -123,6 +127,7 @@ class ModelConfig:
             )
         self._check_stages()
         self._check_masks()
+        self._check_efforts()
 
     def _check_masks(self) -> None:
         most = self.heads * self.tokens**2
@@ -145,6 +150,24 @@ class ModelConfig:
                     f"masks[{stage.block - 1}] must be 0: rule cls_attention before block "
                     f"{stage.block} needs all scores of the block before"
                 )
+
+    def _check_efforts(self) -> None:
+        try:
+            check_efforts(self.efforts, self.depth)
+        except EffortError as error:
+            raise ModelFileError(str(error)) from None
+        for number, effort in enumerate(self.efforts):
+            for stage in self.stages:
+                if stage.rule == "cls_attention" and stage.block - 1 in effort.skipped:
+                    raise ModelFileError(
+                        f"efforts[{number}]: block {stage.block - 1} must not be skipped: rule "
+                        f"cls_attention before block {stage.block} needs its attention"
+                    )
+
+    @property
+    def passes(self) -> tuple[Effort, ...]:
+        """The efforts, at least one."""
+        return self.efforts or (Effort(),)
 
     def package_tokens(self, block: int) -> int:
         """Package tokens there can be in an encoder block."""
@@ -217,7 +240,11 @@ class ModelConfig:
                         f"unless head_dim is given, not {heads}"
                     )
                 values["head_dim"] = dim // heads
-        values["stages"] = _stages(values.get("stages", []), where)
+        values["stages"] = _entries(Stage, "stages", values, where)
+        values["efforts"] = tuple(
+            replace(effort, skipped=tuple(effort.skipped))
+            for effort in _entries(Effort, "efforts", values, where)
+        )
         masks = values.get("masks", [])
         if not isinstance(masks, list):
             raise ModelFileError(f"{where}: config: masks must be a list, not {masks!r}")
@@ -280,20 +307,30 @@ class ModelConfig:
         return self.heads * self.head_dim
 
 
-def _stages(entries: Any, where: str) -> tuple[Stage, ...]:  # noqa: ANN401
-    """The stages of a metadata entry."""
+Entry = TypeVar("Entry", Stage, Effort)
+
+_ENTRY = {
+    "stages": "block and rule, and may have threshold and tokens",
+    "efforts": "a list of skipped blocks, and may have threshold",
+}
+
+
+def _entries(kind: type[Entry], name: str, values: dict[str, Any], where: str) -> tuple[Entry, ...]:
+    """The stages or efforts of a metadata entry."""
+    entries = values.get(name, [])
     if not isinstance(entries, list | tuple):
-        raise ModelFileError(f"{where}: config: stages must be a list, not {entries!r}")
-    stages = []
+        raise ModelFileError(f"{where}: config: {name} must be a list, not {entries!r}")
+    made = []
     for number, entry in enumerate(entries):
         try:
-            stages.append(Stage(**entry))
-        except TypeError:
+            made.append(kind(**entry))
+            if kind is Effort and not isinstance(entry["skipped"], list):
+                raise TypeError
+        except (TypeError, KeyError):
             raise ModelFileError(
-                f"{where}: config: stages[{number}] must have block and rule, and may have "
-                f"threshold and tokens, not {entry!r}"
+                f"{where}: config: {name}[{number}] must have {_ENTRY[name]}, not {entry!r}"
             ) from None
-    return tuple(stages)
+    return tuple(made)
 
 
 def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

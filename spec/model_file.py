@@ -133,6 +133,9 @@ def tensor_table(config: ModelConfig) -> dict[str, Entry]:
         table["pool.mult"] = ("uint16", (1,))
         table["pool.shift"] = ("uint8", (1,))
     linear("head", config.head_depth, config.classes)
+    if len(config.efforts) > 1:
+        table["gate.mult"] = ("uint16", (1,))
+        table["gate.shift"] = ("uint8", (1,))
     for name, shape in float_shapes(config).items():
         table[FLOAT_PREFIX + name] = ("float16", shape)
     return table

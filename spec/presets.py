@@ -28,6 +28,7 @@ PRESETS = {
             zero_skip=True,
             attention_masks=True,
             thresholds=True,
+            effort_gate=True,
         ),
         Config(
             name="ulx3s",
@@ -84,6 +85,7 @@ PRESETS = {
             zero_skip=True,
             attention_masks=True,
             thresholds=True,
+            effort_gate=True,
         ),
         Config(
             name="zcu102",

@@ -122,6 +122,8 @@ COUNTERS = (
     "residual_saturations",
     "logit_saturations",
     "instructions",
+    "efforts",
+    "attentions_skipped",
 )
 
 REGISTERS = {

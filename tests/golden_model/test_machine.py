@@ -169,7 +169,7 @@ def one_layer(**changes):
            signal=[s.RESULT_READY], **{**fields, **changes}),
         op(Opcode.STORE_TOKENS, wait=[s.RESULT_READY], offset=0, window=Window.RESULT, token=100,
            words=1, stride=1, rows=3, live=0, first=0),
-        op(Opcode.HALT),
+        op(Opcode.HALT, skipped=0),
     ]  # fmt: skip
 
 
@@ -259,7 +259,12 @@ S = Semaphore
         ),
         (change(1, token_signal=S.WEIGHTS_READY), Error.OPERAND, 1, "without rows"),
         (one_layer()[:-1], Error.WINDOW, 4, "the program ends without HALT"),
-        ([op(Opcode.LIVE, tokens=0), op(Opcode.HALT)], Error.OPERAND, 0, "0 live tokens"),
+        (
+            [op(Opcode.LIVE, tokens=0), op(Opcode.HALT, skipped=0)],
+            Error.OPERAND,
+            0,
+            "0 live tokens",
+        ),
     ],
 )
 def test_faults(program, code, pc, text):
@@ -315,11 +320,11 @@ def test_queue_depth_decides():
 def test_overflow():
     gives = [op(Opcode.LIVE, signal=[S.LIVE_READY], tokens=1) for _ in range(4096)]
     with pytest.raises(MachineError, match="pc 4095: LIVE_READY overflows") as error:
-        run([*gives, op(Opcode.HALT)])
+        run([*gives, op(Opcode.HALT, skipped=0)])
     assert error.value.code == Error.SEMAPHORE
 
 
 def test_left_over_credits_are_reported():
-    result = run([op(Opcode.LIVE, signal=[S.LIVE_READY], tokens=1), op(Opcode.HALT)])
+    result = run([op(Opcode.LIVE, signal=[S.LIVE_READY], tokens=1), op(Opcode.HALT, skipped=0)])
     assert result.credits == {S.LIVE_READY: 1}
     assert result.order == (0,)

@@ -88,7 +88,7 @@ def test_the_number_of_live_tokens_changes_with_the_last_words():
 
 
 def halt(*instructions):
-    return [*instructions, op(Opcode.HALT)]
+    return [*instructions, op(Opcode.HALT, skipped=0)]
 
 
 BIG = op(Opcode.LIVE, tokens=5)

@@ -21,7 +21,7 @@ CONFIG = preset("tiny")
 MODEL = model_file.load("models/micro.safetensors")
 GOOD = compile(MODEL, CONFIG)
 WATCHDOG_CYCLES = 3000
-HALT = encode(Instruction(opcode=Opcode.HALT))
+HALT = encode(Instruction(opcode=Opcode.HALT, fields={"skipped": 0}))
 
 
 def _find(opcode):
