@@ -93,7 +93,7 @@ def simulate(
         found = assemble_tensors(image, outcome.writes)
         results = compare_tensors(found, expected[number])
         differences.append([result for result in results if result.differing])
-        live = live_counts(image, outcome.writes)[1:]
+        live = live_counts(image, outcome.writes)[-1][1:]
         entries.append(_entry(outcome, results, model, image, name, config, simulator, live))
     return Experiment(
         report=_report(entries, config),
