@@ -13,12 +13,13 @@ from spec.formats import GATE, REQUANTIZE, SOFTMAX
 from spec.model_config import ModelConfig, ModelFileError
 from spec.model_file import Model
 
-__all__ = ["SKIP", "efforts_of", "gate_tensors", "threshold_code", "with_efforts"]
+__all__ = ["gate_tensors", "split_efforts", "threshold_code", "with_efforts", "with_shape"]
 
-SKIP = "skip"
-"""Before the blocks of an effort that have no attention: `skip1.3`, or `skip1.3@0.7` with the
-entropy, in bits, up to which a picture needs no more."""
-_NAMED = re.compile(rf"{SKIP}(?:(\d+(?:\.\d+)*)(?:@(\d+(?:\.\d*)?|\.\d+))?)")
+SKIP = "~skip"
+"""Before the blocks of an effort that have no attention: `NAME~skip1.3`, or `NAME~skip1.3@0.7` with
+the entropy, in bits, up to which a picture needs no more."""
+_EFFORT = re.compile(r"~skip[^~+:]*")
+_NAMED = re.compile(rf"{SKIP}(\d{{1,3}}(?:\.\d{{1,3}})*)(?:@(\d{{1,3}}(?:\.\d+)?|\.\d+))?")
 
 
 def gate_tensors(logits: float) -> Tensors:
@@ -36,7 +37,7 @@ def with_efforts(model: Model, efforts: Sequence[Effort]) -> Model:
 
     Ranges of passes that calibration has not seen may be clipped.
     """
-    config = changed(model.config, efforts)
+    config = with_shape(model.config, efforts)
     tensors: dict[str, Any] = {
         name: value for name, value in model.tensors.items() if not name.startswith("gate.")
     }
@@ -45,7 +46,7 @@ def with_efforts(model: Model, efforts: Sequence[Effort]) -> Model:
     return replace(model, config=config, tensors=tensors)
 
 
-def changed(config: ModelConfig, efforts: Sequence[Effort]) -> ModelConfig:
+def with_shape(config: ModelConfig, efforts: Sequence[Effort]) -> ModelConfig:
     """The shape with these efforts; `QuantizeError` for those it cannot have."""
     try:
         return replace(config, efforts=tuple(efforts))
@@ -62,22 +63,26 @@ def threshold_code(bits: float) -> int:
     return code
 
 
-def efforts_of(texts: Sequence[str]) -> tuple[Effort, ...]:
-    """The efforts of a name, from its words that begin with `skip`; none without one.
+def split_efforts(name: str) -> tuple[str, tuple[Effort, ...]]:
+    """A name without its efforts, and these; none if it does not say any.
 
     An effort with a threshold is followed by the next one; the last by one that skips nothing.
     """
-    efforts = []
+    texts, efforts = _EFFORT.findall(name), []
     for number, text in enumerate(texts):
         found = _NAMED.fullmatch(text)
         final = number == len(texts) - 1
         if not found or not (found[2] or final):
             raise QuantizeError(
-                f"an effort is ~{SKIP}BLOCK.BLOCK... with @BITS if another follows, "
-                f"such as ~{SKIP}1.3@0.7, not '~{text}'"
+                f"{name}: an effort is {SKIP}BLOCK.BLOCK and so on, with @BITS behind all but the "
+                f"last, such as {SKIP}1.3@0.7, not '{text}'"
             )
         blocks = tuple(int(block) for block in found[1].split("."))
-        efforts.append(Effort(skipped=blocks, threshold=threshold_code(float(found[2] or 0))))
+        try:
+            threshold = threshold_code(float(found[2] or 0))
+        except QuantizeError as error:
+            raise QuantizeError(f"{name}: {error}") from None
+        efforts.append(Effort(skipped=blocks, threshold=threshold))
         if final and found[2]:
             efforts.append(Effort())
-    return tuple(efforts)
+    return _EFFORT.sub("", name), tuple(efforts)
