@@ -1,4 +1,4 @@
-"""The difficulty gate: is the entropy of class logits small enough?"""
+"""The difficulty gate: whether the entropy of class logits is small enough."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring

@@ -44,7 +44,7 @@ def edge(logits: Logits, multiplier: int, shift: int) -> int:
 def thresholds(logits: Logits, multiplier: int, shift: int) -> list[int]:
     """Around the edge, and the ends of the field."""
     at = edge(logits, multiplier, shift)
-    near = [threshold for threshold in (at - 1, at, at + 1) if 0 <= threshold]
+    near = [threshold for threshold in (at - 1, at, at + 1) if threshold >= 0]
     return [*near, 0, GATE.max_threshold]
 
 
