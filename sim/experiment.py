@@ -156,7 +156,7 @@ def _entry(
         "macs_skipped": skipped,
         "attention_core_cycles": attention_core_cycles(image, outcome.last_write),
         "live": [live],
-        **({"efforts": [len(lives)]} if len(model.config.passes) > 1 else {}),
+        "efforts": [len(lives)],
         "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
         "roofline_cycles": bound.cycles,
         "wall_s": outcome.wall_s,
