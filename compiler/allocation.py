@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from compiler.errors import need
+from compiler.errors import CompileError, need
 from compiler.index_ring import LISTS, IndexItem, index_items
 from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
+from compiler.region_names import region_name
 from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
-from compiler.token_regions import Region, place_tokens, region_name
+from compiler.token_regions import Region, place_tokens
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES
@@ -103,9 +104,14 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     proj_whole : if the rest is tiled, proj is not (see `Tiling`)
     """
     _check_limits(lowered, config)
-    tiling, regions = place_tokens(lowered, config, proj_whole)
-    order = steps(lowered, tiling)
     shape = lowered.model.config
+    tiling, regions = place_tokens(lowered, config, proj_whole)
+    for block in shape.passes[0].skipped if tiling.spilled else ():
+        raise CompileError(
+            f"blocks.{block}: attention is skipped only where the residual stream stays on chip; "
+            f"for preset '{config.name}' it goes to DRAM (token_words {config.token_words})"
+        )
+    order = steps(lowered, tiling)
     kv_words = lowered.key_groups * lowered.packing.head_words
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)

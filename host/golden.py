@@ -23,7 +23,9 @@ def work_counters(execution: Execution) -> dict[str, int]:
         "macs_skipped_zero": sum(execution.zeros.values()),
         "index_words_read": sum(one.list_words for one in work),
         "values_cleared": sum(one.cleared for one in work),
-        "instructions": len(execution.order) + 1,
+        "instructions": len(execution.order) + execution.efforts,
+        "efforts": execution.efforts,
+        "attentions_skipped": execution.attentions_skipped,
     }
 
 
