@@ -7,6 +7,7 @@ from spec.registers import STALLS
 __all__ = [
     "BUILD",
     "DRAM_KINDS",
+    "EFFORTS",
     "ESTIMATE",
     "GATES",
     "LATENCY",
@@ -266,6 +267,41 @@ SIEVES = _object(
 Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images. Cycles and
 work are of `cycles_images` of the images; `cycles_error` is the standard error of their mean, 0 if
 they are all.
+"""
+
+_SHARES = {"type": "array", "items": _NUMBER, "minItems": 1}
+_CASCADE = _object({"top1": _NUMBER, "cycles": _NUMBER, "shares": _SHARES})
+_EFFORT = _object({"skipped": {"type": "array", "items": _COUNT}, "threshold": _COUNT})
+_EFFORTS = _object(
+    {
+        "efforts": {"type": "array", "items": _EFFORT, "minItems": 1},
+        "calibration": _CASCADE,
+        "held_out": _CASCADE,
+    }
+)
+EFFORTS = _object(
+    {
+        "model": _TEXT,
+        "preset": _TEXT,
+        "dram": _TEXT,
+        "latency": _COUNT,
+        "bandwidth": _COUNT,
+        "images_similarity": _COUNT,
+        "images_calibration": _COUNT,
+        "images_held_out": _COUNT,
+        "depth": _COUNT,
+        "similarity": {"type": "array", "items": _NUMBER},
+        "paths": {"type": "array", "items": _EFFORTS, "minItems": 1},
+        "front": {"type": "array", "items": _EFFORTS, "minItems": 1},
+        "chosen": _EFFORTS,
+        "wall_s": _NUMBER,
+    }
+)
+"""`sievit efforts`: `similarity` of each encoder block, each of the `paths` alone, the `front` of
+efforts and thresholds, by cycles, and what was `chosen`; these two by the calibration images.
+
+`shares` of the images by the effort that answers; `cycles` are predicted, the mean of an image with
+all its passes. A threshold is in units of 2**-10 bit, 0 in the last effort.
 """
 
 _USED = {

@@ -231,8 +231,9 @@ RECIPES = {
         replace(
             _TUNED,
             name="demo-effort",
-            model=replace(DEEP, efforts=_efforts((0, 2, 3, 4, 5, 6), (0, 2, 4, 6), ())),
-            epochs=8,
+            model=replace(DEEP, efforts=_efforts((0, 2, 3, 5, 6, 7), (0, 2, 3, 5, 6), ())),
+            epochs=14,
+            warmup_epochs=1,
             learning_rate=1e-3,
             fine_tuning=FineTuning(start="demo-deep", teacher="demo", entropy_weight=0.05),
         ),
