@@ -231,8 +231,8 @@ RECIPES = {
         replace(
             _TUNED,
             name="demo-effort",
-            model=replace(DEEP, efforts=_efforts((0, 2, 3, 5, 6, 7), (0, 2, 3, 5, 6), ())),
-            epochs=14,
+            model=replace(DEEP, efforts=_efforts((0, 2, 3, 5, 6), ())),
+            epochs=11,
             warmup_epochs=1,
             learning_rate=1e-3,
             fine_tuning=FineTuning(start="demo-deep", teacher="demo", entropy_weight=0.05),
@@ -283,6 +283,14 @@ RECIPES = {
             warmup_epochs=1,
             learning_rate=3e-3,
             fine_tuning=FineTuning(start="micro", sparsity=0.6),
+        ),
+        Recipe(
+            name="micro-effort",
+            model=replace(MICRO, efforts=_efforts((0,), ())),
+            epochs=6,
+            warmup_epochs=1,
+            learning_rate=3e-3,
+            fine_tuning=FineTuning(start="micro", entropy_weight=0.05),
         ),
         Recipe(
             name="micro-coded",
