@@ -12,7 +12,7 @@ ROWS = 16
 
 
 def effort_tables(report: dict[str, Any]) -> tuple[Table, Table]:
-    """Similarity of the blocks, and efforts with thresholds (`spec.reports.EFFORTS`)."""
+    """Similarity of the blocks, and efforts with thresholds (`spec.effort_report.EFFORTS`)."""
     blocks = Table(
         title=f"{Path(report['model']).name}: block input, and with its attention added",
         caption=f"linear CKA, {report['images_similarity']:,} images; the most alike go first",

@@ -9,7 +9,7 @@ __all__ = ["draw_efforts"]
 
 
 def draw_efforts(report: dict[str, Any], path: Path) -> None:
-    """Draw a report of `sievit efforts` (`spec.reports.EFFORTS`) over the held-out images."""
+    """Draw a report of `sievit efforts` (`spec.effort_report.EFFORTS`) over the held-out images."""
     figure, save = new_figure(path, (6.5, 4.2))
     axes = figure.add_subplot()
 

@@ -3,11 +3,14 @@
 from typing import Any
 
 from spec.registers import STALLS
+from spec.schema import COUNT as _COUNT
+from spec.schema import NUMBER as _NUMBER
+from spec.schema import TEXT as _TEXT
+from spec.schema import record as _object
 
 __all__ = [
     "BUILD",
     "DRAM_KINDS",
-    "EFFORTS",
     "ESTIMATE",
     "GATES",
     "LATENCY",
@@ -20,11 +23,8 @@ __all__ = [
 
 DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
-_COUNT = {"type": "integer", "minimum": 0}
-_NUMBER = {"type": "number", "minimum": 0}
 _SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 """Null: without labels there is no such share."""
-_TEXT = {"type": "string"}
 
 
 def _counts(names: tuple[str, ...]) -> dict[str, Any]:
@@ -57,10 +57,6 @@ _CYCLE_KEYS: dict[str, Any] = {
     "wall_s": _NUMBER,
     "simulated_cycles_per_s": _NUMBER,
 }
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 SIMULATE = _object({**_CYCLE_KEYS, "per_image": {"type": "array", "items": _object(_CYCLE_KEYS)}})
@@ -280,41 +276,6 @@ SIEVES = _object(
 Predicted; the numbers are those of SIMULATE, `macs_skipped` as means over the images. Cycles and
 work are of `cycles_images` of the images; `cycles_error` is the standard error of their mean, 0 if
 they are all.
-"""
-
-_SHARES = {"type": "array", "items": _NUMBER, "minItems": 1}
-_CASCADE = _object({"top1": _NUMBER, "cycles": _NUMBER, "shares": _SHARES})
-_EFFORT = _object({"skipped": {"type": "array", "items": _COUNT}, "threshold": _COUNT})
-_EFFORTS = _object(
-    {
-        "efforts": {"type": "array", "items": _EFFORT, "minItems": 1},
-        "calibration": _CASCADE,
-        "held_out": _CASCADE,
-    }
-)
-EFFORTS = _object(
-    {
-        "model": _TEXT,
-        "preset": _TEXT,
-        "dram": _TEXT,
-        "latency": _COUNT,
-        "bandwidth": _COUNT,
-        "images_similarity": _COUNT,
-        "images_calibration": _COUNT,
-        "images_held_out": _COUNT,
-        "depth": _COUNT,
-        "similarity": {"type": "array", "items": _NUMBER},
-        "paths": {"type": "array", "items": _EFFORTS, "minItems": 1},
-        "front": {"type": "array", "items": _EFFORTS, "minItems": 1},
-        "chosen": _EFFORTS,
-        "wall_s": _NUMBER,
-    }
-)
-"""`sievit efforts`: `similarity` of each encoder block, each of the `paths` alone, the `front` of
-efforts and thresholds, by cycles, and what was `chosen`; these two by the calibration images.
-
-`shares` of the images by the effort that answers; `cycles` are predicted, the mean of an image with
-all its passes. A threshold is in units of 2**-10 bit, 0 in the last effort.
 """
 
 _USED = {

@@ -79,7 +79,7 @@ def effort_study(
     calibration : images by which similarities are measured (the first `similar_images`) and
         efforts are chosen
     active : see `paths_of`
-    Returns a report, see `spec.reports.EFFORTS`.
+    Returns a report, see `spec.effort_report.EFFORTS`.
     """
     began = time.perf_counter()
     if model.config.stages:

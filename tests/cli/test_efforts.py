@@ -6,8 +6,9 @@ import pytest
 from jsonschema import validate
 
 from cli.options import BUNDLED
+from spec.effort_report import EFFORTS
 from spec.model_file import load
-from spec.reports import EFFORTS, RUN
+from spec.reports import RUN
 
 MODEL = ("efforts", "-m", BUNDLED / "micro-effort.safetensors", "-p", "tiny")
 
