@@ -15,14 +15,26 @@ def effort_tables(report: dict[str, Any]) -> tuple[Table, Table]:
     """Similarity of the blocks, and efforts with thresholds (`spec.effort_report.EFFORTS`)."""
     blocks = Table(
         title=f"{Path(report['model']).name}: block input, and with its attention added",
-        caption=f"linear CKA, {report['images_similarity']:,} images; the most alike go first",
+        caption=f"linear CKA, {report['images_similarity']:,} images; score: {report['score']}",
     )
-    for column in ("block", "similarity", "skipped first"):
+    for column in ("block", "similarity", "skipped as"):
         blocks.add_column(column, justify="right")
-    ranked = sorted(range(report["depth"]), key=lambda block: -report["similarity"][block])
     for block, similarity in enumerate(report["similarity"]):
-        blocks.add_row(str(block), f"{similarity:.4f}", str(ranked.index(block) + 1))
+        blocks.add_row(str(block), f"{similarity:.4f}", str(report["order"].index(block) + 1))
     return blocks, _cascades(report)
+
+
+def _attending(depth: int, skipped: list[int]) -> str:
+    """The blocks with attention: `all`, or as `0-2.5`."""
+    if not skipped:
+        return "all"
+    runs: list[list[int]] = []
+    for block in (block for block in range(depth) if block not in skipped):
+        if runs and runs[-1][-1] == block - 1:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return ".".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _cascades(report: dict[str, Any]) -> Table:
@@ -35,15 +47,12 @@ def _cascades(report: dict[str, Any]) -> Table:
         "times: all attention / it",
     )
     for column in ("attend", "up to", "share", "top-1", "", "cycles", "", "times"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     dense = max(report["paths"], key=lambda entry: entry["held_out"]["cycles"])
 
     def add(entry: dict[str, Any], style: str = "") -> None:
         known, others = entry["calibration"], entry["held_out"]
-        attend = [
-            ".".join(str(b) for b in range(report["depth"]) if b not in effort["skipped"])
-            for effort in entry["efforts"]
-        ]
+        attend = [_attending(report["depth"], effort["skipped"]) for effort in entry["efforts"]]
         table.add_row(
             "\n".join(attend),
             "\n".join(f"{effort['threshold'] / 1024:.3f}" for effort in entry["efforts"][:-1]),

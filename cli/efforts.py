@@ -54,6 +54,13 @@ def command(
             "the model's own efforts, or every number."
         ),
     ] = None,
+    score: Annotated[
+        str,
+        typer.Option(
+            help="Paths by what attention changes least: block (its block's output) or output "
+            "(the head's input, greedily; takes longer)."
+        ),
+    ] = "block",
     max_drop: Annotated[
         float,
         typer.Option(
@@ -100,8 +107,10 @@ def command(
     from spec.model_file import save
     from spec.presets import preset as preset_of
     from training.effort_search import Goal
-    from training.effort_study import effort_study
+    from training.effort_study import SCORES, effort_study
 
+    if score not in SCORES:
+        raise UsageError(f"--score must be {' or '.join(SCORES)}, not '{score}'")
     config, timing = preset_of(preset), dram_preset(dram)
     goal = Goal(max_drop=max_drop / 100, target_cycles=target_cycles, low_share=low_share)
     loaded = load_model(model)
@@ -118,6 +127,7 @@ def command(
             others,
             similar_images=similar,
             active=numbers,
+            score=score,
             goal=goal,
             tell=tell,
         )

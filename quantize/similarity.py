@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from quantize.errors import QuantizeError
 from quantize.float_forward import float_forward
 from quantize.float_model import FloatModel
+from spec.model_config import Effort
 
-__all__ = ["attention_similarity", "best_path", "linear_cka"]
+__all__ = ["attention_similarity", "best_path", "block_order", "linear_cka", "output_order"]
 
 
 def linear_cka(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
@@ -58,14 +59,55 @@ def attention_similarity(model: FloatModel, images: NDArray[np.uint8]) -> list[f
     return found
 
 
-def best_path(similarity: Sequence[float], active: int) -> tuple[int, ...]:
-    """The blocks to skip for `active` attentions, ascending: those where they change least.
+def block_order(similarity: Sequence[float]) -> list[int]:
+    """All blocks, those first where attention changes least; the first of equals is first.
 
-    Of all paths of that length it has the largest sum of similarities. The first of equals is
-    skipped.
+    Of all paths of a length, the one that skips the first of them has the largest sum of
+    similarities.
     """
-    depth = len(similarity)
+    return sorted(range(len(similarity)), key=lambda block: -similarity[block])
+
+
+def output_order(model: FloatModel, images: NDArray[np.uint8]) -> list[int]:
+    """All blocks, in the order in which skipping them too changes the head's input least.
+
+    Greedy: the next block is the one without which the CKA of the normalised rows before the head
+    stays largest, between the model that skips nothing and that which skips it and those before.
+
+    images : as in `attention_similarity`
+    """
+    depth = model.config.depth
+    whole = _head_input(model, images, ())
+    order: list[int] = []
+    while len(order) < depth:
+        left = [block for block in range(depth) if block not in order]
+        if len(left) == 1:
+            return [*order, *left]
+        found = {
+            block: linear_cka(whole, _head_input(model, images, (*order, block))) for block in left
+        }
+        order.append(max(left, key=found.__getitem__))
+    return order
+
+
+def best_path(order: Sequence[int], active: int) -> tuple[int, ...]:
+    """The blocks to skip for `active` attentions, ascending: the first of the order of all."""
+    depth = len(order)
     if not 1 <= active <= depth:
         raise QuantizeError(f"active attentions must be 1..{depth}, not {active}")
-    ranked = sorted(range(depth), key=lambda block: -similarity[block])
-    return tuple(sorted(ranked[: depth - active]))
+    return tuple(sorted(order[: depth - active]))
+
+
+def _head_input(
+    model: FloatModel, images: NDArray[np.uint8], skipped: Sequence[int]
+) -> NDArray[np.floating]:
+    """The normalised rows that the head reads, of a pass without those blocks' attention."""
+    seen: list[NDArray[Any]] = []
+
+    def watch(name: str, array: NDArray[Any]) -> None:
+        if name == "norm":
+            seen.append(array)
+
+    effort = Effort(skipped=tuple(sorted(skipped)))
+    float_forward(replace(model, config=replace(model.config, efforts=(effort,))), images, watch)
+    return seen[0]

@@ -26,14 +26,17 @@ EFFORTS = record(
         "images_held_out": COUNT,
         "depth": COUNT,
         "similarity": {"type": "array", "items": NUMBER},
+        "score": TEXT,
+        "order": {"type": "array", "items": COUNT},
         "paths": {"type": "array", "items": _EFFORTS, "minItems": 1},
         "front": {"type": "array", "items": _EFFORTS, "minItems": 1},
         "chosen": _EFFORTS,
         "wall_s": NUMBER,
     }
 )
-"""`sievit efforts`: `similarity` of each encoder block, each of the `paths` alone, the `front` of
-efforts and thresholds, by cycles, and what was `chosen`; these two by the calibration images.
+"""`sievit efforts`: `similarity` of each encoder block, the `order` in which they are skipped by
+`score`, each of the `paths` alone, the `front` of efforts and thresholds, by cycles, and what was
+`chosen`; these two by the calibration images.
 
 `shares` of the images by the effort that answers; `cycles` are predicted, the mean of an image with
 all its passes. A threshold is in units of 2**-10 bit, 0 in the last effort.

@@ -14,7 +14,7 @@ from golden_model.evaluate import evaluate
 from perf_model.estimate import estimate
 from quantize.efforts import gate_tensors, with_efforts
 from quantize.float_model import float_model_of
-from quantize.similarity import attention_similarity, best_path
+from quantize.similarity import attention_similarity, best_path, block_order, output_order
 from spec.config import Config
 from spec.dram import DramTiming
 from spec.model_config import Effort, ModelConfig
@@ -23,7 +23,10 @@ from spec.model_file import Model
 from .effort_search import Choice, Goal, Outcome, Path, choices, choose, entropy, front
 from .errors import TrainingError
 
-__all__ = ["Split", "effort_study", "path_cycles", "paths_of"]
+SCORES = ("block", "output")
+"""By what paths are found: what attention changes in its block, or before the head."""
+
+__all__ = ["SCORES", "Split", "effort_study", "path_cycles", "paths_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +38,20 @@ class Split:
 
 
 def paths_of(
-    model: ModelConfig, similarity: Sequence[float], active: Sequence[int] = ()
+    model: ModelConfig, order: Sequence[int], active: Sequence[int] = ()
 ) -> list[tuple[int, ...]]:
     """Blocks without attention, of each path that is tried; the one with all attention is last.
 
+    order : of the blocks, those first that are skipped first
     active : numbers of attentions, whose best paths are taken. Without them the model's own
         efforts, which it was trained for, or else the best path of every number
     """
     if active:
-        paths = [best_path(similarity, number) for number in active]
+        paths = [best_path(order, number) for number in active]
     elif model.efforts:
         paths = [effort.skipped for effort in model.efforts]
     else:
-        paths = [best_path(similarity, number) for number in range(1, model.depth + 1)]
+        paths = [best_path(order, number) for number in range(1, model.depth + 1)]
     return sorted({*paths, ()}, key=lambda skipped: (-len(skipped), skipped))
 
 
@@ -70,6 +74,7 @@ def effort_study(
     *,
     similar_images: int,
     active: Sequence[int] = (),
+    score: str = "block",
     goal: Goal | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[dict[str, Any], Model]:
@@ -79,6 +84,7 @@ def effort_study(
     calibration : images by which similarities are measured (the first `similar_images`) and
         efforts are chosen
     active : see `paths_of`
+    score : one of `SCORES`
     Returns a report, see `spec.effort_report.EFFORTS`.
     """
     began = time.perf_counter()
@@ -91,9 +97,11 @@ def effort_study(
         raise TrainingError(f"{name}: has one block, there is nothing to skip")
     tell("similarity of the blocks")
     images = calibration.images[:similar_images]
-    similarity = attention_similarity(float_model_of(model), images)
+    reference = float_model_of(model)
+    similarity = attention_similarity(reference, images)
+    order = output_order(reference, images) if score == "output" else block_order(similarity)
     paths = []
-    for skipped in paths_of(model.config, similarity, active):
+    for skipped in paths_of(model.config, order, active):
         tell(f"{model.config.depth - len(skipped)} of {model.config.depth} blocks attend")
         one = with_efforts(model, [Effort(skipped=skipped)])
         paths.append(
@@ -118,6 +126,8 @@ def effort_study(
         "images_held_out": len(held_out.labels),
         "depth": model.config.depth,
         "similarity": similarity,
+        "score": score,
+        "order": order,
         "paths": [_entry(each, paths) for each in found if not each.thresholds],
         "front": [_entry(each, paths) for each in front(found)],
         "chosen": _entry(chosen, paths),

@@ -56,12 +56,17 @@ def test_paths_by_number(sievit, tmp_path):
     assert (report["images_calibration"], report["images_held_out"]) == (30, 20)
     least = max(range(2), key=lambda block: report["similarity"][block])
     assert [entry["efforts"][0]["skipped"] for entry in report["paths"]] == [[least], []]
+    assert sievit(*words, "--score", "output", "--json", path).status == 0
+    report = json.loads(path.read_text())
+    assert report["score"] == "output"
+    assert report["paths"][0]["efforts"][0]["skipped"] == report["order"][:1]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("-m", "micro", "--active", "1,3"), "--active must be numbers of blocks in 1..2"),
+        (("-m", "micro", "--score", "best"), "--score must be block or output, not 'best'"),
         (("-m", "micro", "--target-cycles", "10"), "no efforts take at most 10 cycles"),
         (("-m", "micro-tokens"), "micro-tokens: has stages"),
         (("-m", "micro", "-d", "random"), "needs at least 4 images with labels"),

@@ -9,7 +9,13 @@ import pytest
 from cli.options import BUNDLED
 from quantize import float_forward, float_model_of
 from quantize.errors import QuantizeError
-from quantize.similarity import attention_similarity, best_path, linear_cka
+from quantize.similarity import (
+    attention_similarity,
+    best_path,
+    block_order,
+    linear_cka,
+    output_order,
+)
 from spec.model_config import Effort
 from spec.model_file import load
 
@@ -63,7 +69,31 @@ def test_a_block_whose_attention_adds_nothing_is_skipped_first(micro, images):
     parameters = {name: value * silent.get(name, 1) for name, value in micro.parameters.items()}
     found = attention_similarity(replace(micro, parameters=parameters), images)
     assert found[1] == pytest.approx(1)
-    assert best_path(found, 1) == (1,)
+    assert best_path(block_order(found), 1) == (1,)
+
+
+def test_the_order_by_output_is_greedy():
+    model = float_model_of(load(BUNDLED / "micro-all.safetensors"))
+    config = replace(model.config, stages=())
+    own = {n: v for n, v in model.parameters.items() if "selector" not in n}
+    model = replace(model, config=config, parameters=own)
+    images = np.random.default_rng(2).integers(0, 256, (10, 12, 12), dtype=np.uint8)
+
+    def head_input(*skipped):
+        seen = {}
+        effort = Effort(skipped=tuple(sorted(skipped)))
+        alone = replace(model, config=replace(config, efforts=(effort,)))
+        float_forward(alone, images, seen.__setitem__)
+        return seen["norm"]
+
+    order = output_order(model, images)
+    assert sorted(order) == [0, 1, 2, 3]
+    for number in range(3):
+        kept = {
+            block: linear_cka(head_input(), head_input(*order[:number], block))
+            for block in order[number:]
+        }
+        assert max(kept, key=kept.__getitem__) == order[number]
 
 
 def test_similarity_does_not_depend_on_efforts(micro, images):
@@ -77,13 +107,13 @@ def test_similarity_does_not_depend_on_efforts(micro, images):
 def test_the_best_path_has_the_largest_sum_of_similarities(active):
     similarity = np.random.default_rng(active).random(6)
     best = max(combinations(range(6), 6 - active), key=lambda path: similarity[list(path)].sum())
-    assert best_path(similarity.tolist(), active) == best
+    assert best_path(block_order(similarity.tolist()), active) == best
 
 
 @pytest.mark.parametrize("active", [0, 7])
 def test_paths_have_one_to_all_attentions(active):
     with pytest.raises(QuantizeError, match=f"active attentions must be 1..6, not {active}"):
-        best_path([0.5] * 6, active)
+        best_path(range(6), active)
 
 
 def test_what_has_no_similarity(micro, images):

@@ -124,12 +124,12 @@ def test_goals_that_nothing_meets(found):
 
 def test_paths_of_a_model(micro):
     shape = replace(micro.config, depth=4)
-    similarity = [0.4, 0.9, 0.1, 0.8]
-    assert paths_of(shape, similarity) == [(0, 1, 3), (1, 3), (1,), ()]
-    assert paths_of(shape, similarity, [2]) == [(1, 3), ()]
+    order = [1, 3, 0, 2]
+    assert paths_of(shape, order) == [(0, 1, 3), (1, 3), (1,), ()]
+    assert paths_of(shape, order, [2]) == [(1, 3), ()]
     own = replace(shape, efforts=(Effort(skipped=(2,), threshold=9), Effort()))
-    assert paths_of(own, similarity) == [(2,), ()]
-    assert paths_of(own, similarity, [3]) == [(1,), ()]
+    assert paths_of(own, order) == [(2,), ()]
+    assert paths_of(own, order, [3]) == [(1,), ()]
 
 
 def test_skipped_attention_takes_fewer_cycles(micro):
