@@ -1,78 +1,83 @@
-"""`sievit efforts`."""
+"""Models of several efforts on the command line: what is printed, and the JSON."""
 
 import json
 
 import pytest
 from jsonschema import validate
 
-from cli.options import BUNDLED
-from spec.effort_report import EFFORTS
-from spec.model_file import load
-from spec.reports import RUN
+from spec import image as image_format
+from spec.presets import preset
+from spec.reports import RUN, SIMULATE
 
-MODEL = ("efforts", "-m", BUNDLED / "micro-effort.safetensors", "-p", "tiny")
+MODEL = "micro~skip1@2"
 
 
-def test_efforts(sievit, tmp_path):
-    pytest.importorskip("matplotlib")
-    path, plot, out = (tmp_path / name for name in ("efforts.json", "efforts.svg", "out.st"))
-    ended = sievit(*(*MODEL, "--target-cycles", 2900, "--json", path, "--plot", plot, "--out", out))
-    assert ended.status == 0
-    report = json.loads(path.read_text())
-    validate(report, EFFORTS)
-    assert report["images_calibration"] == report["images_held_out"] == 160
-    for similarity in report["similarity"]:
-        assert f"{similarity:.4f}" in ended.out
-    chosen = report["chosen"]
-    assert chosen["calibration"]["cycles"] <= 2900
-    assert f"{chosen['held_out']['cycles']:,.0f}" in ended.out
-    assert "held-out" in plot.read_text()
-    efforts = load(out).config.efforts
-    assert [list(effort.skipped) for effort in efforts] == [
-        effort["skipped"] for effort in chosen["efforts"]
+def report_of(sievit, path, *arguments):
+    ended = sievit(*arguments, "--json", path)
+    assert ended.status == 0, ended
+    return ended, json.loads(path.read_text())
+
+
+def test_run_says_how_many_images_each_effort_ends(sievit, tmp_path):
+    ended, report = report_of(sievit, tmp_path / "x.json", "run", "-m", MODEL)
+    validate(report, RUN)
+    low, high = report["efforts"]
+    assert (low["skipped"], low["threshold"], low["threshold_bits"]) == ([1], 2048, 2.0)
+    assert (high["skipped"], high["threshold"]) == ([], 0)
+    assert 0.2 < low["share"] < 0.8
+    assert low["share"] + high["share"] == pytest.approx(1)
+    assert report["efforts_mean"] == pytest.approx(low["share"] + 2 * high["share"])
+    assert f"{low['share']:.2%}" in ended.out
+
+
+def test_run_with_stages(sievit, tmp_path):
+    _, report = report_of(
+        sievit, tmp_path / "x.json", "run", "-m", "micro-tokens~skip1@2.5", "--images", 40
+    )
+    validate(report, RUN)
+    assert len(report["efforts"]) == 2
+    assert report["macs"]["max"] > report["macs_dense"] > report["macs"]["min"]
+
+
+def test_compile_says_what_efforts_share(sievit, tmp_path):
+    out = tmp_path / "x.image"
+    ended, report = report_of(
+        sievit, tmp_path / "x.json", "compile", "-m", MODEL, "--show", "--orders", "--out", out
+    )
+    low, high = report["efforts"]
+    assert (low["skipped"], high["skipped"]) == ([1], [])
+    assert low["instructions"] + high["instructions"] == report["instructions"]
+    assert report["shared_bytes"] == low["weights_bytes"]
+    assert report["weights_bytes"] == high["weights_bytes"]
+    assert f"{report['shared_bytes']:,} bytes are shared by efforts" in ended.out
+    assert "GATE" in ended.out
+    assert len(image_format.load(out, preset("tiny")).program) == report["instructions"]
+
+
+def test_estimate_of_one_effort(sievit, tmp_path):
+    cycles = [
+        report_of(sievit, tmp_path / "x.json", "estimate", "-m", *arguments)[1]["cycles"]
+        for arguments in (("micro",), (MODEL, "--effort", 1), (MODEL, "--effort", 0))
     ]
-    assert [effort.threshold for effort in efforts] == [
-        effort["threshold"] for effort in chosen["efforts"]
-    ]
-    whole = max(entry["held_out"]["cycles"] for entry in report["paths"])
-    assert chosen["held_out"]["cycles"] < whole
+    assert cycles[0] == cycles[1] > cycles[2]
 
 
-def test_the_chosen_model_runs_with_the_accuracy_that_was_reported(sievit, tmp_path):
-    path, ran, out = (tmp_path / name for name in ("efforts.json", "run.json", "out.st"))
-    assert sievit(*MODEL, "--target-cycles", 2900, "--json", path, "--out", out).status == 0
-    assert sievit("run", "-m", out, "--json", ran).status == 0
-    chosen, found = json.loads(path.read_text())["chosen"], json.loads(ran.read_text())
-    validate(found, RUN)
-    both = (chosen["calibration"]["top1"] + chosen["held_out"]["top1"]) / 2
-    assert found["top1_integer"] == pytest.approx(both)
+def test_simulate_says_how_many_each_image_takes(sievit, tmp_path):
+    ended, report = report_of(sievit, tmp_path / "x.json", "simulate", "-m", MODEL, "--images", 3)
+    validate(report, SIMULATE)
+    assert set(report["efforts"]) == {1, 2}
+    assert report["differing_elements"] == 0
+    for number, taken in enumerate(report["efforts"]):
+        entry = report["per_image"][number]
+        assert entry["efforts"] == [taken]
+        assert entry["counters"]["efforts"] == taken
+        assert entry["counters"]["attentions_skipped"] == 1
+        assert f"image {number}: predicted" in ended.out
+        assert entry["roofline_ratio"] > 1
+    assert "efforts taken 1" in ended.out
 
 
-def test_paths_by_number(sievit, tmp_path):
-    path = tmp_path / "efforts.json"
-    words = ("efforts", "-m", "micro", "--active", "1", "--images", "20", "--calibration", "30")
-    assert sievit(*words, "--json", path).status == 0
-    report = json.loads(path.read_text())
-    assert (report["images_calibration"], report["images_held_out"]) == (30, 20)
-    least = max(range(2), key=lambda block: report["similarity"][block])
-    assert [entry["efforts"][0]["skipped"] for entry in report["paths"]] == [[least], []]
-    assert sievit(*words, "--score", "output", "--json", path).status == 0
-    report = json.loads(path.read_text())
-    assert report["score"] == "output"
-    assert report["paths"][0]["efforts"][0]["skipped"] == report["order"][:1]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("-m", "micro", "--active", "1,3"), "--active must be numbers of blocks in 1..2"),
-        (("-m", "micro", "--score", "best"), "--score must be block or output, not 'best'"),
-        (("-m", "micro", "--target-cycles", "10"), "no efforts take at most 10 cycles"),
-        (("-m", "micro-tokens"), "micro-tokens: has stages"),
-        (("-m", "micro", "-d", "random"), "needs at least 4 images with labels"),
-    ],
-)
-def test_bad_input(sievit, words, message):
-    ended = sievit("efforts", *words)
-    assert ended.status == 2
-    assert message in ended.err
+def test_a_flipped_bit_is_found(sievit):
+    ended = sievit("simulate", "-m", MODEL, "--images", 1, "--flip-bit", 3)
+    assert ended.status == 1
+    assert "efforts.0." in ended.err
