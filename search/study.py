@@ -16,6 +16,7 @@ import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.errors import SearchError
@@ -80,13 +81,7 @@ class Trials:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.knobs, self.target, self.seed, self.generation = knobs, target, seed, generation
-        self._storage = _storage(file)
-        self._study = optuna.create_study(
-            storage=self._storage,
-            study_name=NAME,
-            directions=list(OBJECTIVES.values()),
-            load_if_exists=True,
-        )
+        self._storage, self._study = _opened(file)
         self._belong(
             {
                 **settings,
@@ -233,13 +228,21 @@ class Trials:
         ]
 
 
-def _storage(file: Path | None) -> BaseStorage:
-    if file is None:
-        return InMemoryStorage()
+def _opened(file: Path | None) -> tuple[BaseStorage, Study]:
+    """A study in a file of JSON lines, or in memory."""
     try:
-        return JournalStorage(JournalFileBackend(str(file)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SearchError(f"{file}: not a study file: {error}") from None
+        storage = JournalStorage(JournalFileBackend(str(file))) if file else InMemoryStorage()
+        study = optuna.create_study(
+            storage=storage,
+            study_name=NAME,
+            directions=list(OBJECTIVES.values()),
+            load_if_exists=True,
+        )
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        raise SearchError(f"{file}: not a study file") from None
+    except OSError as error:
+        raise SearchError(f"{file}: {error.strerror}") from None
+    return storage, study
 
 
 def _found(trial: FrozenTrial) -> dict[str, Any]:
