@@ -7,10 +7,16 @@ pytest.importorskip("optuna")
 from search.remeasure import remeasure, some_of
 from tests.search.searches import evaluator
 
+POINTS = [
+    {"stages.0.factor": 1.1, "masks.sparsity": 0.0, "tau.fc1": 0.1},
+    {"stages.0.factor": 0.0, "stages.1.factor": 0.0, "stages.2.factor": 0.0, "tau.probs": 0.2},
+]
 
-def test_a_point_takes_the_predicted_cycles():
+
+@pytest.mark.parametrize("changes", POINTS, ids=["tokens", "masks"])
+def test_a_point_takes_the_predicted_cycles(changes):
     own = evaluator(groups="tokens,masks,thresholds")
-    values = {**own.space.base, "stages.0.factor": 1.1, "masks.sparsity": 0.2, "tau.fc1": 0.1}
+    values = {**own.space.base, **changes}
     point = {"trial": 5, "values": values, **own.measure(values)}
     found = remeasure(own, point, "micro-all")
     assert found["image_cycles"] == point["image_cycles"]
@@ -18,6 +24,17 @@ def test_a_point_takes_the_predicted_cycles():
     assert found["differing_elements"] == 0
     assert found["agrees"]
     wrong = {**point, "image_cycles": [point["image_cycles"][0] + 1]}
+    assert not remeasure(own, wrong, "micro-all")["agrees"]
+
+
+def test_stages_and_masks_are_within_the_stated_error():
+    own = evaluator(groups="tokens,masks,thresholds")
+    values = {**own.space.base, "stages.0.factor": 1.1, "masks.sparsity": 0.2, "tau.fc1": 0.1}
+    point = {"trial": 5, "values": values, **own.measure(values)}
+    found = remeasure(own, point, "micro-all")
+    assert found["agrees"]
+    assert found["dram_bytes"] == point["dram_bytes"]
+    wrong = {**point, "image_cycles": [round(count * 1.01) for count in point["image_cycles"]]}
     assert not remeasure(own, wrong, "micro-all")["agrees"]
 
 
