@@ -139,7 +139,8 @@ def command(
             found.run(trials, run, tell)
             front = found.front
             tell(f"{len(others)} other images at {len(front)} points")
-            checks = run([("check", point["values"]) for point in front] if len(others) else [])
+            looked_at = [found.points[0], *front] if len(others) else []
+            checks = run([("check", point["values"]) for point in looked_at])
         chosen = target.best(front)
         measured = [
             remeasure(evaluator, point, model, tell=tell) for point in some_of(front, simulate)
@@ -164,8 +165,9 @@ def command(
         "refused": found.refused,
         "front": [
             {"trial": point["trial"], "top1_held_out": checks[number] if checks else None}
-            for number, point in enumerate(front)
+            for number, point in enumerate(front, 1)
         ],
+        "base_top1_held_out": checks[0] if checks else None,
         "chosen": None if chosen is None else chosen["trial"],
         "measured": measured,
         "wall_s": time.perf_counter() - began,

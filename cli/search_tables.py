@@ -16,9 +16,9 @@ def front_table(report: dict[str, Any]) -> Table:
         "beats",
         caption=f"top-1 of {report['images']:,} images, held out: of {report['held_out_images']:,} "
         f"others; cycles, bytes: mean of {report['cycles_images']} images, predicted; gates: an "
-        "estimate, with SRAM; energy: a proxy; >: chosen for the target",
+        "estimate, with SRAM; uJ: an energy proxy; >: chosen for the target",
     )
-    for column in ("", "trial", "top-1", "held out", "cycles", "DRAM bytes", "gates", "proxy, uJ"):
+    for column in ("", "trial", "top-1", "held out", "cycles", "DRAM bytes", "gates", "uJ"):
         table.add_column(column, justify="right", no_wrap=True)
     points = {point["trial"]: point for point in report["points"]}
     base, *_ = report["points"]
@@ -36,7 +36,7 @@ def front_table(report: dict[str, Any]) -> Table:
         )
 
     if base["trial"] not in {entry["trial"] for entry in report["front"]}:
-        row("as it is", base, None)
+        row("as it is", base, report["base_top1_held_out"])
         table.add_section()
     for entry in report["front"]:
         mark = ">" if entry["trial"] == report["chosen"] else ""

@@ -59,6 +59,7 @@ SEARCH = _object(
             "items": _object({"trial": _COUNT, "values": _VALUES, "reason": _TEXT}),
         },
         "front": {"type": "array", "items": _object({"trial": _COUNT, "top1_held_out": _SHARE})},
+        "base_top1_held_out": _SHARE,
         "chosen": {"type": ["integer", "null"]},
         "measured": {"type": "array", "items": _object(_MEASURED)},
         "wall_s": _NUMBER,
@@ -67,7 +68,7 @@ SEARCH = _object(
 """`sievit search`: every trial that could be measured (`points`; the first is the model as it is),
 and those that could not.
 
-top1 is of `images` calibration images, `top1_held_out` of others (null: there are none), as
+top1 is of `images` calibration images, `..top1_held_out` of others (null: there are none), as
 shares; so is `max_drop`. cycles, dram_bytes, macs and energy_proxy_uj are means over
 `cycles_images` of the calibration images, predicted; `image_cycles` are those of each. gates are an
 estimate: logic_gates and what sram_bytes are worth. energy_proxy_uj is a proxy, from
