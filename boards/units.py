@@ -14,6 +14,7 @@ UNITS = {
     "softmax": ("softmax",),
     "layer_norm": ("layer_norm",),
     "token_selector": ("select_tokens", "collected_scores"),
+    "effort_gate": ("entropy_gate",),
     "sequencer": (
         "dispatcher",
         "load_queue",

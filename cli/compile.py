@@ -1,13 +1,17 @@
 """`sievit compile`."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from cli.options import JsonOption, ModelOption, PresetOption, load_model, writable, write_json
 from cli.tables import candidate_table, order_table, traffic_table
+
+if TYPE_CHECKING:
+    from compiler import Compilation
 
 __all__ = ["command"]
 
@@ -56,6 +60,16 @@ def command(
         f"{made.weights.size:,} bytes of weights and tables",
         soft_wrap=True,
     )
+    parts = list(_parts(result))
+    if len(parts) > 1:
+        for number, part in enumerate(parts):
+            blocks = ", ".join(map(str, part["skipped"])) or "none"
+            console.print(
+                f"effort {number}: {part['instructions']:,} instructions, "
+                f"{part['weights_bytes']:,} bytes if alone; blocks without attention: {blocks}",
+                soft_wrap=True,
+            )
+        console.print(f"{result.shared_bytes:,} bytes are shared by efforts")
     moved, found = (), ()
     if orders or json:
         moved = traffic(made, config)
@@ -83,7 +97,23 @@ def command(
         "model_digest": made.model_digest,
         "config_digest": f"{made.config_digest:016x}",
         "scratch_bytes": made.scratch_bytes,
+        "efforts": parts,
+        "shared_bytes": result.shared_bytes,
         "traffic": [{**asdict(one), "window": one.window.name} for one in moved],
         "loop_orders": [asdict(one) for one in found],
     }
     write_json(json, report)
+
+
+def _parts(result: "Compilation") -> Iterator[dict[str, Any]]:
+    """What each effort is of a compiled program."""
+    from spec.isa import program_parts
+
+    opcodes = result.image.program[:, 0]
+    for part, own in zip(result.parts, program_parts(opcodes), strict=True):
+        (effort,) = part.lowered.model.config.passes
+        yield {
+            "skipped": list(effort.skipped),
+            "instructions": len(own),
+            "weights_bytes": part.allocation.weights_bytes,
+        }

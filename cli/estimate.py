@@ -1,11 +1,13 @@
 """`sievit estimate`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from cli.errors import UsageError
 from cli.options import (
     DramOption,
     JsonOption,
@@ -43,6 +45,14 @@ def command(
             "given, those of the model's name (NAME+3:0.70), or all.",
         ),
     ] = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of a model of several efforts this one alone, from 0; if not given, all of them, "
+            "one after the other.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +79,13 @@ def command(
     config, timing = preset_of(preset), dram_preset(dram)
     shape = load_shape(model)
     counts = live_counts(model, shape, live)
+    if effort is not None:
+        if effort >= len(shape.passes):
+            has = f"{len(shape.passes)} effort{'s' if len(shape.passes) > 1 else ''}"
+            raise UsageError(f"--effort {effort}: {model} has {has}, counted from 0")
+        shape = replace(shape, efforts=(replace(shape.passes[effort], threshold=0),))
+    elif counts is not None:
+        counts = counts * len(shape.passes)
     report = estimate(shape, model, config, dram, timing, all_blocks, counts)
     console = Console()
     console.print(estimate_table(report))

@@ -88,7 +88,8 @@ ModelOption = Annotated[
         "NAME+3:0.70+6:0.39 has token selectors before blocks 3 and 6 that leave 70 % and 39 % of "
         "the patches of --dataset random's first picture; +cls3:0.70 takes CLS's attention; "
         "NAME~vitcod has ViTCoD's published masks, NAME~0.90 random ones, NAME~relu0.6 ReLU with "
-        "60 % zeros).",
+        "60 % zeros). MODEL~skip1.3 leaves out the attention of blocks 1 and 3; MODEL~skip1.3@0.7 "
+        "is done if the entropy is then at most 0.7 bit, and else runs all of it.",
     ),
 ]
 PRESET_HELP = (
@@ -144,6 +145,15 @@ def load_model(name: str) -> "Model":
             note = f"note: {name} with random weights, calibrated on random pictures"
             Console(stderr=True).print(note, style="yellow", soft_wrap=True)
             return quantized_named(name)
+        from quantize.efforts import split_efforts, with_efforts
+        from quantize.errors import QuantizeError
+
+        base, efforts = split_efforts(name)
+        if efforts:
+            try:
+                return with_efforts(load_model(base), efforts)
+            except QuantizeError as error:
+                raise UsageError(f"{name}: {error}") from None
         raise UsageError(f"no model file '{name}'; bundled models: {', '.join(bundled)}")
     return model_file.load(name)
 

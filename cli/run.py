@@ -26,7 +26,7 @@ from cli.options import (
     write_json,
 )
 from cli.progress import steps
-from cli.stage_tables import curve_table, stage_table
+from cli.stage_tables import curve_table, effort_table, stage_table
 from spec.dram import DEFAULT_DRAM
 
 __all__ = ["command"]
@@ -82,7 +82,8 @@ def command(
 
     Prints the accuracy of both and how often they agree. The float weights are those in the model
     file; no torch is needed. For a model with stages also how many tokens each of them leaves,
-    the MACs that this takes, and with --preset the cycles.
+    the MACs that this takes, and with --preset the cycles. For a model of several efforts how
+    many images each of them ends.
 
     With --device the images go through that device instead, all logits are compared with the
     integer golden model's, and the exit status is 1 if any differs.
@@ -95,7 +96,7 @@ def command(
     from golden_model.sieve import sieve
     from quantize import float_logits, float_model_of
     from sim.image_cycles import ImageCycles
-    from sim.sieve_report import accuracy_curve, cycle_report, stage_report
+    from sim.sieve_report import accuracy_curve, cycle_report, effort_report, stage_report
     from sim.stage_pictures import draw_curve, draw_stages
     from spec.dram import dram_preset
     from spec.presets import preset as preset_of
@@ -130,14 +131,17 @@ def command(
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("integer golden model", total=len(data))
         began = time.perf_counter()
-        if loaded.config.stages or (cycles and cycles.by_data):
+        several = len(loaded.config.passes) > 1
+        if loaded.config.stages or (cycles and (cycles.by_data or several)):
             found = sieve(loaded, data.images, lambda done: progress.advance(task, done))
-            predictions = found.predictions
+            predictions, taken = found.predictions, found.effort
         else:
-            found = None
-            predictions = evaluate(
+            evaluated = evaluate(
                 loaded, data.images, progress=lambda done: progress.advance(task, done)
-            ).predictions
+            )
+            predictions = evaluated.predictions
+            found = None
+            taken = evaluated.effort
         wall_s = time.perf_counter() - began
         progress.add_task("float reference", total=None)
         reference = float_logits(reference_model, data.images).argmax(axis=1)
@@ -160,6 +164,8 @@ def command(
     table.add_row("same prediction", f"{report['agreement']:.2%}")
     table.add_row("integer images per second", f"{len(data) / wall_s:,.0f}")
     console = Console()
+    if several:
+        report |= effort_report(loaded.config, taken)
     if loaded.config.stages and found is not None:
         report |= stage_report(loaded.config, found)
     if cycles is not None:
@@ -171,6 +177,8 @@ def command(
         report |= {"preset": cycles.config.name, "dram": dram}
         table.add_row(f"cycles an image, {cycles.config.name}", f"{report['cycles']['mean']:,.0f}")
     console.print(table)
+    if several:
+        console.print(effort_table(report))
     if loaded.config.stages:
         console.print(stage_table(report))
     if pictures and found is not None:

@@ -179,7 +179,8 @@ def command(
 
     for number, predicted in enumerate(report["predictions"]):
         label = f", label {name(int(data.labels[number]))}" if data.labelled else ""
-        console.print(f"image {number}: predicted {name(predicted)}{label}")
+        efforts = f", efforts taken {report['efforts'][number]}" if "efforts" in report else ""
+        console.print(f"image {number}: predicted {name(predicted)}{label}{efforts}")
     for number, differences in enumerate(result.differences):
         for difference in differences:
             console.print(

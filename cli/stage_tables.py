@@ -5,7 +5,25 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["curve_table", "latency_table", "sieve_tables", "stage_table"]
+__all__ = ["curve_table", "effort_table", "latency_table", "sieve_tables", "stage_table"]
+
+
+def effort_table(report: dict[str, Any]) -> Table:
+    """The share of the images that each effort ends (`spec.reports.RUN`)."""
+    table = Table(title=f"efforts, {report['efforts_mean']:.3f} an image")
+    table.add_column("effort")
+    table.add_column("blocks without attention")
+    for column in ("ends at, bits", "images"):
+        table.add_column(column, justify="right")
+    for number, effort in enumerate(report["efforts"]):
+        final = number == len(report["efforts"]) - 1
+        table.add_row(
+            str(number),
+            ", ".join(map(str, effort["skipped"])) or "none",
+            "" if final else f"{effort['threshold_bits']:.3f}",
+            f"{effort['share']:.2%}",
+        )
+    return table
 
 
 def stage_table(report: dict[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from compiler.errors import need
+from compiler.errors import CompileError, need
 from compiler.index_ring import LISTS, IndexItem, index_items
 from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
@@ -103,9 +103,14 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     proj_whole : if the rest is tiled, proj is not (see `Tiling`)
     """
     _check_limits(lowered, config)
-    tiling, regions = place_tokens(lowered, config, proj_whole)
-    order = steps(lowered, tiling)
     shape = lowered.model.config
+    tiling, regions = place_tokens(lowered, config, proj_whole)
+    for block in shape.passes[0].skipped if tiling.spilled else ():
+        raise CompileError(
+            f"blocks.{block}: attention is skipped only where the residual stream stays on chip; "
+            f"for preset '{config.name}' it goes to DRAM (token_words {config.token_words})"
+        )
+    order = steps(lowered, tiling)
     kv_words = lowered.key_groups * lowered.packing.head_words
     shared = bool(tiling.tokens) or _largest(lowered, config) + 2 * kv_words > config.row_words
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)

@@ -41,6 +41,9 @@ In tiles of tokens (`tiling` has the order, `token_regions` the places):
 - NORMALIZED is therefore given, and taken, for norm2 of all tiles and then for norm1 of all rows.
 - norm1 writes row t in the place of norm2's row t: fc1 of its tile has retired before that tile's
   fc2 ends. The hidden rows never lie over the region that norm1 writes.
+- A norm2 in the place of norm1 (an encoder block without attention) is as norm1: for all rows. fc1
+  and fc2 are tiled, and the next norm takes a RESIDUAL_READY for the tiles before as behind a proj
+  that is not tiled. It writes where it read: `Tiling.attentions` counts whose turn a region is.
 - Patches: TOKENS_READY and the position embedding before it, row by row; a tile's buffer is loaded
   again when TOKENS_FREE says that the whole layer has used it.
 
@@ -92,7 +95,8 @@ def first_takes(layer: Linear, tile: Tile | None) -> tuple[set[Semaphore], Semap
     if layer.role == Role.SUMS:
         return {S.ARRAY_DONE} if layer.first_reader else set(), None
     if layer.first_reader:
-        return {S.LIVE_READY} if layer.behind_select else set(), S.NORMALIZED
+        first = not (tile and tile.number)
+        return {S.LIVE_READY} if layer.behind_select and first else set(), S.NORMALIZED
     return set(), S.ARRAY_DONE if layer.role in FOLLOWERS else None
 
 
@@ -102,7 +106,7 @@ def last_gives(layer: Linear, step: Step, tiling: Tiling) -> tuple[Semaphore | N
     final = tile is None or tile.final
     if layer.role == Role.FC2 and step.once:
         return S.RESIDUAL_READY if final else None, False
-    if layer.role == Role.FC2 and tile and not layer.last_writer and tiling.proj_whole:
+    if layer.role == Role.FC2 and tile and step.apart:
         next_to_last = tile.number == len(tiling.tokens) - 2
         return S.RESIDUAL_READY if final or next_to_last else None, final
     match layer.role:

@@ -1,5 +1,9 @@
 """Fourth step: the bytes of the program and of the WEIGHTS window."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +15,7 @@ from spec.assembler import encode
 from spec.formats import REQUANTIZE
 from spec.isa import INSTRUCTION_BYTES
 
-__all__ = ["encode_program", "encode_table", "encode_weights"]
+__all__ = ["Item", "encode_program", "encode_table", "weight_items"]
 
 ENTRY = np.dtype(
     [("addend", "<i4"), ("multiplier", "<u2"), ("shift", "u1"), ("zero", "u1")], align=False
@@ -25,33 +29,43 @@ def encode_program(schedule: Schedule) -> NDArray[np.uint8]:
     return np.frombuffer(words, np.uint8).reshape(-1, INSTRUCTION_BYTES).copy()
 
 
-def encode_weights(lowered: Lowered, allocation: Allocation) -> NDArray[np.uint8]:
-    """The WEIGHTS window, uint8 [bytes].
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A piece of the WEIGHTS window that instructions load."""
 
-    Position embedding, LayerNorm tables, column blocks, lists and places.
-    """
-    window = np.zeros(allocation.weights_bytes, np.uint8)
+    name: str
+    """Items of two programs are the same if name, kind and content are."""
+    kind: tuple[Any, ...] = ()
+    """What tells items of one name apart, however they are cut."""
+    offset: int
+    content: bytes
 
-    def put(offset: int, content: bytes) -> None:
-        window[offset : offset + len(content)] = np.frombuffer(content, np.uint8)
 
-    put(allocation.position_offset, lowered.position.astype("<i2").tobytes())
+def weight_items(lowered: Lowered, allocation: Allocation) -> Iterator[Item]:
+    """Position embedding, LayerNorm tables, column blocks, lists and places."""
+    content = lowered.position.astype("<i2").tobytes()
+    offset = allocation.position_offset
+    yield Item(name="embed.position", offset=offset, content=content)
     norms = (layer for layer in lowered.layers if isinstance(layer, Norm))
     for offset, norm in zip(allocation.norm_offsets, norms, strict=True):
-        put(offset, encode_table(norm.offset, norm.gain, norm.shift))
+        content = encode_table(norm.offset, norm.gain, norm.shift)
+        yield Item(name=norm.name, offset=offset, content=content)
     blocks = (
-        block for layer in lowered.layers if isinstance(layer, Linear) for block in layer.blocks
+        (layer, block)
+        for layer in lowered.layers
+        if isinstance(layer, Linear)
+        for block in layer.blocks
     )
-    for offset, block in zip(allocation.block_offsets, blocks, strict=True):
+    for offset, (layer, block) in zip(allocation.block_offsets, blocks, strict=True):
+        kind = (layer.role, layer.source_word, block.word, block.first_input)
         content = b""
         for start in range(0, block.groups * lowered.lanes, lowered.lanes):
             own = slice(start, start + lowered.lanes)
             content += encode_table(block.addend[own], block.multiplier[own], block.shift[own])
             content += block.weight[:, own].tobytes()
-        put(offset, content)
+        yield Item(name=layer.name, kind=kind, offset=offset, content=content)
     for item, (_, content) in zip(allocation.index, index_content(lowered), strict=True):
-        put(item.offset, content.tobytes())
-    return window
+        yield Item(name=item.name, offset=item.offset, content=content.tobytes())
 
 
 def encode_table(

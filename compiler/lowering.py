@@ -22,9 +22,11 @@ __all__ = ["lower"]
 def lower(model: Model, config: Config, replicated: int = MAX_REPLICATED) -> Lowered:
     """Split every layer into column blocks and bring heads into the hardware's packing.
 
+    model : of one effort
     replicated : keys of a masked block that may lie in all banks
     """
     shape = model.config
+    (effort,) = shape.passes
     lanes = config.lanes
     check_stages(model, config)
     packing = HeadPacking(
@@ -43,19 +45,22 @@ def lower(model: Model, config: Config, replicated: int = MAX_REPLICATED) -> Low
     stages = {stage.block: stage for stage in shape.stages}
     for n in range(shape.depth):
         block = f"blocks.{n}"
-        norm = source.norm(f"{block}.norm1")
-        if n in stages:
+        selected = n in stages
+        if selected:
             if stages[n].rule == "selector":
-                layers += selector_layers(model, norm, n, lanes)
+                layers += selector_layers(model, source.norm(f"{block}.norm1"), n, lanes)
             layers.append(select_layer(model, stages[n], lanes))
-            norm = replace(norm, behind_select=True)
-        layers.append(norm)
-        scored = n + 1 in stages and stages[n + 1].rule == "cls_attention"
-        layers += source.attention(f"{block}.attn", scored, behind_select=n in stages)
-        layers.append(source.proj(f"{block}.attn.proj"))
-        layers.append(source.norm(f"{block}.norm2"))
+        attends = n not in effort.skipped
+        if attends:
+            layers.append(replace(source.norm(f"{block}.norm1"), behind_select=selected))
+            scored = n + 1 in stages and stages[n + 1].rule == "cls_attention"
+            layers += source.attention(f"{block}.attn", scored, behind_select=selected)
+            layers.append(source.proj(f"{block}.attn.proj"))
+        first = selected and not attends
+        layers.append(replace(source.norm(f"{block}.norm2"), behind_select=first))
         stays = f"blocks.{n + 1}.selector.tokens" if n + 1 in stages else ""
-        layers += source.mlp(f"{block}.mlp", last=n == shape.depth - 1, stays=stays)
+        last = n == shape.depth - 1
+        layers += source.mlp(f"{block}.mlp", last, stays, behind_select=first)
     layers.append(source.norm("norm", for_head=True))
     layers += source.head_layers()
     part = TensorPart(
@@ -340,7 +345,7 @@ class _Lowering:
             ),
         )
 
-    def mlp(self, name: str, last: bool, stays: str) -> list[Layer]:
+    def mlp(self, name: str, last: bool, stays: str, behind_select: bool) -> list[Layer]:
         """fc1 with the activation in its epilogue, and fc2.
 
         stays : the tensor that a selection makes of fc2's: it does not write what stays in place
@@ -362,6 +367,7 @@ class _Lowering:
             activation_shift=shift if is_gelu else 0,
             activation_zero_point=zero_point if is_gelu else 0,
             first_reader=True,
+            behind_select=behind_select,
         )
         blocks = self.blocks(f"{name}.fc2", self.shape.embed_dim, self.shape.tokens, wide=True)
         if stays:

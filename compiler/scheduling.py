@@ -57,7 +57,8 @@ class Scheduler(Operands):
             else:
                 self.normalize(step, step.layer)
         self.store_result()
-        self.out.add("halt", Opcode.HALT, {"skipped": 0})
+        (effort,) = self.shape.passes
+        self.out.add("halt", Opcode.HALT, {"skipped": len(effort.skipped)})
         return self.out
 
     def prologue(self) -> None:
@@ -128,7 +129,7 @@ class Scheduler(Operands):
     def normalize(self, step: Step, layer: Norm) -> None:
         """One LayerNorm; the table of the next follows at once, to be there in time."""
         whole = layer is self.norms[0] or layer.for_head
-        once = whole or step.once or (not step.follows and self.plan.tiling.proj_whole)
+        once = whole or step.once
         ready = once or layer.behind_select or not step.follows
         credit = normalized_once(layer, self.shape)
         (source, target), count, views = self.norm_regions(step, layer), live_rows(), layer.views

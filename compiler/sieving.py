@@ -60,7 +60,7 @@ def sieved(
     _check(model, config)
     masks = {
         block: _group_masks(model, config, packing, block, replicated)
-        for block in range(model.config.depth)
+        for block in _attending(model)
         if model.config.masked(block)
     }
     whole = bool((packing.context_channels() >= 0).all())
@@ -73,13 +73,19 @@ def key_groups(layers: tuple[Layer, ...], tokens: int, banks: int) -> int:
     return max(words(tokens, banks), *placed, 0)
 
 
+def _attending(model: Model) -> list[int]:
+    """Encoder blocks with attention, of a model of one effort."""
+    (effort,) = model.config.passes
+    return [block for block in range(model.config.depth) if block not in effort.skipped]
+
+
 def _check(model: Model, config: Config) -> None:
     shape = model.config
-    wanted = []
+    wanted, attending = [], _attending(model)
     for block in range(shape.depth):
         if any(model.thresholds(block).values()):
             wanted.append((f"blocks.{block}.thresholds", "thresholds", ""))
-        if shape.masked(block):
+        if block in attending and shape.masked(block):
             alone = ", head_groups=1" if config.head_groups > 1 else ""
             wanted.append((f"blocks.{block}.attn.mask", "attention_masks", alone))
     for where, parameter, more in wanted:

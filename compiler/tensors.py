@@ -24,6 +24,7 @@ class Entry:
 def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
     """Every tensor that `golden_model.vit` collects for one image and an instruction writes.
 
+    shape : of a model of one effort
     Logits and probabilities of a masked block are not among them: they come in the order of lists.
     """
     return dict(_entries(shape))
@@ -31,6 +32,7 @@ def intermediate_tensors(shape: ModelConfig) -> dict[str, Entry]:
 
 def _entries(shape: ModelConfig) -> Iterator[tuple[str, Entry]]:
     stages, before = {stage.block: stage for stage in shape.stages}, 0
+    (effort,) = shape.passes
 
     def rows(channels: int, dtype: str = "int8", but: int = 0) -> Entry:
         return Entry(shape=(shape.tokens - but, channels), dtype=dtype, stages=before)
@@ -58,14 +60,15 @@ def _entries(shape: ModelConfig) -> Iterator[tuple[str, Entry]]:
                 yield f"{name}.attend", rows(shape.heads, "int16")
             before += 1
             yield f"{block}.selector.tokens", rows(dim, "int16")
-        yield f"{block}.norm1", rows(dim)
-        for kind in "qkv":
-            yield f"{block}.attn.{kind}", rows(shape.attention_dim)
-        if not shape.masked(n):
-            yield f"{block}.attn.logits", pairs("int16")
-            yield f"{block}.attn.probs", pairs("uint8")
-        yield f"{block}.attn.context", rows(shape.attention_dim)
-        yield f"{block}.attn.proj", rows(dim, "int16")
+        if n not in effort.skipped:
+            yield f"{block}.norm1", rows(dim)
+            for kind in "qkv":
+                yield f"{block}.attn.{kind}", rows(shape.attention_dim)
+            if not shape.masked(n):
+                yield f"{block}.attn.logits", pairs("int16")
+                yield f"{block}.attn.probs", pairs("uint8")
+            yield f"{block}.attn.context", rows(shape.attention_dim)
+            yield f"{block}.attn.proj", rows(dim, "int16")
         yield f"{block}.norm2", rows(dim)
         yield f"{block}.mlp.fc1", rows(shape.mlp_dim)
         yield f"{block}.mlp.fc2", rows(dim, "int16")

@@ -9,7 +9,8 @@ If the residual stream does not fit beside that, the program spills: residual st
 tokens and context live in DRAM, and a tile's rows are on chip from proj to the next norm1 (for the
 first encoder block, from the patches to norm1).
 
-Attention needs all tokens and is never tiled.
+Attention needs all tokens and is never tiled. In an encoder block without attention norm2 is in the
+place of norm1, and only fc1 and fc2 are tiled.
 """
 
 from collections.abc import Iterator
@@ -73,6 +74,8 @@ class Tiling:
 
     patches: Tiles = ()
     tokens: Tiles = ()
+    skipped: tuple[int, ...] = ()
+    """With tiles of tokens: encoder blocks without attention."""
     proj_whole: bool = False
     """Proj is not tiled: each of its column blocks is loaded once."""
     spilled: bool = False
@@ -85,6 +88,10 @@ class Tiling:
     def tokens_at(self, block: int) -> Tiles:
         """The tiles of tokens in an encoder block."""
         return next((tiles for first, tiles in self.behind[::-1] if block >= first), self.tokens)
+
+    def attentions(self, block: int) -> int:
+        """Encoder blocks with attention before a block."""
+        return block - sum(skipped < block for skipped in self.skipped)
 
     def describe(self) -> str:
         """One line a part."""
@@ -122,6 +129,8 @@ class Step:
     """LayerNorm: each row waits for its credit. False: all rows are there before the step."""
     once: bool = False
     """fc2: gives one credit for all rows; LayerNorm: takes it."""
+    apart: bool = False
+    """fc2: no norm2 of a tile says that the tile before is over, so the last but one says it."""
     following: Tile | None = None
     """Spilled: the tile that takes this one's place."""
     before: Tile | None = None
@@ -205,18 +214,20 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling, selected: int | None) -> I
         layer = layers[position]
         if isinstance(layer, Linear) and layer.role == Role.PATCH and tiling.patches:
             yield from (_part(layer, block, tile) for tile in tiling.patches)
-        elif isinstance(layer, Linear) and layer.role == Role.PROJ and tiling.tokens:
-            if tiling.proj_whole:
+        elif isinstance(layer, Linear) and layer.role in (Role.PROJ, Role.FC1) and tiling.tokens:
+            attends = layer.role == Role.PROJ
+            position += 4 if attends else 2
+            mlp, following = layers[position - (4 if attends else 2) : position], layers[position]
+            if attends and tiling.proj_whole:
                 yield Step(layer=layer, block=block)
-            mlp, following = layers[position : position + 4], layers[position + 4]
-            inside = mlp[1:] if tiling.proj_whole else mlp
+                mlp = mlp[1:]
             static = selected is None or block + 1 < selected
             if isinstance(following, Norm) and not following.for_head and static:
-                yield from _tiled(inside, following, block, tiling.tokens)
-                position += 1
+                apart = not attends or tiling.proj_whole
+                yield from _tiled(mlp, following, block, tiling.tokens, apart)
             else:
-                yield from _tiled(inside, None, block, tiling.tokens)
-            position += 3
+                yield from _tiled(mlp, None, block, tiling.tokens)
+                position -= 1
             block += 1
         else:
             behind = layers[position + 1] if position + 1 < len(layers) else None
@@ -228,21 +239,23 @@ def _steps(layers: tuple[Layer, ...], tiling: Tiling, selected: int | None) -> I
 
 
 def _tiled(
-    mlp: tuple[Layer, ...], following: Norm | None, block: int, tiles: Tiles
+    mlp: tuple[Layer, ...], following: Norm | None, block: int, tiles: Tiles, apart: bool = False
 ) -> Iterator[Step]:
-    """Proj (if it is tiled), norm2, fc1 and fc2 tile by tile, and norm1 of the next block.
+    """Proj and norm2 (if tiled), fc1 and fc2 tile by tile, and the first norm of the next block.
 
     following : None if what follows waits for all rows
+    apart : see `Step`
     """
-    *proj, norm, fc1, fc2 = mlp
+    *before, fc1, fc2 = mlp
     for tile in tiles:
-        for layer in (*proj, norm):
+        for layer in before:
             yield _part(layer, block, tile)
         if tile.final and tile.first and following is not None:
-            before = Tile(number=0, first=0, count=tile.first, final=False)
-            yield Step(layer=following, block=block + 1, tile=before, last=False, follows=False)
+            rows = Tile(number=0, first=0, count=tile.first, final=False)
+            step = Step(layer=following, block=block + 1, tile=rows, last=False, follows=False)
+            yield replace(step, once=apart)
         yield _part(fc1, block, tile)
-        yield replace(_part(fc2, block, tile), once=following is None)
+        yield replace(_part(fc2, block, tile), once=following is None, apart=apart)
         if tile.final and following is not None:
             yield Step(layer=following, block=block + 1, tile=tile, first=not tile.first)
 

@@ -1,8 +1,8 @@
 """Token memory: its regions, whole or in tiles.
 
 Whole: normalised tokens have one region, the context of attention another. In tiles of tokens two
-regions change their parts from encoder block to encoder block: one holds what norm1 wrote; the
-other the context, then tile by tile norm2's rows in the place of the context's, and then the next
+regions change their parts from attention to attention: one holds what norm1 wrote; the other the
+context, then tile by tile norm2's rows in the place of the context's, and then the next
 norm1's rows in the place of norm2's. The hidden rows of a tile lie over the first, over the queries
 and over what is free between the two.
 
@@ -43,12 +43,16 @@ def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
     """
     if tiling.spilled and name in ("norm", "context"):
         return "rows" if mlp or name == "context" else "tokens"
-    own = name == "hidden" or name.startswith("selector.")
-    if tiling.spilled or not tiling.tokens or (name not in ("norm", "context") and not own):
+    turn = tiling.attentions(block)
+    if tiling.spilled or not tiling.tokens:
         return name
-    if own:
-        return f"{name} {TURNS[block % 2]}"
-    return TURNS[(block + (mlp or name == "context")) % 2]
+    if name == "hidden":
+        return f"{name} {TURNS[(tiling.attentions(block + 1) - 1) % 2]}"
+    if name.startswith("selector."):
+        return f"{name} {TURNS[turn % 2]}"
+    if name not in ("norm", "context"):
+        return name
+    return TURNS[(tiling.attentions(block + 1) if mlp or name == "context" else turn) % 2]
 
 
 def place_tokens(
@@ -87,7 +91,12 @@ def _place_on_chip(
         return None
     for count in range(1, shape.tokens + 1):
         tokens = balanced(shape.tokens, count) if count > 1 else ()
-        tiling = Tiling(patches=patches, tokens=tokens, proj_whole=bool(tokens) and proj_whole)
+        tiling = Tiling(
+            patches=patches,
+            tokens=tokens,
+            skipped=shape.passes[0].skipped if tokens else (),
+            proj_whole=bool(tokens) and proj_whole,
+        )
         kind = _tiled_regions if tiling.tokens else _whole_regions
         placed = place(with_lists(kind(lowered, tiling, config), lists))
         if end_of(placed) <= available:
@@ -249,7 +258,7 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
     def region(name: str, rows: int, stride: int, *phases: str) -> Region:
         return Region(name=name, rows=rows, stride=stride, phases=frozenset(phases))
 
-    head = [["head"], []] if shape.depth % 2 == 0 else [[], ["head"]]
+    head = [["head"], []] if tiling.attentions(shape.depth) % 2 == 0 else [[], ["head"]]
     scored = [[f"{phase} {turn}" for phase in ("attend", "local")] for turn in TURNS]
     even = region("even", n, stride, *attention, "mlp odd", *head[0], *scored[0])
     odd = region("odd", n, stride, *attention, "mlp even", *head[1], *scored[1])
@@ -267,7 +276,7 @@ def _tiled_regions(lowered: Lowered, tiling: Tiling, config: Config) -> list[Reg
                 phases=frozenset(f"{phase} {turn}" for phase in own.phases),
             )
             for number, turn in enumerate(TURNS)
-            if any(stage.block % 2 == number for stage in shape.stages)
+            if any(tiling.attentions(stage.block) % 2 == number for stage in shape.stages)
             for own in _selector_regions(lowered)
         ),
         *_head_regions(lowered),

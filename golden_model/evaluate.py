@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden_model.vit import vit
+from golden_model.vit import Answer, answer
 from spec.model_file import Model
 from spec.pixels import batch_of
 
@@ -29,6 +29,8 @@ class Evaluation:
     """[n], the class of the largest logit, the lowest class where several are equal."""
     logits: NDArray[np.int16]
     """[n, classes]"""
+    effort: NDArray[np.int64]
+    """[n], the effort that gave them, from 0"""
 
 
 def evaluate(
@@ -50,13 +52,21 @@ def evaluate(
     widest = max(3 * config.attention_dim, config.mlp_dim, config.heads * config.tokens)
     size = max(CHUNK_ELEMENTS // (config.tokens * widest), 1)
     starts = range(0, len(images), size)
-    results = [np.zeros((0, config.classes), np.int16)]
+    none = np.zeros((0, config.classes), np.int16)
+    results = [Answer(logits=none, effort=np.zeros(0, np.int64))]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for logits in pool.map(lambda start: vit(model, images[start : start + size]), starts):
-            results.append(logits)
+        for found in pool.map(lambda start: answer(model, images[start : start + size]), starts):
+            results.append(found)
             if progress:
-                progress(len(logits))
-    logits = np.concatenate(results)
+                progress(len(found.effort))
+    logits = np.concatenate([found.logits for found in results])
+    effort = np.concatenate([found.effort for found in results])
     predictions = logits.argmax(axis=1)
     correct = None if labels is None else int((predictions == labels).sum())
-    return Evaluation(images=len(images), correct=correct, predictions=predictions, logits=logits)
+    return Evaluation(
+        images=len(images),
+        correct=correct,
+        predictions=predictions,
+        logits=logits,
+        effort=effort,
+    )

@@ -21,12 +21,14 @@ def expected_tensors(
 ) -> tuple[NDArray[np.int16], dict[str, NDArray[Any]]]:
     """Logits and every intermediate tensor that instructions write, for one picture.
 
+    Of efforts only those that it takes.
+
     image : uint8 [height, width] or [channels, height, width]
     """
     tensors: dict[str, NDArray[Any]] = {}
 
     def collect(name: str, array: NDArray[Any]) -> None:
-        block = name.split(".")[1] if name.endswith(IN_LIST_ORDER) else ""
+        block = name.split(".")[-3] if name.endswith(IN_LIST_ORDER) else ""
         if not (name.endswith(UNSEEN) or (block and model.config.masked(int(block)))):
             tensors[name] = array[0]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from golden_model.errors import GoldenError
 from golden_model.machine_checks import check_instruction
 from golden_model.machine_execute import execute, no_writes
+from golden_model.machine_gate import gate
 from golden_model.machine_memory import MachineError, Memories, Work
 from golden_model.trace import Writes, assemble_tensors
 from spec.assembler import AssemblerError, Instruction, decode, resolve_rows, transfer_rows
@@ -38,7 +39,7 @@ class Execution:
     windows: dict[Window, bytes]
     """DRAM after the run."""
     credits: dict[Semaphore, int]
-    """Credits left at HALT, which clears them; a compiled program leaves none."""
+    """Credits left at the end, which clears them; a compiled program leaves none."""
     macs: dict[int, int]
     """Multiplications with valid operands, by program counter of the array's instructions."""
     masked: dict[int, int]
@@ -49,6 +50,10 @@ class Execution:
     """By program counter of the array's instructions."""
     live_tokens: int
     """The live-token register at the end."""
+    efforts: int
+    """Parts of the program that were run: each ends with GATE or HALT."""
+    attentions_skipped: int
+    """Sum of their `skipped`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,7 @@ class _Machine:
         self.executing: dict[Queue, tuple[int, Instruction] | None] = dict.fromkeys(Queue)
         self.credits: Counter[Semaphore] = Counter()
         self.pc = 0
+        self.efforts = self.attentions_skipped = 0
         self.writes: dict[int, Writes] = {}
         self.macs: dict[int, int] = {}
         self.masked: dict[int, int] = {}
@@ -133,13 +139,15 @@ class _Machine:
         self.work: dict[int, Work] = {}
 
     def run(self) -> Execution:
-        """Run until HALT."""
-        halted = False
-        while not halted:
-            moved, halted = self.dispatch()
+        """Run until HALT, or a GATE that is certain."""
+        ended = False
+        while not ended:
+            moved, end = self.dispatch()
             for queue in Queue:
                 moved |= self.issue(queue) | self.execute(queue)
-            if not moved and not halted:
+            if end is not None:
+                ended = self.end_part(end)
+            elif not moved:
                 raise MachineError(self.deadlock(), Error.WATCHDOG, self.pc)
         return Execution(
             writes=self.writes,
@@ -151,10 +159,15 @@ class _Machine:
             zeros=self.zeros,
             work=self.work,
             live_tokens=self.memory.live,
+            efforts=self.efforts,
+            attentions_skipped=self.attentions_skipped,
         )
 
-    def dispatch(self) -> tuple[bool, bool]:
-        """Fill the queues in program order; True if any moved, and True at HALT."""
+    def dispatch(self) -> tuple[bool, Instruction | None]:
+        """Fill the queues in program order.
+
+        Returns whether any moved, and the GATE or HALT that all before it have come to rest for.
+        """
         moved = False
         while True:
             if self.pc >= len(self.program):
@@ -164,17 +177,33 @@ class _Machine:
             except AssemblerError as error:
                 raise self.fault(str(error), error.code, self.pc) from None
             queue = instruction.queue
-            if queue is None:
-                return moved, not any(self.queues.values()) and not any(self.executing.values())
-            if len(self.queues[queue]) == self.config.queue_depth:
-                return moved, False
+            if queue is not None and len(self.queues[queue]) == self.config.queue_depth:
+                return moved, None
             try:
                 check_instruction(instruction, self.config)
             except MachineError as error:
                 raise self.fault(str(error), error.code, self.pc) from None
+            if queue is None:
+                busy = any(self.queues.values()) or any(self.executing.values())
+                return moved, None if busy else instruction
             self.queues[queue].append((self.pc, instruction))
             self.pc += 1
             moved = True
+
+    def end_part(self, instruction: Instruction) -> bool:
+        """Execute a GATE or HALT; whether the program ends."""
+        certain = True
+        if instruction.opcode == Opcode.GATE:
+            try:
+                certain = gate(self.memory, instruction.fields)
+            except MachineError as error:
+                raise self.fault(str(error), error.code, self.pc) from None
+        self.efforts += 1
+        self.attentions_skipped += instruction.fields["skipped"]
+        if not certain:
+            self.pc += 1
+            self.credits.clear()
+        return certain
 
     def issue(self, queue: Queue) -> bool:
         """Let the head of a queue take its credits and execute next."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from golden_model.machine_memory import MachineError
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.formats import NORM, PROB, SELECTOR
+from spec.formats import NORM, PROB, REQUANTIZE, SELECTOR
 from spec.isa import Opcode, Scores, ScoreUse
 from spec.registers import Error
 from spec.semaphores import CONSUMER_OF, PRODUCER_OF, Semaphore
@@ -22,6 +22,8 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
         raise MachineError("SIEVE on a machine without sieves of its work", Error.OPCODE)
     if instruction.opcode == Opcode.SELECT and not config.token_selector:
         raise MachineError("SELECT on a machine without token_selector", Error.OPCODE)
+    if instruction.opcode == Opcode.GATE and not config.effort_gate:
+        raise MachineError("GATE on a machine without effort_gate", Error.OPCODE)
     live = instruction.row_limit or any(instruction.fields.get(n) for n in ("live_above", "live"))
     if live and not config.token_selector:
         _refuse("rows that depend on live tokens, on a machine without token_selector")
@@ -33,6 +35,7 @@ def check_instruction(instruction: Instruction, config: Config) -> None:
         Opcode.LIVE: _check_live,
         Opcode.SELECT: _check_select,
         Opcode.SIEVE: _check_sieve,
+        Opcode.GATE: _check_gate,
     }.get(instruction.opcode)
     if check is not None:
         check(instruction.fields, config)
@@ -65,6 +68,13 @@ def _check_fully_connected(f: Mapping, config: Config) -> None:
 def _check_groups(f: Mapping, config: Config) -> None:
     if f["further_groups"] >= config.head_groups:
         _refuse(f"{f['further_groups']} further head groups, there are {config.head_groups - 1}")
+
+
+def _check_gate(f: Mapping, config: Config) -> None:
+    if not f["classes"]:
+        _refuse("no classes")
+    if f["shift"] > REQUANTIZE.max_shift:
+        _refuse(f"shift {f['shift']}, must be 0..{REQUANTIZE.max_shift}")
 
 
 def _check_attention(f: Mapping, config: Config) -> None:

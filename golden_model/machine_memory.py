@@ -70,23 +70,10 @@ class Memories:
         self.tables = np.zeros((config.head_groups, config.column_tables, lanes, 3), np.int64)
         self.column_table = self.tables[0]
         """Likewise: addend, multiplier and shift; LayerNorm: offset, gain (signed) and shift"""
-        self.head_scales: Mapping[str, int] = dict.fromkeys(HEAD_SCALES.members, 0)
-        """Fields of the last HEAD_SCALES."""
         self.norm_table = np.zeros((config.norm_tables * lanes, 3), np.int64)
         self.window = {key: np.frombuffer(value, np.uint8).copy() for key, value in windows.items()}
-        self.live = 0
-        self.sieve: Mapping[str, int] = dict.fromkeys(SIEVE.members, 0)
-        """Fields of the last SIEVE."""
-        self.present = np.zeros((banks, 1 << GROUP_BITS), np.bool_)
-        """Places that keys were written to, [banks, groups]."""
-        self.first_tokens = 0
-        """Of the last LIVE."""
-        self.origin = np.arange(config.max_tokens)
-        """The token that each live row was at LIVE; package rows have numbers behind them."""
         self.work = Work()
         """Of the instruction at hand."""
-        self.packages = 0
-        """Live rows that are packages, the last ones."""
         self.scores = np.zeros((config.head_groups, config.max_tokens), np.int64)
         """SCORE, collected from the attention of CLS; those of the head groups are added."""
         self.score = self.scores[0]
@@ -96,6 +83,23 @@ class Memories:
             self.token[:] = rng.integers(0, 256, self.token.shape)
             self.rows[:] = rng.integers(0, 256, self.rows.shape)
             self.scores[:] = rng.integers(0, 1 << 16, self.scores.shape)
+        self.begin()
+
+    def begin(self) -> None:
+        """What a program finds that begins, or goes on behind a GATE; memories stay as they are."""
+        self.live = 0
+        self.packages = 0
+        """Live rows that are packages, the last ones."""
+        self.first_tokens = 0
+        """Of the last LIVE."""
+        self.origin = np.arange(self.config.max_tokens)
+        """The token that each live row was at LIVE; package rows have numbers behind them."""
+        self.head_scales: Mapping[str, int] = dict.fromkeys(HEAD_SCALES.members, 0)
+        """Fields of the last HEAD_SCALES."""
+        self.sieve: Mapping[str, int] = dict.fromkeys(SIEVE.members, 0)
+        """Fields of the last SIEVE."""
+        self.present = np.zeros((self.config.banks, 1 << GROUP_BITS), np.bool_)
+        """Places that keys were written to, [banks, groups]."""
 
     def group(self, number: int) -> "Memories":
         """The memories as head group `number` sees them: its own row memory and column tables."""

@@ -1,4 +1,8 @@
-"""The network over many images whose tokens are dropped, and what became of every token."""
+"""The network over many images whose tokens are dropped, and what became of every token.
+
+Of a model of several efforts it is the last one of an image that counts, but `every_left` and
+`every_first` know of all.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,6 +17,9 @@ from golden_model.collect import Watch, discard
 from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
+from golden_model.units.entropy_gate import is_certain
+from golden_model.vit import gate_scale
+from spec.efforts import Effort
 from spec.model_file import Model, Stage
 from spec.pixels import batch_of
 
@@ -34,6 +41,12 @@ class Sieved:
     """[n, stages], the first row that the stage drops; -1 if it drops none."""
     alive: NDArray[np.bool_]
     """[n, stages, tokens], whether a token of the image is still a row of its own."""
+    effort: NDArray[np.int64]
+    """[n], the image's last effort, from 0."""
+    every_left: NDArray[np.int64]
+    """[n, efforts, stages], `left` of each effort; 0 of those that an image does not take."""
+    every_first: NDArray[np.int64]
+    """[n, efforts, stages], `first` likewise."""
 
     def of(self, some: NDArray[np.integer]) -> "Sieved":
         """The images of these numbers."""
@@ -82,23 +95,54 @@ def sieve(
 
 
 def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
-    """One chunk, stage by stage; images that have equally many tokens then go on together."""
+    """One chunk, effort by effort."""
     config, count = model.config, len(images)
+    stages, passes = len(config.stages), config.passes
     found = Sieved(
         logits=np.zeros((count, config.classes), np.int16),
-        left=np.zeros((count, len(config.stages)), np.int64),
-        first=np.zeros((count, len(config.stages)), np.int64),
-        alive=np.zeros((count, len(config.stages), config.tokens), np.bool_),
+        left=np.zeros((count, stages), np.int64),
+        first=np.zeros((count, stages), np.int64),
+        alive=np.zeros((count, stages, config.tokens), np.bool_),
+        effort=np.zeros(count, np.int64),
+        every_left=np.zeros((count, len(passes), stages), np.int64),
+        every_first=np.zeros((count, len(passes), stages), np.int64),
     )
-    if not count:
-        return found
-    groups = [_Group(images=np.arange(count), tokens=Sequences.whole(patch_embed(model, images)))]
+    taking = np.arange(count)
+    for number, effort in enumerate(passes):
+        if not len(taking):
+            break
+        found.alive[taking] = False
+        _pass(model, effort, images[taking], taking, found)
+        found.effort[taking] = number
+        found.every_left[taking, number] = found.left[taking]
+        found.every_first[taking, number] = found.first[taking]
+        if number < len(passes) - 1:
+            logits = found.logits[taking]
+            taking = taking[~is_certain(logits, *gate_scale(model), effort.threshold)]
+    return found
+
+
+def _pass(
+    model: Model,
+    effort: Effort,
+    images: NDArray[np.uint8],
+    numbers: NDArray[np.int64],
+    found: Sieved,
+) -> None:
+    """One effort, stage by stage; images that have equally many tokens then go on together.
+
+    numbers : of the images in `found`
+    """
+    config, skipped = model.config, effort.skipped
+    groups = [_Group(images=numbers, tokens=Sequences.whole(patch_embed(model, images)))]
     block = 0
     for number, stage in enumerate(config.stages):
         parts: dict[tuple[int, int], list[_Group]] = {}
         for group in groups:
             tokens = group.tokens
-            h, probs = encoder_blocks(model, tokens.h, tokens.origin, block, stage.block)
+            h, probs = encoder_blocks(
+                model, tokens.h, tokens.origin, block, stage.block, skipped=skipped
+            )
             group.tokens = replace(tokens, h=h)
             for part in _select(model, stage, group, probs, number, found):
                 key = part.tokens.h.shape[1], part.tokens.packages
@@ -107,9 +151,8 @@ def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
         block = stage.block
     for group in groups:
         tokens = group.tokens
-        h, _ = encoder_blocks(model, tokens.h, tokens.origin, block, config.depth)
+        h, _ = encoder_blocks(model, tokens.h, tokens.origin, block, config.depth, skipped=skipped)
         found.logits[group.images] = classifier_head(model, h)
-    return found
 
 
 def _select(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from golden_model.errors import GoldenError
 from spec.assembler import decode
+from spec.efforts import tensor_prefix
 from spec.image import Image, TensorPart
-from spec.isa import Opcode
+from spec.isa import Opcode, program_parts
 
 __all__ = ["Writes", "assemble_tensors", "live_counts"]
 
@@ -77,24 +78,36 @@ class Writes:
 def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, NDArray[Any]]:
     """Every intermediate tensor, put together from the writes of a run.
 
+    Tensors of efforts that were not taken are left out.
     Raises `GoldenError` when an instruction made other than the expected number of writes.
     """
-    live = live_counts(image, writes)
-    return {
-        name: _assemble(image, name, live[0] - live[entry.stages], writes)
-        for name, entry in image.tensors.items()
-    }
+    tensors = {}
+    for number, live in enumerate(live_counts(image, writes)):
+        prefix = tensor_prefix(number, len(program_parts(image.program[:, 0])))
+        for name, entry in image.tensors.items():
+            if name.startswith(prefix):
+                tensors[name] = _assemble(image, name, live[0] - live[entry.stages], writes)
+    return tensors
 
 
-def live_counts(image: Image, writes: Mapping[int, Writes]) -> tuple[int, ...]:
-    """Live tokens at the start, and behind each selection: the rows of the LayerNorm behind it.
+def live_counts(image: Image, writes: Mapping[int, Writes]) -> list[tuple[int, ...]]:
+    """For each effort that was taken, live tokens at the start and behind each selection."""
+    parts = program_parts(image.program[:, 0])
+    last = max(writes, default=0)
+    return [_live_counts(image, part, writes) for part in parts if part.start <= last]
+
+
+def _live_counts(image: Image, part: range, writes: Mapping[int, Writes]) -> tuple[int, ...]:
+    """Of one part of a program; behind a selection the rows of the LayerNorm behind it.
 
     In tiles that is several instructions of one name. SELECT itself does not write the rows that
     stay where they are.
     """
     counts: list[int] = []
     selected, norm = False, ""
-    for pc in np.flatnonzero(np.isin(image.program[:, 0], (_LIVE, _SELECT, _NORMALIZE))).tolist():
+    opcodes = image.program[part.start : part.stop, 0]
+    own = np.flatnonzero(np.isin(opcodes, (_LIVE, _SELECT, _NORMALIZE))) + part.start
+    for pc in own.tolist():
         fields = decode(image.program[pc].tobytes()).fields
         if image.program[pc, 0] == _LIVE:
             counts.append(fields["tokens"])

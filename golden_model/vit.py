@@ -12,6 +12,7 @@ from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
 from golden_model.units.entropy_gate import is_certain
+from spec.efforts import tensor_prefix
 from spec.model_file import Model
 
 __all__ = ["Answer", "answer", "gate_scale", "vit"]
@@ -61,7 +62,7 @@ def answer(model: Model, images: NDArray[np.uint8], collect: Collect | None = No
     last = np.zeros(len(images), np.int64)
     left = np.arange(len(images))
     for number, effort in enumerate(passes):
-        named = _prefixed(give, f"efforts.{number}.") if len(passes) > 1 else give
+        named = _prefixed(give, tensor_prefix(number, len(passes)))
         h = patch_embed(model, images[left])
         named("patch_embed", h)
         found = _encode(model, effort.skipped, 0, Sequences.whole(h), named)
@@ -79,7 +80,7 @@ def gate_scale(model: Model) -> tuple[int, int]:
 
 
 def _prefixed(collect: Collect, prefix: str) -> Collect:
-    return lambda name, array: collect(prefix + name, array)
+    return (lambda name, array: collect(prefix + name, array)) if prefix else collect
 
 
 def _encode(

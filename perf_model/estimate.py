@@ -77,19 +77,21 @@ def estimate(
 ) -> dict[str, Any]:
     """Predict one image's run.
 
-    Of a deep model without stages the first `BLOCKS` - 1 encoder blocks and the last are run; the
-    one before the last stands for those in between, if it takes as long as the one before it.
+    Of a deep model without stages and efforts the first `BLOCKS` - 1 encoder blocks and the last
+    are run; the one before the last stands for those in between, if it takes as long as the one
+    before it.
 
     name, dram : of the model and of the memory, for the report
     all_blocks : run every block
-    live : tokens behind each stage, the package among them; if not given, no stage drops any
+    live : tokens behind each stage, the package among them; if not given, no stage drops any. Of a
+        model of several efforts, all of which are run, one effort after the other
     Returns a report, see `spec.reports.PREDICTION`.
     """
     began = time.perf_counter()
     run = None
     if live is None:
-        live = [model.tokens] * len(model.stages)
-    if model.depth > BLOCKS and not all_blocks and not model.stages:
+        live = [model.tokens] * (len(model.stages) * len(model.passes))
+    if model.depth > BLOCKS and not all_blocks and not (model.stages or model.efforts):
         run = _run_few(model, config, Dram(timing))
     run = run or _run(model, config, Dram(timing), live)
     bound = roofline(model, config, live)

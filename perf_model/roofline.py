@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spec.config import Config
+from spec.efforts import Effort
 from spec.formats import REQUANTIZE, RESIDUAL
 from spec.model_config import ModelConfig
 
@@ -32,6 +33,7 @@ def roofline(
 ) -> Roofline:
     """max(MACs / MACs in the array, compulsory DRAM bytes / bus bytes a cycle), for one image.
 
+    Of a model of several efforts it is that of all of them, one after the other.
     Counts what the network needs, not what a program moves: padding and repeated loads are not in
     it. Attention is counted over all tokens in every block. A mean of rows is additions, not
     multiplications: it is not counted.
@@ -40,13 +42,15 @@ def roofline(
     """
     macs, layers = _network(model, live)
     macs -= skipped
+    passes = len(model.passes)
     width = model.embed_dim
     weights = sum(outputs * (inputs + REQUANTIZE.entry_bytes) for inputs, outputs, _ in layers)
-    norms = (2 * model.depth + 1) * width * REQUANTIZE.entry_bytes
+    attentions = passes * model.depth - sum(len(effort.skipped) for effort in model.passes)
+    norms = (passes * (model.depth + 1) + attentions) * width * REQUANTIZE.entry_bytes
     residual_bytes = RESIDUAL.bits // 8
     position = model.tokens * width * residual_bytes
     patches = model.patches * model.patch_dim
-    total = weights + norms + position + patches + model.classes * residual_bytes
+    total = weights + norms + passes * (position + patches + model.classes * residual_bytes)
     return Roofline(
         macs=macs,
         bytes=total,
@@ -58,7 +62,8 @@ def roofline(
 def network_macs(model: ModelConfig, live: Sequence[int] = ()) -> int:
     """Multiplications of the network for one image, those of token selectors among them.
 
-    live : tokens behind each of the first stages; behind the others as many as before
+    live : tokens behind each of the first stages, effort after effort; behind the others as many as
+        before
     """
     macs, _ = _network(model, live)
     return macs
@@ -66,6 +71,19 @@ def network_macs(model: ModelConfig, live: Sequence[int] = ()) -> int:
 
 def _network(model: ModelConfig, live: Sequence[int]) -> tuple[int, list[tuple[int, int, int]]]:
     """All multiplications; and inputs, outputs and rows of every fully connected layer."""
+    layers: list[tuple[int, int, int]] = []
+    scores = 0
+    for number, effort in enumerate(model.passes):
+        before = number * len(model.stages)
+        more, own = _pass(model, effort, live[before : before + len(model.stages)])
+        scores, layers = scores + more, layers + own
+    return scores + sum(rows * inputs * outputs for inputs, outputs, rows in layers), layers
+
+
+def _pass(
+    model: ModelConfig, effort: Effort, live: Sequence[int]
+) -> tuple[int, list[tuple[int, int, int]]]:
+    """Of one effort: multiplications of scores and P.V, and its fully connected layers."""
     tokens, width, inner = model.tokens, model.embed_dim, model.attention_dim
     stages = {stage.block: number for number, stage in enumerate(model.stages)}
     layers = [(model.patch_dim, width, model.patches)]
@@ -76,15 +94,11 @@ def _network(model: ModelConfig, live: Sequence[int]) -> tuple[int, list[tuple[i
                 layers += _selector(model, tokens)
             if stages[block] < len(live):
                 tokens = live[stages[block]]
-        layers += [
-            (width, 3 * inner, tokens),
-            (inner, width, tokens),
-            (width, model.mlp_dim, tokens),
-            (model.mlp_dim, width, tokens),
-        ]
-        macs += 2 * tokens * tokens * inner
+        if block not in effort.skipped:
+            layers += [(width, 3 * inner, tokens), (inner, width, tokens)]
+            macs += 2 * tokens * tokens * inner
+        layers += [(width, model.mlp_dim, tokens), (model.mlp_dim, width, tokens)]
     layers.append((model.head_depth, model.classes, 1))
-    macs += sum(rows * inputs * outputs for inputs, outputs, rows in layers)
     return macs, layers
 
 

@@ -3,6 +3,10 @@
 Minimum and maximum everywhere, no percentile: the outlier channels and the CLS token are the
 signal. Eight to sixteen images suffice for a large model, 64 for the bundled ones.
 
+Of a model with efforts every image goes through all of them, and a range is that of them all. A
+block whose attention every effort skips gets its attention's ranges from a pass that skips nothing,
+whose other ranges count like the efforts'.
+
 Computed in float64 and rounded to float32, so that the order in which a BLAS adds does not show:
 the same model and images give the same file on every machine.
 """
@@ -18,6 +22,7 @@ from quantize.errors import QuantizeError
 from quantize.float_forward import float_embed, float_encode_block, float_head
 from quantize.float_model import FloatModel
 from quantize.float_selector import FloatSequences, float_select
+from spec.efforts import Effort
 from spec.pixels import batch_of
 
 __all__ = ["BlockRanges", "Ranges", "SelectorRanges", "calibrate"]
@@ -113,26 +118,36 @@ def calibrate(
     widest = max(3 * config.attention_dim, config.mlp_dim, config.heads * config.tokens)
     size = max(CHUNK_ELEMENTS // (config.tokens * widest), 1)
     found = _Found(config.prefix_tokens)
-    streams = []
-    for start in range(0, len(images), size):
-        x = float_embed(model, images[start : start + size], np.float64, found)
-        streams.append(FloatSequences.whole(x, np.arange(start, start + len(x))))
+    start = []
+    for first in range(0, len(images), size):
+        x = float_embed(model, images[first : first + size], np.float64, found)
+        start.append(FloatSequences.whole(x, np.arange(first, first + len(x))))
     stages = {stage.block: stage for stage in config.stages}
     blocks = []
+    efforts = list(config.passes)
+    if set.intersection(*(set(effort.skipped) for effort in efforts)):
+        efforts.append(Effort())
+    passes = [start] * len(efforts)
     # Block by block over all images: only the residual streams of all are held at once.
     for number in range(config.depth):
         found.start_block(f"blocks.{number}.")
-        if number in stages:
-            stage = stages[number]
-            streams = [
-                group for tokens in streams for group in float_select(model, stage, tokens, found)
+        for turn, (effort, streams) in enumerate(zip(efforts, passes, strict=True)):
+            if number in stages:
+                stage = stages[number]
+                streams = [
+                    group
+                    for tokens in streams
+                    for group in float_select(model, stage, tokens, found)
+                ]
+            attends = number not in effort.skipped
+            passes[turn] = [
+                float_encode_block(model, number, tokens, found, attends) for tokens in streams
             ]
-        streams = [float_encode_block(model, number, tokens, found) for tokens in streams]
         blocks.append(_block_ranges(model, f"blocks.{number}", found))
         if progress:
             progress(number + 1)
     found.start_block("")
-    for tokens in streams:
+    for tokens in (tokens for streams in passes for tokens in streams):
         float_head(model, tokens.x, found)
     return Ranges(
         residual=_rounded(found.residual),

@@ -11,9 +11,13 @@ from quantize.float_layers import float_gelu, float_norm, linear
 from quantize.float_model import FloatModel
 from quantize.float_selector import Decisions, FloatSequences, float_select
 from quantize.thresholds import cleared
+from spec.efforts import Effort, tensor_prefix
+from spec.formats import GATE
 from spec.pixels import PIXEL_OFFSET, patches_of
 
 __all__ = [
+    "effort_forward",
+    "entropy",
     "float_block",
     "float_embed",
     "float_encode_block",
@@ -40,19 +44,53 @@ def float_forward(
         under the same names; `blocks.N.mlp.fc1` is the output of the activation. Images that
         keep different numbers of tokens part at a stage, as in `golden_model.vit`
     decisions : which tokens stay at the stages, instead of those whose scores reach the threshold
-    result : float [n, classes]
+    result : float [n, classes], of each image's last effort
     """
     give = collect or (lambda name, array: None)
+    passes = model.config.passes
+    logits = np.zeros((len(images), model.config.classes), model["pos_embed"].dtype)
+    left = np.arange(len(images))
+    for number, effort in enumerate(passes):
+        prefix = tensor_prefix(number, len(passes))
+        logits[left] = effort_forward(model, images[left], effort, give, decisions, prefix)
+        if number < len(passes) - 1:
+            threshold = effort.threshold / (1 << GATE.fraction_bits)
+            left = left[entropy(logits[left]) > threshold]
+    return logits
+
+
+def effort_forward(
+    model: FloatModel,
+    images: NDArray[np.uint8],
+    effort: Effort,
+    collect: Collect,
+    decisions: Decisions | None = None,
+    prefix: str = "",
+) -> Array:
+    """One pass over all images; arguments as in `float_forward`.
+
+    prefix : before the names of the tensors
+    """
+    give = (lambda name, array: collect(prefix + name, array)) if prefix else collect
     x = float_embed(model, images, model["pos_embed"].dtype, give)
     logits = np.zeros((len(x), model.config.classes), x.dtype)
     whole = FloatSequences.whole(x, np.arange(len(x)))
-    for tokens in _encode(model, 0, whole, give, decisions):
+    for tokens in _encode(model, effort, 0, whole, give, decisions):
         logits[tokens.images] = float_head(model, tokens.x, give)
     return logits
 
 
+def entropy(logits: Array) -> Array:
+    """Entropy of softmax over the last axis, in bits."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    weights = np.exp(shifted)
+    total = weights.sum(axis=-1)
+    return (np.log(total) - (weights * shifted).sum(axis=-1) / total) / np.log(2)
+
+
 def _encode(
     model: FloatModel,
+    effort: Effort,
     first: int,
     tokens: FloatSequences,
     give: Collect,
@@ -61,18 +99,25 @@ def _encode(
     """The residual streams behind the last block, from those before block `first`."""
     stages = {stage.block: stage for stage in model.config.stages}
     for number in range(first, model.config.depth):
-        tokens = float_encode_block(model, number, tokens, give)
+        tokens = float_encode_block(model, number, tokens, give, number not in effort.skipped)
         if number + 1 in stages:
             for group in float_select(model, stages[number + 1], tokens, give, decisions):
-                yield from _encode(model, number + 1, group, give, decisions)
+                yield from _encode(model, effort, number + 1, group, give, decisions)
             return
     yield tokens
 
 
 def float_encode_block(
-    model: FloatModel, number: int, tokens: FloatSequences, give: Collect
+    model: FloatModel,
+    number: int,
+    tokens: FloatSequences,
+    give: Collect,
+    attends: bool = True,
 ) -> FloatSequences:
-    """One encoder block; keeps what CLS attends to, if the next stage is to decide by it."""
+    """One encoder block; keeps what CLS attends to, if the next stage is to decide by it.
+
+    attends : without it neither norm1 nor attention are there
+    """
     wanted = any(
         stage.block == number + 1 and stage.rule == "cls_attention" for stage in model.config.stages
     )
@@ -83,7 +128,7 @@ def float_encode_block(
             seen.append(array[:, :, 0].sum(axis=1))
         give(name, array)
 
-    x = float_block(model, number, tokens.x, tokens.origin, watch)
+    x = float_block(model, number, tokens.x, tokens.origin, watch, attends)
     return replace(tokens, x=x, attended=seen[0] if seen else None)
 
 
@@ -137,18 +182,25 @@ def head_parameters(model: FloatModel) -> tuple[Array, Array]:
 
 
 def float_block(
-    model: FloatModel, number: int, x: Array, origin: NDArray[np.int64], give: Collect
+    model: FloatModel,
+    number: int,
+    x: Array,
+    origin: NDArray[np.int64],
+    give: Collect,
+    attends: bool = True,
 ) -> Array:
     """One encoder block of the residual stream, in its precision.
 
     x, result : [n, tokens, embed_dim]
     origin : [n, tokens], the token of the image that each row is
+    attends : without it neither norm1 nor attention are there
     """
     name = f"blocks.{number}"
-    normal = float_norm(model, f"{name}.norm1", x)
-    give(f"{name}.norm1", normal)
-    x = x + float_attention(model, number, normal, origin, give)
-    give(f"{name}.attn.proj", x)
+    if attends:
+        normal = float_norm(model, f"{name}.norm1", x)
+        give(f"{name}.norm1", normal)
+        x = x + float_attention(model, number, normal, origin, give)
+        give(f"{name}.attn.proj", x)
     normal = float_norm(model, f"{name}.norm2", x)
     give(f"{name}.norm2", normal)
     mlp, tau = f"{name}.mlp", model.tau[number] if model.tau else {}

@@ -52,7 +52,7 @@ def average_attention(
     """
     if not len(images):
         raise QuantizeError("attention maps need at least one image")
-    config = replace(model.config, stages=(), masks=(), thresholds=False)
+    config = replace(model.config, stages=(), masks=(), thresholds=False, efforts=())
     parameters = {name: model.parameters[name] for name in float_shapes(config)}
     dense = replace(model, config=config, parameters=parameters, kept={}, tau=())
     total = np.zeros((config.depth, config.heads, config.tokens, config.tokens))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.architectures import ARCHITECTURES, random_weights
+from quantize.efforts import split_efforts, with_shape
 from quantize.errors import QuantizeError
 from quantize.float_model import FloatModel
 from quantize.force_zeros import force_zeros
@@ -15,6 +16,7 @@ from quantize.pictures import random_pictures
 from quantize.quantize_model import quantize_model
 from quantize.random_masks import published_masks, random_masks
 from quantize.stages import force_keep, kept_counts, with_stages
+from spec.efforts import Effort
 from spec.model_config import ModelConfig, Stage, float_shapes
 from spec.model_file import Model
 
@@ -56,6 +58,7 @@ class _Name:
     """`vitcod`, or the sparsity of random masks."""
     zeros: float | None = None
     """With ReLU: the share of hidden codes that is 0."""
+    efforts: tuple[Effort, ...] = ()
 
 
 def is_named(name: str) -> bool:
@@ -70,7 +73,8 @@ def quantized_named(name: str, seed: int = 0) -> Model:
     thresholds leave these shares of the patches of one picture: with seed 0 the first one of the
     command line's `--dataset random`. `NAME~vitcod` and `NAME~0.90` have masks, see
     `quantize.random_masks`, and `NAME~relu0.6` has ReLU and zeros, see `quantize.force_zeros`, for
-    the same picture.
+    the same picture. `NAME~skip1.3@0.7` has efforts, see `quantize.efforts`; counts and shares are
+    those of a pass that skips nothing.
     """
     parts, shape = _parse(name), named_shape(name, seed)
     model = random_weights(parts.base, seed)
@@ -78,6 +82,7 @@ def quantized_named(name: str, seed: int = 0) -> Model:
         model = replace(model, config=replace(model.config, activation="relu"))
     if shape.depth < model.config.depth:
         model = first_blocks(model, shape.depth)
+    model = replace(model, config=replace(model.config, efforts=shape.efforts))
     pictures = random_pictures(model.config, CALIBRATION_PICTURES, seed)
     quantized = quantize_model(model, pictures)
     (unseen,) = random_pictures(model.config, 1, seed + 1)
@@ -141,7 +146,11 @@ def _whole_shape(name: str) -> ModelConfig:
             raise QuantizeError(
                 f"{name}: a stage's block must lie in 1..{depth - 1}, not {stage.block}"
             )
-    return replace(shape, depth=depth, stages=parts.stages)
+    try:
+        shape = replace(shape, depth=depth, stages=parts.stages)
+        return with_shape(shape, parts.efforts)
+    except QuantizeError as error:
+        raise QuantizeError(f"{name}: {error}") from None
 
 
 def named_counts(name: str) -> tuple[int, ...]:
@@ -158,7 +167,8 @@ def first_blocks(model: FloatModel, depth: int) -> FloatModel:
 
 def _parse(name: str) -> _Name:
     """Take a name apart; `QuantizeError` for stages that are not written as `BLOCK:SHARE`."""
-    plain, mask, zeros = _sieves(name)
+    dense, efforts = split_efforts(name)
+    plain, mask, zeros = _sieves(dense)
     whole, *texts = plain.split(STAGE)
     base, cut, depth = whole.partition(BLOCKS)
     stages, ratios = [], []
@@ -186,6 +196,7 @@ def _parse(name: str) -> _Name:
         ratios=tuple(ratios),
         mask=mask,
         zeros=zeros,
+        efforts=efforts,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.calibrate import BlockRanges, Ranges, calibrate
+from quantize.efforts import gate_tensors
 from quantize.errors import QuantizeError
 from quantize.float_attention import folded_qkv
 from quantize.float_forward import head_parameters, prefix_rows
@@ -147,6 +148,7 @@ def _head(
     logits = float(scale_of(LOGITS_HEADROOM * ranges.logits, RESIDUAL.high))
     inputs = np.tile(fold, config.head_depth // config.embed_dim)
     tensors |= linear_tensors("head", weight, bias, inputs, logits)
+    tensors |= gate_tensors(logits) if len(config.efforts) > 1 else {}
     scales["head"] = logits
 
 

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model import vit
-from quantize.float_forward import float_forward
+from golden_model.vit import answer
+from quantize.float_forward import effort_forward
 from quantize.float_layers import float_norm
 from quantize.float_model import FloatModel, float_model_of
 from quantize.float_selector import Decisions
 from quantize.quantize_selector import ATTEND_UNIT, KEEP_UNIT
+from spec.efforts import tensor_prefix
 from spec.formats import LOGIT, RESIDUAL, SELECTOR, SOFTMAX
 from spec.model_file import Model
 from spec.pixels import batch_of
@@ -46,6 +48,7 @@ SELECTOR_UNITS = {
     "kept": 1.0,
 }
 """Units of a stage's tensors that do not depend on the model."""
+EFFORTS = "efforts."
 LARGEST_DB = 150.0
 """Stands for equality."""
 
@@ -91,7 +94,11 @@ class Quality:
         pairs: Sequence[tuple[TensorQuality, TensorQuality]] = list(
             zip(self.residual, self.residual[1:], strict=False)
         )
-        losses = {after.name: before.sqnr_db - after.sqnr_db for before, after in pairs}
+        losses = {
+            after.name: before.sqnr_db - after.sqnr_db
+            for before, after in pairs
+            if not after.name.endswith("patch_embed")
+        }
         name = max(losses, key=lambda key: losses[key])
         return name, losses[name]
 
@@ -118,12 +125,14 @@ def quality(
 ) -> Quality:
     """Compare integer and float model over images, one image at a time.
 
-    At a stage the float model keeps the tokens that the integer model keeps.
+    At a stage the float model keeps the tokens that the integer model keeps, and it takes the same
+    efforts; cosines are those of the last one.
 
     images : uint8 [n, height, width] or [n, channels, height, width]; not those of calibration
     reference : the float model that the file carries, if not given
     """
     reference = reference or float_model_of(model)
+    passes = model.config.passes
     powers: dict[str, NDArray[np.float64]] = {}
     cosines = []
     last = f"blocks.{model.config.depth - 1}.mlp.fc2"
@@ -140,13 +149,18 @@ def quality(
             floats: dict[str, Array] = floats,
             ends: list[Array] = ends,
         ) -> None:
-            got, true = _comparable(model, name, array, floats.pop(name))
+            plain = name.removeprefix(_prefix(name))
+            got, true = _comparable(model, plain, array, floats.pop(name))
             power = (np.square(true).sum(), np.square(got - true).sum(), _saturated(name, array))
             powers[name] = powers.get(name, np.zeros(3)) + power
-            if name == last:
-                ends.extend((got, true))
+            if plain == last:
+                ends[:] = got, true
 
-        float_forward(reference, image[None], keep, _decisions(model, image))
+        taken = int(answer(model, image[None]).effort[0])
+        for number, effort in enumerate(passes[: taken + 1]):
+            prefix = tensor_prefix(number, len(passes))
+            decisions = _decisions(model, image, prefix)
+            effort_forward(reference, image[None], effort, keep, decisions, prefix)
         vit(model, image[None], compare)
         cosines.append(_cosines(*(float_norm(reference, "norm", end[0]) for end in ends)))
         if progress:
@@ -162,15 +176,20 @@ def quality(
     )
 
 
-def _decisions(model: Model, image: NDArray[np.uint8]) -> Decisions | None:
-    """What the integer model keeps of one image."""
+def _prefix(name: str) -> str:
+    """Of a tensor of one of several efforts, what comes before its own name."""
+    return "".join(part + "." for part in name.split(".")[:2]) if name.startswith(EFFORTS) else ""
+
+
+def _decisions(model: Model, image: NDArray[np.uint8], prefix: str) -> Decisions | None:
+    """What the integer model keeps of one image, in the effort with this prefix."""
     if not model.config.stages:
         return None
     kept: dict[tuple[int, int], NDArray[np.bool_]] = {}
 
     def keep(name: str, array: NDArray[np.integer]) -> None:
-        if name.endswith("selector.kept"):
-            kept[int(name.split(".")[1]), 0] = array[0].astype(np.bool_)
+        if name.startswith(prefix) and name.endswith("selector.kept"):
+            kept[int(name.removeprefix(prefix).split(".")[1]), 0] = array[0].astype(np.bool_)
 
     vit(model, image[None], keep)
     return kept

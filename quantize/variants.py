@@ -13,9 +13,10 @@ _WITHOUT = {
     "tokens": {"stages": ()},
     "masks": {"masks": ()},
     "thresholds": {"thresholds": False},
+    "efforts": {"efforts": ()},
 }
 """Sieve of a model -> the fields of a shape that has it no more."""
-SIEVES = ("tokens", "masks", "zeros", "thresholds")
+SIEVES = ("tokens", "masks", "zeros", "thresholds", "efforts")
 """All there are. Zeros are skipped by the machine, without a word in the model; thresholds make
 more of them."""
 
@@ -31,7 +32,9 @@ class Variant:
 
 
 def without(model: Model, *sieves: str) -> Model:
-    """The model without some of `tokens`, `masks` and `thresholds`; other weights stay as they are.
+    """The model without some of `tokens`, `masks`, `thresholds` and `efforts`.
+
+    Other weights stay as they are.
 
     A model that was trained with a sieve may classify badly without it.
     """
@@ -63,6 +66,7 @@ def sieves_of(model: Model, config: Config) -> tuple[str, ...]:
         "masks": any(shape.masks),
         "zeros": config.zero_skip and zeros,
         "thresholds": shape.thresholds and config.zero_skip,
+        "efforts": bool(shape.efforts),
     }
     return tuple(sieve for sieve in SIEVES if has[sieve])
 

@@ -6,19 +6,29 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from rtl_gen.buffers.table_memory import TableMemory
 from rtl_gen.buffers.token_memory import TokenMemory
-from rtl_gen.core_clients import GROUP_READERS, NORM, OPERAND, PLACE_READERS, SELECT, STORE
+from rtl_gen.core_clients import (
+    GATE,
+    GROUP_READERS,
+    NORM,
+    OPERAND,
+    PLACE_READERS,
+    SELECT,
+    STORE,
+    reader_number,
+    single_readers,
+)
 from rtl_gen.core_errors import connect_errors
 from rtl_gen.core_events import connect_events, counter_sizes
+from rtl_gen.core_gate import build_gate, connect_end, connect_gate
 from rtl_gen.core_places import build_origins, connect_places
 from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
-from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.loader import Loader
 from rtl_gen.dma.storer import Storer
 from rtl_gen.head_groups import HeadGroups
 from rtl_gen.host.counters import events_layout
 from rtl_gen.index_engine.index_engine import IndexEngine
-from rtl_gen.interfaces import ERROR, PC_BITS, ROWS_BITS, WINDOWS
+from rtl_gen.interfaces import ERROR, ISSUED, PC_BITS, ROWS_BITS, WINDOWS
 from rtl_gen.postproc.layer_norm import LayerNorm
 from rtl_gen.sequencer.array_controller import ArrayController
 from rtl_gen.sequencer.dispatcher import Dispatcher
@@ -29,13 +39,9 @@ from rtl_gen.sequencer.vector_issue import VectorIssue
 from rtl_gen.token_selector.select_tokens import SelectTokens
 from rtl_gen.trace import trace_layout
 from spec.config import SIEVES, Config
-from spec.isa import Window
 from spec.semaphores import Queue
 
-__all__ = ["FETCH", "LOAD", "Core"]
-
-FETCH, LOAD = 0, 1
-"""Clients of the read channel; the fetcher has priority."""
+__all__ = ["Core"]
 
 # Writers of token memory behind those of the head groups.
 _NORMALIZED, _LOADED, _SELECTED = range(3)
@@ -53,18 +59,19 @@ selector also the array controller. See `_connect_control`."""
 
 
 class Core(wiring.Component):
-    """Fetches, dispatches and executes one program; held in reset between programs.
+    """Dispatches and executes one program; held in reset between programs.
 
     Members
     -------
     begin, running : the first cycle of a run; a run is on.
     windows : base and limit of the DRAM windows.
-    read_request, read_data : the fetcher's and the loader's side of the read channel.
+    instruction, stop_fetch, fetch_error, program_bytes : from and to the fetcher.
+    read_request, read_data : the loader's side of the read channel.
     write_request, write_data, written : the storer's side of the write channel.
-    finished : HALT has been reached and all is done.
+    finished : HALT, or a GATE that is certain, has been reached and all is done.
+    restart : with `effort_gate`: a GATE was not certain; the core wants to be reset in this cycle.
     error : the first error found.
-    pc, fetch_pc, load_pc, store_pc : the instructions the array, the fetcher, the loader and the
-        storer are at.
+    pc, load_pc, store_pc : the instructions the array, the loader and the storer are at.
     progress : something moved in this cycle.
     live : the live-token register.
     events : increments of the counters of `spec.registers.COUNTERS`.
@@ -75,6 +82,7 @@ class Core(wiring.Component):
         self.config = config
         self.selects, self.places = config.token_selector, config.attention_masks
         self.skips, self.packs = config.zero_skip, config.packs_probs
+        self.gates = config.effort_gate
         self.readers = PLACE_READERS if self.places else GROUP_READERS
         events = events_layout(**counter_sizes(config))
         super().__init__(
@@ -82,15 +90,19 @@ class Core(wiring.Component):
                 "begin": In(1),
                 "running": In(1),
                 "windows": In(WINDOWS),
-                "read_request": Out(stream.Signature(TRANSFER)).array(2),
-                "read_data": In(stream.Signature(read_data_layout(config.bus_bits))).array(2),
+                "instruction": In(stream.Signature(ISSUED)),
+                "stop_fetch": Out(1),
+                "fetch_error": In(ERROR),
+                "program_bytes": In(range(config.bus_bytes + 1)),
+                "read_request": Out(stream.Signature(TRANSFER)),
+                "read_data": In(stream.Signature(read_data_layout(config.bus_bits))),
                 "write_request": Out(stream.Signature(TRANSFER)),
                 "write_data": Out(stream.Signature(config.bus_bits)),
                 "written": In(1),
                 "finished": Out(1),
+                **({"restart": Out(1)} if config.effort_gate else {}),
                 "error": Out(ERROR),
                 "pc": Out(PC_BITS),
-                "fetch_pc": Out(PC_BITS),
                 "load_pc": Out(PC_BITS),
                 "store_pc": Out(PC_BITS),
                 "progress": Out(1),
@@ -114,7 +126,6 @@ class Core(wiring.Component):
         c = self.config
         sizes = {"banks": c.banks, "lanes": c.lanes}
         logic = c.logic_multipliers
-        m.submodules.fetcher = self.fetcher = Fetcher(bus_bits=c.bus_bits, depth=c.queue_depth)
         m.submodules.dispatcher = self.dispatcher = Dispatcher(
             lanes=c.lanes,
             max_tokens=c.max_tokens,
@@ -122,6 +133,7 @@ class Core(wiring.Component):
             head_groups=c.head_groups,
             token_selector=c.token_selector,
             cls_scores=c.cls_scores,
+            effort_gate=c.effort_gate,
             **{name: getattr(c, name) for name in SIEVES},
         )
         selector = {"token_selector": c.token_selector}
@@ -167,9 +179,11 @@ class Core(wiring.Component):
         m.submodules.token_memory = self.token_memory = TokenMemory(
             lanes=c.lanes,
             words=c.token_words,
-            readers=len(self.readers) * c.head_groups + 3 + c.token_selector,
+            readers=len(self.readers) * c.head_groups + len(single_readers(c)),
             writers=c.head_groups + 2 + c.token_selector,
         )
+        if self.gates:
+            build_gate(m, self, c)
         if self.places:
             build_origins(m, self, c)
         if c.token_selector:
@@ -208,16 +222,15 @@ class Core(wiring.Component):
 
     def _connect_control(self, m: Module) -> None:
         """Program -> queues -> executors, and the credits between them."""
-        fetcher, dispatcher, semaphores = self.fetcher, self.dispatcher, self.semaphores
+        dispatcher, semaphores = self.dispatcher, self.semaphores
+        halted = dispatcher.halted & (~dispatcher.gated if self.gates else 1)
         m.d.comb += [
-            fetcher.start.eq(self.begin),
-            fetcher.stop.eq(dispatcher.halted | dispatcher.error.valid),
-            fetcher.program.eq(self.windows[Window.PROGRAM.value]),
+            self.stop_fetch.eq(halted | dispatcher.error.valid),
             self.controller.live.eq(self.vector_issue.live),
             self.loader.windows.eq(self.windows),
             self.storer.windows.eq(self.windows),
         ]
-        connect(m, fetcher.instruction, dispatcher.instruction)
+        connect(m, flipped(self.instruction), dispatcher.instruction)
         executors = {
             Queue.LOAD: self.loader.instruction,
             Queue.ARRAY: self.controller.issued,
@@ -254,8 +267,9 @@ class Core(wiring.Component):
             self.storer.idle,
             *((self.select_tokens.idle,) if self.selects else ()),
         ).all()
+        at_rest = Signal()
         m.d.comb += [
-            self.finished.eq(
+            at_rest.eq(
                 self.running
                 & dispatcher.halted
                 & queues_empty
@@ -264,9 +278,9 @@ class Core(wiring.Component):
             ),
             self.live.eq(self.vector_issue.live),
             self.pc.eq(self.controller.pc),
-            self.fetch_pc.eq(fetcher.instruction.p.pc),
             self.load_pc.eq(self.loader.pc),
         ]
+        connect_end(m, self, at_rest)
 
         with m.If(self.storer.instruction.valid & self.storer.instruction.ready):
             m.d.sync += self.store_pc.eq(self.storer.instruction.p.pc)
@@ -298,10 +312,8 @@ class Core(wiring.Component):
         controller, groups, tokens = self.controller, self.head_groups, self.token_memory
         count = self.config.head_groups
         readers, writers = tokens.read[len(self.readers) * count :], tokens.write[count:]
-        connect(m, flipped(self.read_request[FETCH]), self.fetcher.request)
-        connect(m, flipped(self.read_request[LOAD]), self.loader.request)
-        connect(m, flipped(self.read_data[FETCH]), self.fetcher.data)
-        connect(m, flipped(self.read_data[LOAD]), self.loader.data)
+        connect(m, flipped(self.read_request), self.loader.request)
+        connect(m, flipped(self.read_data), self.loader.data)
         connect(m, flipped(self.write_request), self.storer.request)
         connect(m, flipped(self.write_data), self.storer.data)
         m.d.comb += self.storer.done.eq(self.written)
@@ -334,6 +346,8 @@ class Core(wiring.Component):
             connect(m, groups.token_write[group], tokens.write[group])
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
+        if self.gates:
+            connect_gate(m, self, readers[reader_number(GATE, self.config)])
         if self.selects:
             connect(m, self.select_tokens.read, readers[SELECT])
             connect(m, self.select_tokens.write, writers[_SELECTED])

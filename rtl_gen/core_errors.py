@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Signal, Value
 
-from rtl_gen.core_clients import GROUP_READERS, NORM, OPERAND, SELECT
+from rtl_gen.core_clients import GATE, GROUP_READERS, NORM, OPERAND, SELECT, reader_number
 from rtl_gen.error_collector import ErrorCollector
 from rtl_gen.head_group import ERRORS
+from rtl_gen.interfaces import ERROR
 from spec.registers import Error
 
 if TYPE_CHECKING:
@@ -46,10 +47,18 @@ def connect_errors(m: Module, core: "Core") -> None:
     ]
     if core.selects:
         found.append((tokens.read_error[reads + SELECT], token, core.select_tokens.pc))
+    if core.gates:
+        number = reads + reader_number(GATE, core.config)
+        found.append((tokens.read_error[number], token, core.dispatcher.gate_pc))
+    # what the fetcher finds behind a GATE counts only if the program goes on
+    fetched = Signal(ERROR)
+    m.d.comb += fetched.eq(core.fetch_error)
+    if core.gates:
+        m.d.comb += fetched.valid.eq(core.fetch_error.valid & ~core.dispatcher.halted)
     units = [
         # before the fetcher's: what it finds behind a bad instruction does not count
         core.dispatcher.error,
-        core.fetcher.error,
+        fetched,
         core.controller.error,
         core.vector_issue.error,
         errors["epilogue"],

@@ -91,7 +91,7 @@ def connect_events(m: Module, core: "Core") -> None:
         events.array_busy_cycles.eq(core.running & controller.fired),
         events.macs_done.eq(controller.macs),
         events.row_words_read.eq(core.head_groups.rows_read),
-        events.dram_program_bytes.eq(core.fetcher.program_bytes),
+        events.dram_program_bytes.eq(core.program_bytes),
         events.dram_weights_bytes.eq(loader.weights_bytes),
         events.dram_input_bytes.eq(loader.input_bytes),
         events.dram_scratch_bytes.eq(loader.scratch_bytes + storer.scratch_bytes),
@@ -106,6 +106,7 @@ def connect_events(m: Module, core: "Core") -> None:
             controller.fired
             | written
             | (core.select_tokens.moved if core.selects else 0)
+            | (core.entropy_gate.busy if core.gates else 0)
             | (events.dram_program_bytes != 0)
             | (events.dram_weights_bytes != 0)
             | (events.dram_input_bytes != 0)

@@ -4,9 +4,10 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect
 
-from rtl_gen.core import FETCH, LOAD, Core
+from rtl_gen.core import Core
 from rtl_gen.core_events import counter_sizes
 from rtl_gen.dma.axi import axi4, axi4_lite
+from rtl_gen.dma.fetcher import Fetcher
 from rtl_gen.dma.read_channel import ReadChannel
 from rtl_gen.dma.write_channel import WriteChannel
 from rtl_gen.host.counters import Counters
@@ -14,9 +15,13 @@ from rtl_gen.host.registers import Registers
 from rtl_gen.host.run_control import RunControl
 from rtl_gen.trace import trace_layout
 from spec.config import Config
+from spec.isa import Window
 from spec.registers import Error
 
 __all__ = ["Top"]
+
+FETCH, LOAD = 0, 1
+"""Clients of the read channel; the fetcher has priority."""
 
 
 class Top(wiring.Component):
@@ -45,7 +50,11 @@ class Top(wiring.Component):
         config = self._config
         core = Core(config)
         m.submodules.run = run = RunControl()
-        m.submodules.core = ResetInserter(~run.running)(core)
+        # behind a GATE the program goes on in a fresh core, with what the fetcher has read ahead
+        fresh = ~run.running | core.restart if config.effort_gate else ~run.running
+        m.submodules.core = ResetInserter(fresh)(core)
+        fetcher = Fetcher(bus_bits=config.bus_bits, depth=config.queue_depth)
+        m.submodules.fetcher = ResetInserter(~run.running)(fetcher)
         m.submodules.read_channel = reads = ReadChannel(bus_bits=config.bus_bits)
         m.submodules.write_channel = writes = WriteChannel(bus_bits=config.bus_bits)
         m.submodules.registers = registers = Registers(config_digest=config.digest())
@@ -53,9 +62,11 @@ class Top(wiring.Component):
             bits=config.counter_bits, **counter_sizes(config)
         )
 
-        for client in (FETCH, LOAD):
-            connect(m, core.read_request[client], reads.request[client])
-            connect(m, reads.data[client], core.read_data[client])
+        connect(m, fetcher.request, reads.request[FETCH])
+        connect(m, reads.data[FETCH], fetcher.data)
+        connect(m, fetcher.instruction, core.instruction)
+        connect(m, core.read_request, reads.request[LOAD])
+        connect(m, reads.data[LOAD], core.read_data)
         connect(m, core.write_request, writes.request)
         connect(m, core.write_data, writes.data)
         for bus in (reads.bus, writes.bus):
@@ -67,6 +78,11 @@ class Top(wiring.Component):
             core.running.eq(run.running),
             core.windows.eq(registers.windows),
             core.written.eq(writes.done),
+            fetcher.start.eq(run.begin),
+            fetcher.stop.eq(core.stop_fetch),
+            fetcher.program.eq(registers.windows[Window.PROGRAM.value]),
+            core.fetch_error.eq(fetcher.error),
+            core.program_bytes.eq(fetcher.program_bytes),
             reads.abort.eq(~run.running),
             writes.abort.eq(~run.running),
             run.start.eq(registers.start),
@@ -99,7 +115,7 @@ class Top(wiring.Component):
                 run.failure.pc.eq(core.load_pc),
             ]
             with m.If(reads.bus_error_client == FETCH):
-                m.d.comb += run.failure.pc.eq(core.fetch_pc)
+                m.d.comb += run.failure.pc.eq(fetcher.instruction.p.pc)
         with m.Elif(writes.bus_error):
             m.d.comb += [
                 run.failure.valid.eq(1),

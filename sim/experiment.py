@@ -18,6 +18,7 @@ from sim.trace import Difference, compare_tensors
 from spec.config import Config
 from spec.image import Image
 from spec.isa import Opcode
+from spec.model_config import first_efforts
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
@@ -93,7 +94,7 @@ def simulate(
         found = assemble_tensors(image, outcome.writes)
         results = compare_tensors(found, expected[number])
         differences.append([result for result in results if result.differing])
-        live = live_counts(image, outcome.writes)[1:]
+        live = [counts[1:] for counts in live_counts(image, outcome.writes)]
         entries.append(_entry(outcome, results, model, image, name, config, simulator, live))
     return Experiment(
         report=_report(entries, config),
@@ -129,15 +130,16 @@ def _entry(
     name: str,
     config: Config,
     simulator: str,
-    live: tuple[int, ...],
+    lives: list[tuple[int, ...]],
 ) -> dict[str, Any]:
-    """The report of one image; `live` are the tokens behind each stage."""
-    counters = outcome.counters
+    """The report of one image; `lives` are the tokens behind each stage of the efforts taken."""
+    counters, live = outcome.counters, [count for counts in lives for count in counts]
+    taken = first_efforts(model.config, len(lives))
     skipped = {cause: counters[f"macs_skipped_{cause}"] for cause in ("masked", "zero")}
-    bound = roofline(model.config, config, live, sum(skipped.values()))
+    bound = roofline(taken, config, live, sum(skipped.values()))
     if live:
-        dense = network_macs(replace(model.config, stages=()))
-        skipped["tokens"] = max(dense - network_macs(model.config, live), 0)
+        dense = network_macs(replace(taken, stages=()))
+        skipped["tokens"] = max(dense - network_macs(taken, live), 0)
     assert outcome.logits is not None
     return {
         "model": name,
@@ -153,7 +155,8 @@ def _entry(
         "macs_done": counters["macs_done"],
         "macs_skipped": skipped,
         "attention_core_cycles": attention_core_cycles(image, outcome.last_write),
-        "live": [list(live)],
+        "live": [live],
+        **({"efforts": [len(lives)]} if len(model.config.passes) > 1 else {}),
         "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
         "roofline_cycles": bound.cycles,
         "wall_s": outcome.wall_s,

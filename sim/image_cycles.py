@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from perf_model.machine import Prediction, predict
 from perf_model.roofline import network_macs
 from perf_model.stage_cycles import StageCycles
 from perf_model.work import needs_work
-from quantize.variants import without
 from sim.experiment import attention_core_cycles
 from spec.config import Config
 from spec.dram import DramTiming
+from spec.isa import program_parts
+from spec.model_config import first_efforts
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 
@@ -49,10 +50,12 @@ class ImageCycles:
         self.model, self.config, self.timing = model, config, timing
         compiled = compile_steps(model, config)
         self.image, self.instructions = compiled.image, compiled.schedule.instructions
+        self.ends = [part.stop for part in program_parts(self.image.program[:, 0])]
+        """Of each effort's part of the program."""
         self.by_data = needs_work(self.instructions)
-        """Time depends on more than the numbers of tokens."""
+        """Time depends on more than the numbers of tokens and the efforts."""
         self._stages = None
-        if not self.by_data:
+        if not self.by_data and len(self.ends) == 1:
             self._stages = StageCycles(model.config, config, timing, self.instructions)
 
     def retuned(self, model: Model) -> "ImageCycles":
@@ -78,15 +81,23 @@ class ImageCycles:
     ) -> list[ImageRun]:
         """The same with more of each run; on all cores.
 
-        Images whose time can only differ by their numbers of tokens are predicted once for each.
+        Images whose time can only differ by efforts and numbers of tokens are predicted once for
+        each.
         """
         tell = progress or (lambda count: None)
         kinds, where = np.arange(len(images)), np.arange(len(images))
         if not self.by_data:
-            counts = np.concatenate([found.left, found.first], axis=1)
+            every = [found.every_left, found.every_first]
+            counts = np.concatenate(
+                [found.effort[:, None], *(array.reshape(len(images), -1) for array in every)],
+                axis=1,
+            )
             _, kinds, where = np.unique(counts, axis=0, return_index=True, return_inverse=True)
         inputs = patches_of(batch_of(images[kinds], self.model.config), self.model.config)
-        jobs = list(zip(inputs, found.left[kinds], found.first[kinds], strict=True))
+        jobs = [
+            (patches, found.every_left[kind, :taken], found.every_first[kind, :taken])
+            for patches, kind, taken in zip(inputs, kinds, found.effort[kinds] + 1, strict=True)
+        ]
         runs = []
         workers = min(len(jobs), os.cpu_count() or 1)
         with ProcessPoolExecutor(workers) as pool:
@@ -101,30 +112,31 @@ class ImageCycles:
         """One image's run.
 
         patches : int8 [patches, patch_dim]
-        left, first : [stages], as `Sieved` has them
+        left, first : [efforts taken, stages], as `Sieved.every_left` has them
         """
         work = None
         if self.by_data:
             work = machine(self.image, self.config, patches).execution.work
         return predict(
-            self.instructions,
+            self.instructions[: self.ends[len(left) - 1]],
             self.config,
             Dram(self.timing),
-            live=left.tolist(),
-            first_dropped=[None if row < 0 else row for row in first.tolist()],
+            live=left.reshape(-1).tolist(),
+            first_dropped=[None if row < 0 else row for row in first.reshape(-1).tolist()],
             work=work,
         )
 
     def _run(self, job: tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]) -> ImageRun:
         run = self.predict(*job)
-        dense = network_macs(without(self.model, "tokens").config)
+        taken = first_efforts(self.model.config, len(job[1]))
+        dense = network_macs(replace(taken, stages=()))
         return ImageRun(
             cycles=run.cycles,
             array_busy_cycles=run.array_busy_cycles,
             attention_core_cycles=attention_core_cycles(self.image, run.ends),
             macs_done=run.macs,
             macs_skipped={
-                "tokens": max(dense - network_macs(self.model.config, job[1].tolist()), 0),
+                "tokens": max(dense - network_macs(taken, job[1].reshape(-1).tolist()), 0),
                 **run.skipped,
             },
         )

@@ -11,11 +11,11 @@ from golden_model.sieve import Sieved, sieve
 from perf_model.roofline import network_macs
 from perf_model.stage_cycles import spread_out
 from sim.image_cycles import ImageCycles
-from spec.formats import SCORE
-from spec.model_config import ModelConfig
+from spec.formats import GATE, SCORE
+from spec.model_config import ModelConfig, first_efforts
 from spec.model_file import Model
 
-__all__ = ["CURVE", "accuracy_curve", "cycle_report", "spread", "stage_report"]
+__all__ = ["CURVE", "accuracy_curve", "cycle_report", "effort_report", "spread", "stage_report"]
 
 CURVE = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35)
 """Factors of all thresholds."""
@@ -25,6 +25,26 @@ Tell = Callable[[str], None]
 def spread(values: NDArray[np.integer]) -> dict[str, float]:
     """Mean, least and largest of one number for each image."""
     return {"mean": float(values.mean()), "min": int(values.min()), "max": int(values.max())}
+
+
+def effort_report(model: ModelConfig, taken: NDArray[np.int64]) -> dict[str, Any]:
+    """Keys of `spec.reports.RUN` for a model of several efforts.
+
+    taken : [n], each image's last effort, from 0
+    """
+    shares = np.bincount(taken, minlength=len(model.passes)) / len(taken)
+    return {
+        "efforts": [
+            {
+                "skipped": list(effort.skipped),
+                "threshold": effort.threshold,
+                "threshold_bits": effort.threshold / (1 << GATE.fraction_bits),
+                "share": float(share),
+            }
+            for effort, share in zip(model.passes, shares, strict=True)
+        ],
+        "efforts_mean": float((taken + 1).mean()),
+    }
 
 
 def stage_report(
@@ -47,7 +67,7 @@ def stage_report(
             }
             for number, stage in enumerate(model.stages)
         ],
-        "macs_dense": network_macs(replace(model, stages=())),
+        "macs_dense": network_macs(replace(model, stages=(), efforts=())),
         "macs": spread(_macs_of(model, found)),
     }
     if measured is not None:
@@ -113,6 +133,8 @@ def _patches(model: ModelConfig, found: Sieved) -> NDArray[np.int64]:
 
 
 def _macs_of(model: ModelConfig, found: Sieved) -> NDArray[np.int64]:
-    kinds, where = np.unique(found.left, axis=0, return_inverse=True)
-    macs = np.array([network_macs(model, kind.tolist()) for kind in kinds], np.int64)
-    return macs[where.reshape(-1)]
+    every = found.every_left.reshape(len(found.effort), -1)
+    counts = np.concatenate([found.effort[:, None], every], axis=1)
+    kinds, where = np.unique(counts, axis=0, return_inverse=True)
+    macs = [network_macs(first_efforts(model, kind[0] + 1), kind[1:]) for kind in kinds.tolist()]
+    return np.array(macs, np.int64)[where.reshape(-1)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from spec.errors import SievitError
 from spec.formats import GATE
 
-__all__ = ["MAX_EFFORTS", "Effort", "EffortError", "check_efforts"]
+__all__ = ["MAX_EFFORTS", "Effort", "EffortError", "check_efforts", "tensor_prefix"]
 
 MAX_EFFORTS = 3
 
@@ -25,6 +25,11 @@ class Effort:
     threshold: int = 0
     """Entropy of the logits, in units of 2**-10 bit, up to which the picture needs no more effort.
     0 in the last effort, which always ends."""
+
+
+def tensor_prefix(number: int, count: int) -> str:
+    """Before the names of the tensors of effort `number` of `count`: nothing if there is one."""
+    return f"efforts.{number}." if count > 1 else ""
 
 
 def check_efforts(efforts: Sequence[Effort], depth: int) -> None:

@@ -10,6 +10,8 @@ Addresses: `token` addresses count token-memory words of `lanes` bytes, `row` ad
 words of one row-memory bank, DRAM offsets count bytes within a `Window`.
 """
 
+from collections.abc import Iterable
+
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, enum
 
@@ -45,6 +47,7 @@ __all__ = [
     "ScoreUse",
     "Scores",
     "Window",
+    "program_parts",
 ]
 
 INSTRUCTION_BITS = 256
@@ -386,3 +389,11 @@ BODIES = {
     Opcode.SIEVE: SIEVE,
     Opcode.GATE: GATE,
 }
+
+ENDS = (Opcode.GATE.value, Opcode.HALT.value)
+
+
+def program_parts(opcodes: Iterable[int]) -> list[range]:
+    """The program counters of each part of a program: a part ends with its GATE or HALT."""
+    ends = [pc + 1 for pc, code in enumerate(opcodes) if code in ENDS]
+    return [range(first, end) for first, end in zip([0, *ends], ends, strict=False)]

@@ -64,13 +64,15 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 SIMULATE = _object({**_CYCLE_KEYS, "per_image": {"type": "array", "items": _object(_CYCLE_KEYS)}})
 SIMULATE["properties"]["live"] = {"type": "array", "items": {"type": "array", "items": _COUNT}}
+SIMULATE["properties"]["efforts"] = {"type": "array", "items": _COUNT}
 """`sievit simulate`: totals over the images, and the same keys for each image.
 
 `stalls` and `macs_skipped` are by cause, in cycles and MACs: `tokens` are the MACs of the same
 model without stages, less those that the network needs with them; `masked` and `zero` are the
 machine's counters, and do not enter the roofline. `attention_core_cycles` are those of scores,
 softmax and P.V in the encoder blocks, from the last write before to the last of their own. `live`
-are, for each image, the tokens behind each stage; the roofline is that of these.
+are, for each image, the tokens behind each stage, effort after effort; the roofline is that of
+these. For a model of several efforts `efforts` are, for each image, how many it took.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
 """
 
@@ -150,6 +152,14 @@ _STAGE = _object(
         "patches": _SPREAD,
     }
 )
+_EFFORT = _object(
+    {
+        "skipped": {"type": "array", "items": _COUNT},
+        "threshold": _COUNT,
+        "threshold_bits": _NUMBER,
+        "share": _NUMBER,
+    }
+)
 _POINT = _object(
     {
         "factor": _NUMBER,
@@ -180,12 +190,15 @@ RUN["properties"] |= {
     "cycles": _SPREAD,
     "cycles_images": _COUNT,
     "curve": {"type": "array", "items": _POINT},
+    "efforts": {"type": "array", "items": _EFFORT},
+    "efforts_mean": _NUMBER,
 }
 """`sievit run`: shares of 1; `agreement` is that of integer with float predictions.
 
 For a model with stages also `stages` (`tokens` alive behind each, `patches` of these) and `macs`
 beside those of the same model without stages. With `--preset` the `cycles`, predicted for
-`cycles_images` of the images. `curve`: with all thresholds times `factor`.
+`cycles_images` of the images. `curve`: with all thresholds times `factor`. For a model of several
+`efforts`: the `share` of the images that each of them ends, and how many an image takes on average.
 """
 
 _NULL = {"type": "null"}

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.interfaces import ROWS_BITS
-from spec.isa import ATTENTION, FULLY_CONNECTED
+from spec.isa import ATTENTION, FULLY_CONNECTED, HALT
 from spec.registers import COUNTER_BITS, COUNTERS
 
 __all__ = ["PAIR_MACS", "ROW_MACS", "Counters", "events_layout"]
@@ -47,6 +47,7 @@ def events_layout(
         most["macs_skipped_masked"] = PAIR_MACS
     if zero_skip or attention_masks:
         most["idle_banks"] = head_groups * banks
+    most["attentions_skipped"] = (1 << HALT["skipped"].width) - 1
     most |= {name: bus_bits // 4 for name in COUNTERS if name.endswith("_bytes")}
     return data.StructLayout({name: range(most.get(name, 1) + 1) for name in COUNTERS})
 

@@ -6,11 +6,13 @@ from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from rtl_gen.interfaces import ERROR, ISSUED
-from spec.formats import NORM, PROB, SELECTOR
+from rtl_gen.interfaces import ERROR, ISSUED, PC_BITS
+from spec.formats import NORM, PROB, REQUANTIZE, SELECTOR
 from spec.isa import (
     ATTENTION,
     FULLY_CONNECTED,
+    GATE,
+    HALT,
     HEADER,
     LIVE,
     LOAD_TOKENS,
@@ -38,7 +40,7 @@ def _mask(of: dict[Semaphore, Queue], queue: Queue) -> int:
 
 
 class Dispatcher(wiring.Component):
-    """One instruction a cycle into the queues; stops at HALT or at the first bad instruction.
+    """One instruction a cycle into the queues; stops at GATE, HALT or the first bad instruction.
 
     Golden twin: the dispatch and the checks of `golden_model.machine`.
 
@@ -46,8 +48,13 @@ class Dispatcher(wiring.Component):
     -------
     instruction : stream of ISSUED from the fetcher.
     queues : one stream of ISSUED a queue.
-    halted : HALT has been reached; stays high.
+    halted : GATE or HALT has been reached; stays high.
+    skipped : of that instruction.
     error : OPCODE, OPERAND or SEMAPHORE with the instruction's pc; stays valid.
+
+    With `effort_gate`:
+    gated : it was GATE. What follows stays in the fetcher.
+    gate, gate_pc : its fields and its pc.
     """
 
     def __init__(
@@ -62,7 +69,9 @@ class Dispatcher(wiring.Component):
         zero_skip: bool = False,
         attention_masks: bool = False,
         thresholds: bool = False,
+        effort_gate: bool = False,
     ) -> None:
+        self._effort_gate = effort_gate
         self._zero_skip = zero_skip
         self._attention_masks = attention_masks
         self._thresholds = thresholds
@@ -78,7 +87,13 @@ class Dispatcher(wiring.Component):
                 "instruction": In(stream.Signature(ISSUED)),
                 "queues": Out(stream.Signature(ISSUED)).array(len(Queue)),
                 "halted": Out(1),
+                "skipped": Out(HALT["skipped"].width),
                 "error": Out(ERROR),
+                **(
+                    {"gated": Out(1), "gate": Out(GATE), "gate_pc": Out(PC_BITS)}
+                    if effort_gate
+                    else {}
+                ),
             }
         )
 
@@ -147,6 +162,10 @@ class Dispatcher(wiring.Component):
             if self._sieves:
                 with m.Case(Opcode.SIEVE):
                     m.d.comb += bad.eq(self._bad_sieve(View(SIEVE, body[: SIEVE.size])))
+            if self._effort_gate:
+                with m.Case(Opcode.GATE):
+                    gate = View(GATE, body[: GATE.size])
+                    m.d.comb += bad.eq((gate.classes == 0) | (gate.shift > REQUANTIZE.max_shift))
             if self._token_selector:
                 with m.Case(Opcode.SELECT):
                     m.d.comb += bad.eq(self._bad_select(word))
@@ -196,7 +215,7 @@ class Dispatcher(wiring.Component):
 
         queue = Signal(Queue)
         known = Signal()
-        halt = Signal()
+        halt, gate = Signal(), Signal()
         bad_semaphore = Signal()
         with m.Switch(opcode):
             for code, target in QUEUE_OF.items():
@@ -210,6 +229,9 @@ class Dispatcher(wiring.Component):
                     m.d.comb += [known.eq(1), queue.eq(target)]
             with m.Case(Opcode.HALT.value):
                 m.d.comb += [known.eq(1), halt.eq(1)]
+            if self._effort_gate:
+                with m.Case(Opcode.GATE.value):
+                    m.d.comb += [known.eq(1), halt.eq(1), gate.eq(1)]
 
         def one_hot(semaphore: data.View) -> Value:
             return (Const(1, 1) << semaphore.index)[:16] & semaphore.valid.replicate(16)
@@ -233,6 +255,9 @@ class Dispatcher(wiring.Component):
         error = self.error
         good = Signal()
         ready = Signal()
+        taken = ready | self.halted
+        if self._effort_gate:
+            taken = (taken | gate) & ~self.gated
         m.d.comb += [
             good.eq(
                 known
@@ -242,7 +267,7 @@ class Dispatcher(wiring.Component):
                 & ~self.halted
                 & ~error.valid
             ),
-            self.instruction.ready.eq(ready | self.halted | error.valid),
+            self.instruction.ready.eq(taken | error.valid),
         ]
         for index, target in enumerate(self.queues):
             mine = queue.as_value() == index
@@ -256,6 +281,7 @@ class Dispatcher(wiring.Component):
         with m.If(self.instruction.valid & ~self.halted & ~error.valid):
             with m.If(good & halt):
                 m.d.sync += self.halted.eq(1)
+                self._note_end(m, gate)
             with m.Elif(~good):
                 m.d.sync += [error.valid.eq(1), error.pc.eq(self.instruction.p.pc)]
                 with m.If(~known | (header.reserved != 0)):
@@ -265,3 +291,17 @@ class Dispatcher(wiring.Component):
                 with m.Else():
                     m.d.sync += error.code.eq(Error.SEMAPHORE)
         return m
+
+    def _note_end(self, m: Module, gate: Value) -> None:
+        """Keep what a GATE or HALT says."""
+        body = self.instruction.p.word[HEADER.size :]
+        if not self._effort_gate:
+            m.d.sync += self.skipped.eq(View(HALT, body[: HALT.size]).skipped)
+            return
+        fields = View(GATE, body[: GATE.size])
+        m.d.sync += [
+            self.gated.eq(gate),
+            self.gate.eq(fields),
+            self.gate_pc.eq(self.instruction.p.pc),
+            self.skipped.eq(Mux(gate, fields.skipped, View(HALT, body[: HALT.size]).skipped)),
+        ]

@@ -1,0 +1,1 @@
+"""The difficulty gate: ends a program when its class logits are certain."""
