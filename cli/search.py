@@ -63,8 +63,8 @@ def command(
         typer.Option(help="Instead: the scheduler of dask.distributed, such as tcp://host:8786."),
     ] = None,
     knobs: Annotated[
-        str, typer.Option(help="What to change: some of tokens, masks, thresholds, machine.")
-    ] = "tokens,masks,thresholds,machine",
+        str, typer.Option(help="What to change: some of these groups.")
+    ] = "tokens,masks,thresholds,efforts,machine",
     dataset: DatasetOption = "fashion-mnist",
     images: Annotated[
         int, typer.Option(min=1, help="Calibration images: the first training images.")
@@ -92,10 +92,10 @@ def command(
 ) -> None:
     """Search sieves and machine together: accuracy, cycles, DRAM bytes, gates (extra: search).
 
-    Nothing is trained: token thresholds, masks, DynaTran's thresholds, and array, lanes, memories
-    and bus of the machine. Accuracy is the integer golden model's on calibration images, cycles are
-    those of the Verilog, gates are an estimate and energy is a proxy. All points that no other one
-    beats are listed; with a target one is chosen. A study file can be resumed.
+    Nothing is trained: token thresholds, masks, DynaTran's thresholds, efforts, and array, lanes,
+    memories and bus of the machine. Accuracy is the integer golden model's on calibration images,
+    cycles are those of the Verilog, gates are an estimate and energy is a proxy. All points that no
+    other one beats are listed; with a target one is chosen. A study file can be resumed.
 
     Example: sievit search -m micro-all -p tiny --max-drop 1 --trials 64 --study micro.study
     """

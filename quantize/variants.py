@@ -7,7 +7,7 @@ from quantize.errors import QuantizeError
 from spec.config import Config
 from spec.model_file import Model, tensor_table
 
-__all__ = ["SIEVES", "Variant", "sieves_of", "variants", "with_shape", "without"]
+__all__ = ["SIEVES", "Variant", "sieves_of", "variants", "with_fields", "without"]
 
 _WITHOUT = {
     "tokens": {"stages": ()},
@@ -43,10 +43,10 @@ def without(model: Model, *sieves: str) -> Model:
         if sieve not in _WITHOUT:
             raise QuantizeError(f"a model can lose {', '.join(_WITHOUT)}, not '{sieve}'")
         changes |= _WITHOUT[sieve]
-    return with_shape(model, **changes)
+    return with_fields(model, **changes)
 
 
-def with_shape(model: Model, **changes: Any) -> Model:  # noqa: ANN401
+def with_fields(model: Model, **changes: Any) -> Model:  # noqa: ANN401
     """The model with other fields of its shape, without the tensors that it then has no more."""
     config = replace(model.config, **changes)
     tensors = {name: model.tensors[name] for name in tensor_table(config)}

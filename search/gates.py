@@ -34,8 +34,8 @@ def _mac_array(c: Config) -> Parts:
 
 
 def _epilogue(c: Config) -> Parts:
-    lanes = c.vector_lanes * (c.thresholds or c.attention_masks)
-    return (*(c.head_groups * part for part in (1, c.vector_lanes, c.lanes)), lanes)
+    sieves = (c.vector_lanes * c.attention_masks, c.vector_lanes * c.thresholds)
+    return (*(c.head_groups * part for part in (1, c.vector_lanes, c.lanes)), *sieves)
 
 
 def _softmax(c: Config) -> Parts:

@@ -15,7 +15,8 @@ from quantize.errors import QuantizeError
 from quantize.float_model import float_model_of
 from quantize.masks import average_attention, prune_to_sparsity, with_masks
 from quantize.thresholds import real_thresholds, with_thresholds
-from quantize.variants import with_shape, without
+from quantize.variants import with_fields, without
+from search.efforts import effort_knobs, with_effort_values
 from search.errors import SearchError
 from search.machines import machine_knobs, machine_of
 from spec.config import Config
@@ -25,7 +26,7 @@ from spec.model_file import Model
 
 __all__ = ["GROUPS", "Point", "Space", "space_of"]
 
-GROUPS = ("tokens", "masks", "thresholds", "machine")
+GROUPS = ("tokens", "masks", "thresholds", "efforts", "machine")
 """Groups of knobs, for `--knobs`."""
 OWN = "own"
 """The setting that leaves the model's own masks or thresholds as they are."""
@@ -70,6 +71,7 @@ class Space:
         model = _with_factors(self.model, values)
         model = self._with_masks(model, values)
         model = _with_taus(model, values)
+        model = with_effort_values(model, values)
         return Point(model=model, config=machine_of(self.config, model, values))
 
     def _with_masks(self, model: Model, values: Values) -> Model:
@@ -108,6 +110,8 @@ def space_of(
     if "thresholds" in groups and config.thresholds and config.zero_skip:
         own = (OWN,) if model.config.thresholds else ()
         knobs |= {f"tau.{tensor}": (*own, *TAUS) for tensor in SKIPPED}
+    if "efforts" in groups:
+        knobs |= effort_knobs(model, config)
     if "machine" in groups:
         knobs |= machine_knobs(config)
     if not knobs:
@@ -139,7 +143,7 @@ def _with_factors(model: Model, values: Values) -> Model:
             stages.append(replace(stage, threshold=threshold))
     if tuple(stages) == model.config.stages:
         return model
-    return with_shape(model, stages=tuple(stages))
+    return with_fields(model, stages=tuple(stages))
 
 
 def _with_taus(model: Model, values: Values) -> Model:
