@@ -6,18 +6,18 @@ nobody holds up are counted and not walked.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from perf_model.array import Array
 from perf_model.dram import Dram
 from perf_model.executor import Executor
 from perf_model.load_data import LoadData
 from perf_model.operations import LoadOperation, Operation
+from perf_model.splitter import Burst, Splitter
 from perf_model.timeline import NEVER, InstructionQueue
 from perf_model.vector import Vector
 from rtl_gen.dma.axi import BURST_BEATS
 from spec.config import Config
-from spec.isa import INSTRUCTION_BITS
+from spec.isa import INSTRUCTION_BITS, Opcode
 from spec.semaphores import Queue
 
 __all__ = ["Bus"]
@@ -32,63 +32,42 @@ EXTENT_CYCLES = 5
 """From an instruction to its checked request, without the cycles for its size."""
 
 
-@dataclass
-class Burst:
-    """Beats of one client; `last` ends its transfer."""
-
-    client: int
-    beats: int
-    last: bool
-    due: int = 0
-
-
-class Splitter:
-    """`rtl_gen.dma.burst_splitter`: what is left of a transfer."""
-
-    def __init__(self) -> None:
-        self.beats = 0
-        self.index = 0
-        """Of the first beat in its run of BURST_BEATS."""
-
-    def take(self, beat_address: int, beats: int) -> None:
-        self.beats, self.index = beats, beat_address % BURST_BEATS
-
-    def burst(self, client: int) -> Burst:
-        count = min(self.beats, BURST_BEATS - self.index)
-        return Burst(client, count, count == self.beats)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the next burst is the last."""
-        return self.beats <= BURST_BEATS - self.index
-
-
 class Bus(Executor[LoadOperation]):
-    """Runs as far as queues, credits and ports are known."""
+    """Runs as far as queues, credits and ports are known.
 
-    def __init__(self, config: Config, dram: Dram, array: Array, vector: Vector) -> None:
+    instructions : of the whole program, which are read ahead
+
+    It rests behind a GATE, once all loads are done, and goes on from there with the next part.
+    """
+
+    def __init__(self, config: Config, dram: Dram, instructions: int) -> None:
         super().__init__()
         self.config, self.dram = config, dram
         self.fetch = self
         self.program: list[Operation] = []
         self.halted = NEVER
         self.targets: list[Executor | None] = []
-        """Who executes each instruction; None for HALT."""
-        self.end_lines = 0
-        """Lines of the program."""
+        """Who executes each instruction; None for GATE and HALT."""
         # fetcher
         self.line_beats = INSTRUCTION_BITS // config.bus_bits or 1
         self.line_words = max(config.bus_bits // INSTRUCTION_BITS, 1)
         self.chunk = min(REQUEST_LINES, max(1, config.queue_depth // 2))
         self.lines = InstructionQueue(config.queue_depth, self, self)
-        self.running = True
+        self.end_lines = -(-instructions // self.line_words)
+        """Lines of the program."""
+        self.running = self.fetching = True
+        """Instructions are dispatched, and asked for: the latter also behind a GATE."""
+        self.begin_at = 0
+        """The first cycle of the part at hand."""
+        self.rests_until = NEVER
+        """At rest behind a GATE: the cycle in which the fetcher goes on."""
         self.requested = self.reserved = self.taken = 0
         # loader, request side
         self.request_at = -1
         """The cycle from which the request of the instruction in hand is offered; -1: none."""
         self.request: LoadOperation | None = None
         self.request_free = 0
-        self.data = LoadData(config, array, vector, self)
+        self.data: LoadData
         # channel
         self.splitters = (Splitter(), Splitter())
         self.address: Burst | None = None
@@ -105,12 +84,34 @@ class Bus(Executor[LoadOperation]):
         self.load_at, self.group = NEVER, 0
         """The cycle in which the last of `group` beats gets onto the bus."""
         self.line_index = 0
+        self.fetched: list[int] = []
+        """Cycles in which the fetcher took beats."""
 
-    def start(self, program: list[Operation], executors: Mapping[Queue, Executor]) -> None:
-        """Take a program, and who executes the queues it goes to."""
-        self.program = program
-        self.targets = [None if op.queue is None else executors[op.queue] for op in program]
-        self.end_lines = -(-len(program) // self.line_words)
+    def begin(self, t: int, array: Array, vector: Vector) -> None:
+        """Get ready for a part of the program that begins in cycle t."""
+        self.queue, self.operations = InstructionQueue(self.config.queue_depth, self, self), []
+        self.data = LoadData(self.config, array, vector, self)
+        self.running, self.halted, self.begin_at = True, NEVER, t
+        self.time, self.rests_until = min(self.rests_until, t), NEVER
+
+    def add(self, program: list[Operation], executors: Mapping[Queue, Executor]) -> None:
+        """Take the part's program, and who executes the queues it goes to."""
+        self.program += program
+        self.targets += [None if op.queue is None else executors[op.queue] for op in program]
+
+    def fetched_bytes(self, end: int) -> int:
+        """What the fetcher has read in a run that ends at a GATE, in cycle `end`."""
+        while self.rests_until <= end:
+            self.time = self.rests_until
+            self._cycle()
+        return self.config.bus_bytes * sum(t <= end for t in self.fetched)
+
+    def _rests(self) -> bool:
+        """Whether a GATE has been reached, and all loads are done."""
+        done = len(self.data.pops) == len(self.data.loads) and not self.data.held
+        if self.running or not self.fetching or self.request is not None or not done:
+            return False
+        return len(self.queue.pushes) == len(self.queue.takes)
 
     def idle_from(self) -> int:
         """The first cycle without anything to do for the loader, once nothing is left."""
@@ -121,7 +122,7 @@ class Bus(Executor[LoadOperation]):
         t = self.time
         # What comes from outside
         operation = target = None
-        if self.running:
+        if self.running and t >= self.begin_at:
             due = self.lines.head()
             if due is not None and due <= t:
                 operation = self.program[self.taken]
@@ -178,7 +179,7 @@ class Bus(Executor[LoadOperation]):
             splitter.index = 0
             self.order += 1
         # Requests
-        if self.running and self._fetch_wanted() and fetch_free:
+        if self.fetching and self._fetch_wanted() and fetch_free:
             ask = min(self.chunk, self.end_lines - self.requested)
             beat_address = self.requested * self.line_beats
             fetch_splitter.take(beat_address, ask * self.line_beats)
@@ -201,6 +202,8 @@ class Bus(Executor[LoadOperation]):
             extent_cycles = EXTENT_CYCLES - 1 + max(load.size_words.bit_length(), 1)
             self.request_at = t + (extent_cycles if load.beats else 1)
         self.time = self._next(t)
+        if self._rests():
+            self.rests_until, self.time = self.time, NEVER
         return True
 
     def _fetch_wanted(self) -> bool:
@@ -214,6 +217,7 @@ class Bus(Executor[LoadOperation]):
         """An instruction leaves the fetcher."""
         if target is None:
             self.running = False
+            self.fetching = operation.opcode == Opcode.GATE
             self.halted = t + 1
         else:
             target.queue.pushes.append(t)
@@ -253,6 +257,7 @@ class Bus(Executor[LoadOperation]):
             self.data.count(burst.beats, self.burst_end + 1)
             return
         for number in range(1, burst.beats + 1):
+            self.fetched.append(nth(t, number))
             self.line_index += 1
             if self.line_index == self.line_beats:
                 self.line_index = 0
@@ -330,11 +335,12 @@ class Bus(Executor[LoadOperation]):
     def _next_request(self, soon: int) -> int:
         """The first cycle from `soon` on in which something may be dispatched or asked for."""
         at = NEVER
+        if self.fetching and self._fetch_wanted() and not self.splitters[FETCH].beats:
+            return soon
         if self.running:
-            if self._fetch_wanted() and not self.splitters[FETCH].beats:
-                return soon
             due = self.lines.head()
             if due is not None:
+                due = max(due, self.begin_at)
                 target = self.targets[self.taken]
                 if target is not None and not target.queue.room(soon):
                     due = max(due, target.queue.room_time())

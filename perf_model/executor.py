@@ -14,7 +14,7 @@ class Fetcher(Unit, Protocol):
     """Whoever dispatches instructions."""
 
     halted: int
-    """The cycle from which HALT has been reached."""
+    """The cycle from which GATE or HALT has been reached."""
 
 
 class Executor(Generic[Op]):

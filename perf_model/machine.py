@@ -3,28 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perf_model.array import Array
 from perf_model.bus import Bus
 from perf_model.dram import Dram
-from perf_model.executor import Executor
-from perf_model.operations import (
-    ArrayOperation,
-    LoadOperation,
-    NormOperation,
-    Operation,
-    StoreOperation,
-    operations_of,
-)
+from perf_model.operations import ArrayOperation, LoadOperation, Operation, StoreOperation
+from perf_model.part import RESTART_CYCLES, Part, gate_cycles, parts_of, run_part
 from perf_model.selection import PredictionError, selections_of
-from perf_model.storer import Storer
-from perf_model.timeline import NEVER, InstructionQueue
-from perf_model.vector import Vector
 from perf_model.work import Work
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.isa import INSTRUCTION_BYTES
+from spec.isa import INSTRUCTION_BYTES, Opcode
+from spec.registers import STALLS
 from spec.reports import DRAM_KINDS
-from spec.semaphores import Queue
 
 __all__ = ["Prediction", "PredictionError", "predict"]
 
@@ -51,6 +40,9 @@ class Prediction:
     marks: dict[int, tuple[int, dict[str, int]]]
     """Busy cycles and stalls before each of the instructions that were asked for."""
     program: list[Operation]
+    efforts: int
+    """Parts that were run."""
+    attentions_skipped: int
 
 
 def predict(
@@ -61,6 +53,7 @@ def predict(
     live: Sequence[int] = (),
     first_dropped: Sequence[int | None] = (),
     work: Mapping[int, Work] | None = None,
+    efforts: int = 0,
 ) -> Prediction:
     """Run a program in time.
 
@@ -69,64 +62,62 @@ def predict(
         `selections_of`
     work : by program counter, what masks and zeros leave of the array's instructions; needed for
         programs that skip them
+    efforts : parts that are run: the GATE behind the last of them is certain; 0: all, up to HALT.
+        `live` and `first_dropped` go through all of them
     """
     if config.head_groups > 1:
         raise PredictionError(
             f"preset '{config.name}': only machines of one head group are predicted, "
             f"not of {config.head_groups} (head_groups); sievit simulate runs it"
         )
-    array = Array(config)
-    array.marks = dict.fromkeys(marks, (0, {}))
-    vector = Vector(config, array)
-    storer = Storer(config, dram, array, vector)
-    bus = Bus(config, dram, array, vector)
-    executors: dict[Queue, Executor] = {
-        Queue.LOAD: bus,
-        Queue.ARRAY: array,
-        Queue.VECTOR: vector,
-        Queue.STORE: storer,
-    }
-    selections = selections_of(instructions, live, first_dropped)
-    program = operations_of(instructions, config, executors, selections, work)
-    for unit in executors.values():
-        unit.queue, unit.fetch = InstructionQueue(config.queue_depth, bus, unit), bus
-    bus.start(program, executors)
-    array.program = [op for op in program if isinstance(op, ArrayOperation)]
-    vector.program = [op for op in program if isinstance(op, NormOperation)]
-    units = (array, vector, storer, bus)
-    while any(unit.time < NEVER for unit in units):
-        progress = [unit.run() for unit in units]
-        if not any(progress):
-            times = ", ".join(f"{type(unit).__name__} {unit.time}" for unit in units)
-            raise RuntimeError(f"the program stands still: {times}")
-    if any(unit.queue.given() for unit in units):
-        raise RuntimeError("the program ends before all its instructions")
-    end = max(
-        bus.halted,
-        array.idle_from(),
-        vector.idle_from(),
-        storer.idle_from,
-        bus.idle_from(),
-        *(unit.queue.takes[-1] + 1 for unit in (array, vector, storer) if unit.queue.takes),
-    )
-    stalls = dict(array.stalls)
-    stalls["drain"] += end - array.idle_since
-    left = [op.left for op in array.program if op.left is not None]
+    parts = parts_of(instructions, efforts)
+    selections = selections_of(instructions[: parts[-1].stop], live, first_dropped)
+    bus = Bus(config, dram, len(instructions))
+    start, end, busy, noted = 1, 0, 0, {}
+    stalls = dict.fromkeys(STALLS, 0)
+    done: list[Part] = []
+    for pcs in parts:
+        part = run_part(pcs, instructions, config, dram, bus, start, selections, work, marks)
+        done.append(part)
+        for pc, (before, lost) in part.array.marks.items():
+            noted[pc] = busy + before, {name: stalls[name] + lost.get(name, 0) for name in stalls}
+        end = part.rest + gate_cycles(instructions[pcs[-1]])
+        start = end + RESTART_CYCLES
+        busy += part.array.busy
+        for name, count in part.array.stalls.items():
+            stalls[name] += count
+        stalls["drain"] += (end if pcs is parts[-1] else start - 1) - part.array.idle_since
+    program = [op for part in done for op in part.program]
+    moved = dram_bytes(program, config)
+    if instructions[parts[-1][-1]].opcode != Opcode.HALT:
+        moved["program"] = bus.fetched_bytes(end)
+    left = [op.left for op in program if isinstance(op, ArrayOperation) and op.left is not None]
+    steps = sum(part.array.sources.sparse_steps for part in done)
+    units = [unit for part in done for unit in (part.array, part.vector, part.storer)]
     return Prediction(
         cycles=end,
-        array_busy_cycles=array.busy,
+        array_busy_cycles=busy,
         stalls=stalls,
         macs=sum(op.macs for op in program if isinstance(op, ArrayOperation)),
         skipped={cause: sum(getattr(each, cause) for each in left) for cause in ("masked", "zero")},
-        idle_banks=array.sources.sparse_steps * config.banks
-        - sum(each.banks_used for each in left),
-        index_words=array.sources.walker.words_used,
-        dram_bytes=dram_bytes(program, config),
-        starts={**array.starts, **vector.starts, **storer.starts, **bus.starts},
-        marks=array.marks,
+        idle_banks=steps * config.banks - sum(each.banks_used for each in left),
+        index_words=sum(part.array.sources.walker.words_used for part in done),
+        dram_bytes=moved,
+        starts=_joined(*(unit.starts for unit in units), bus.starts),
+        marks=noted,
         program=program,
-        ends={**array.epilogue.ends, **vector.ends, **storer.ends, **bus.data.ends},
+        ends=_joined(
+            *(part.array.epilogue.ends for part in done),
+            *(unit.ends for part in done for unit in (part.vector, part.storer)),
+            *(part.load_ends for part in done),
+        ),
+        efforts=len(parts),
+        attentions_skipped=sum(instructions[pcs[-1]].fields["skipped"] for pcs in parts),
     )
+
+
+def _joined(*times: Mapping[int, int]) -> dict[int, int]:
+    return {pc: time for each in times for pc, time in each.items()}
 
 
 def dram_bytes(program: Iterable[Operation], config: Config) -> dict[str, int]:

@@ -30,7 +30,7 @@ class Operation:
     pc: int
     opcode: Opcode
     queue: Queue | None
-    """None: HALT."""
+    """None: GATE and HALT."""
     wait: tuple[Credits, ...] = ()
     signal: tuple[Credits, ...] = ()
     token_wait: Credits | None = None
@@ -123,12 +123,14 @@ def operations_of(
     units: Mapping[Queue, Unit],
     selections: Mapping[int, Selection] | None = None,
     work: Mapping[int, Work] | None = None,
+    first_pc: int = 0,
 ) -> list[Operation]:
-    """The operations of a program; `units` are those that execute the queues.
+    """The operations of a program, or of a part of it; `units` are those that execute the queues.
 
     selections : by program counter, see `selections_of`. Credits see to it that an instruction
         starts behind the LIVE or SELECT before it in the program, and before the next one.
     work : by program counter, what is left of instructions with sieves
+    first_pc : program counter of the first instruction
     """
     credits = {
         each: Credits(each, units[producer], units[CONSUMER_OF[each]])
@@ -136,7 +138,7 @@ def operations_of(
     }
     live, sieves = 0, Sieves(work)
     operations = []
-    for pc, instruction in enumerate(instructions):
+    for pc, instruction in enumerate(instructions, first_pc):
         if instruction.opcode == Opcode.LIVE:
             live = instruction.fields["tokens"]
         operation = _operation(pc, instruction, config, credits, live)

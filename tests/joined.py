@@ -4,13 +4,30 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler import compile
+from golden_model.machine import machine, run_program
 from golden_model.units.entropy_gate import gate_sums, log2
+from spec import model_file
 from spec.assembler import Instruction, decode, encode
 from spec.formats import GATE
 from spec.image import ALIGNMENT_BYTES
 from spec.isa import Opcode, Window
+from spec.pixels import patches_of
+from tests.random_models import random_images
 
-__all__ = ["SCALE", "certain_threshold", "gate_of", "instructions_of", "joined", "with_program"]
+__all__ = [
+    "MODELS",
+    "certain_threshold",
+    "execute",
+    "gate_of",
+    "instructions_of",
+    "joined",
+    "three_parts",
+    "with_program",
+]
+
+MODELS = ("micro-all", "micro", "micro-tokens")
+"""The first part drops tokens and sets what SIEVE can; the second does neither."""
 
 SCALE = (47_000, 19)
 """From the unit of a small model's logits to 2**-7 octave, more or less."""
@@ -80,3 +97,36 @@ def certain_threshold(logits):
     """The least threshold at which these logits are certain, by SCALE."""
     total, weighted = (int(each) for each in gate_sums(logits, *SCALE))
     return -(-(weighted << 3) // total) + int(log2(total)) - GATE.unit
+
+
+def execute(image, config, patches, seed=1):
+    """The whole program on the golden machine."""
+    windows = {
+        Window.WEIGHTS: image.weights.tobytes(),
+        Window.INPUT: image.pack_input(patches),
+        Window.RESULT: bytes(image.result_bytes),
+        Window.SCRATCH: bytes(image.scratch_bytes),
+    }
+    return run_program(config, image.program, windows, seed)
+
+
+def three_parts(config, skipped):
+    """Parts, the image of them all, and for each number of parts a picture that takes so many.
+
+    The pictures as images and as patches.
+    """
+    parts, logits = [], []
+    for name in MODELS:
+        model = model_file.load(f"models/{name}.safetensors")
+        parts.append(compile(model, config))
+        if name == MODELS[0]:
+            images = random_images(model.config, 12, seed=5)
+            pictures = patches_of(images, model.config)
+        logits.append([machine(parts[-1], config, patches).logits for patches in pictures])
+    edges = [[certain_threshold(one) for one in each] for each in logits]
+    first = int(np.median(edges[0]))
+    left = [number for number, edge in enumerate(edges[0]) if edge > first]
+    second = int(np.median([edges[1][number] for number in left]))
+    taken = [1 + (a > first) + (a > first and b > second) for a, b in zip(*edges[:2], strict=True)]
+    chosen = [taken.index(number) for number in (1, 2, 3)]
+    return parts, joined(parts, [first, second], skipped), images[chosen], pictures[chosen]

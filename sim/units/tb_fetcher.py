@@ -53,7 +53,7 @@ async def _start(dut: Any, limit: int, base: int = _BASE) -> None:
 
 @cocotb.test()
 async def programs(dut: Any) -> None:
-    """Whole programs up to HALT, of many lengths, with stalls; nothing is read beyond the limit."""
+    """Programs up to HALT, over GATE, of many lengths; nothing is read beyond the limit."""
     await start(dut)
     rng = random.Random(seeded(1))
     dram = _dram(dut, [], stall=0.2, seed=1)
@@ -61,6 +61,8 @@ async def programs(dut: Any) -> None:
     bus_bytes = parameters()["bus_bits"] // 8
     for words in (1, 2, 3, 4, 5, 8, 9, 31, 64):
         program = [*_program(rng, words - 1), encode(Opcode.HALT)]
+        if words > 2:
+            program[words // 2] = encode(Opcode.GATE, classes=1)
         _load(dram, program)
         dram.transfers.clear()
         rest = rng.choice((0, 31))

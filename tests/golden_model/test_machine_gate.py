@@ -15,12 +15,10 @@ from spec.pixels import patches_of
 from spec.presets import preset
 from spec.registers import Error
 from spec.semaphores import Semaphore
-from tests.joined import certain_threshold, instructions_of, joined, with_program
+from tests.joined import MODELS, certain_threshold, execute, instructions_of, joined, with_program
 from tests.random_models import random_images
 
 TINY = preset("tiny")
-MODELS = ("micro-all", "micro", "micro-tokens")
-"""Dropped tokens and settings of SIEVE in the first part; none of both in the second."""
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +30,6 @@ def parts():
     return images, patches, [machine(image, TINY, patches) for image in images]
 
 
-def run(image, patches, seed=None, config=TINY):
-    windows = {
-        Window.WEIGHTS: image.weights.tobytes(),
-        Window.INPUT: image.pack_input(patches),
-        Window.RESULT: bytes(image.result_bytes),
-        Window.SCRATCH: bytes(image.scratch_bytes),
-    }
-    return run_program(config, image.program, windows, seed)
-
-
 @pytest.mark.parametrize("taken", [1, 2, 3])
 def test_each_part_is_a_program_of_its_own(parts, taken):
     images, patches, alone = parts
@@ -49,7 +37,7 @@ def test_each_part_is_a_program_of_its_own(parts, taken):
     thresholds = [edge - (number + 1 != taken) for number, edge in enumerate(edges[:2])]
     assert min(thresholds) >= 0
     whole = joined(images, thresholds, skipped=(2, 1, 7))
-    found = run(whole, patches, seed=3)
+    found = execute(whole, TINY, patches, seed=3)
     first = 0
     for image, one in zip(images[:taken], alone, strict=False):
         last = first + len(image.program)
@@ -79,12 +67,12 @@ def test_credits_and_settings_do_not_pass_the_gate(parts):
     stores = [pc for pc, op in enumerate(program) if op.opcode is Opcode.STORE_TOKENS]
     left = frozenset({Semaphore.RESULT_STORED})
     program[stores[0]] = replace(program[stores[0]], signal=left)
-    found = run(with_program(whole, program), patches)
+    found = execute(with_program(whole, program), TINY, patches)
     assert found.credits == {}
     load = next(pc for pc, op in enumerate(program) if pc > gate and op.opcode is Opcode.ATTENTION)
     program[load] = replace(program[load], wait=program[load].wait | left)
     with pytest.raises(MachineError, match="RESULT_STORED") as error:
-        run(with_program(whole, program), patches)
+        execute(with_program(whole, program), TINY, patches)
     assert error.value.code is Error.WATCHDOG
 
 
@@ -96,15 +84,15 @@ def gate(**changes):
 HALT = Instruction(opcode=Opcode.HALT, fields={"skipped": 3})
 
 
-def execute(*program, config=TINY):
+def run(*program, config=TINY):
     words = np.frombuffer(b"".join(map(encode, program)), np.uint8).reshape(-1, 32)
     return run_program(config, words, {})
 
 
 def test_equal_logits():
     """Token memory of zeros: an entropy of log2(10) = 3.32 bits, in units of 2**-10."""
-    assert execute(gate(threshold=3420, skipped=2), HALT).efforts == 1
-    found = execute(gate(threshold=3390, skipped=2), HALT)
+    assert run(gate(threshold=3420, skipped=2), HALT).efforts == 1
+    found = run(gate(threshold=3390, skipped=2), HALT)
     assert (found.efforts, found.attentions_skipped) == (2, 5)
 
 
@@ -121,19 +109,19 @@ def test_equal_logits():
 )
 def test_faults(program, code, pc, text):
     with pytest.raises(MachineError, match=text) as error:
-        execute(*program)
+        run(*program)
     assert (error.value.code, error.value.pc) == (code, pc)
 
 
 def test_the_last_word_of_token_memory():
-    assert execute(gate(token=4093, threshold=4000), HALT).efforts == 1
+    assert run(gate(token=4093, threshold=4000), HALT).efforts == 1
 
 
 def test_a_gate_that_is_certain_may_be_the_last():
-    assert execute(gate(threshold=4000, skipped=9)).attentions_skipped == 9
+    assert run(gate(threshold=4000, skipped=9)).attentions_skipped == 9
 
 
 def test_a_machine_without_gate():
     with pytest.raises(MachineError, match="GATE on a machine without effort_gate") as error:
-        execute(gate(), HALT, config=replace(TINY, effort_gate=False))
+        run(gate(), HALT, config=replace(TINY, effort_gate=False))
     assert error.value.code is Error.OPCODE

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from golden_model.machine import machine, run_program
+from golden_model.machine import machine
 from golden_model.trace import assemble_tensors
 from sim.bench import SIMULATORS
 from sim.machine import Options, Simulation
@@ -16,48 +16,17 @@ from spec.isa import Window
 from spec.pixels import patches_of
 from spec.presets import preset
 from spec.registers import STALLS, Status
-from tests.joined import certain_threshold, joined
+from tests.joined import execute, joined, three_parts
 from tests.random_models import random_images
 
 TINY = preset("tiny")
-MODELS = ("micro-all", "micro", "micro-tokens")
-"""The first part drops tokens and sets what SIEVE can; the second does neither."""
 SKIPPED = (4, 1, 250)
 OPTIONS = (Options(), Options(latency=64, bandwidth=9), Options(stall=100, latency=5))
 
 
-def golden(image, config, patches):
-    """The whole program on the golden machine."""
-    windows = {
-        Window.WEIGHTS: image.weights.tobytes(),
-        Window.INPUT: image.pack_input(patches),
-        Window.RESULT: bytes(image.result_bytes),
-        Window.SCRATCH: bytes(image.scratch_bytes),
-    }
-    return run_program(config, image.program, windows, seed=1)
-
-
-def three_parts():
-    """Parts, the image of them all, and for each number of parts a picture that takes so many."""
-    parts, logits = [], []
-    for name in MODELS:
-        model = model_file.load(f"models/{name}.safetensors")
-        parts.append(compile(model, TINY))
-        if name == MODELS[0]:
-            pictures = patches_of(random_images(model.config, 12, seed=5), model.config)
-        logits.append([machine(parts[-1], TINY, patches).logits for patches in pictures])
-    edges = [[certain_threshold(one) for one in each] for each in logits]
-    first = int(np.median(edges[0]))
-    left = [number for number, edge in enumerate(edges[0]) if edge > first]
-    second = int(np.median([edges[1][number] for number in left]))
-    taken = [1 + (a > first) + (a > first and b > second) for a, b in zip(*edges[:2], strict=True)]
-    chosen = [pictures[taken.index(number)] for number in (1, 2, 3)]
-    return parts, joined(parts, [first, second], SKIPPED), chosen
-
-
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_as_many_parts_as_a_picture_needs(simulator):
-    parts, image, pictures = three_parts()
+    parts, image, _, pictures = three_parts(TINY, SKIPPED)
     runs = [(taken, options) for options in OPTIONS for taken in (1, 3, 2)]
     outcomes = Simulation.build(TINY, simulator).run(
         image, [pictures[taken - 1] for taken, _ in runs], [options for _, options in runs]
@@ -71,7 +40,7 @@ def check(parts, image, patches, taken, outcome):
     """Hold a run against the golden machine and against each part alone."""
     assert outcome.status == Status.DONE
     assert outcome.violations == 0
-    execution = golden(image, TINY, patches)
+    execution = execute(image, TINY, patches)
     assert execution.efforts == taken
     assert compare_writes(outcome.writes, execution.writes, image) == []
     first = 0

@@ -24,6 +24,7 @@ from spec.presets import preset
 from spec.registers import STALLS
 from spec.reports import DRAM_KINDS
 from spec.semaphores import Queue
+from tests.joined import MODELS, execute, instructions_of, three_parts
 from tests.random_models import random_images, random_model
 from tests.shapes import SHAPES, model_of
 from tests.sieved_models import masked, with_thresholds
@@ -218,6 +219,38 @@ def test_settings_take_a_cycle():
         compare(predict(program, config, Dram(timing)), outcome.counters)
 
 
+@pytest.mark.parametrize("preset_name", ["tiny", "asic512"])
+def test_prediction_of_efforts(preset_name):
+    """Three parts of other models, of which a picture takes one, two or all."""
+    config, skipped = preset(preset_name), (2, 1, 200)
+    _, image, images, pictures = three_parts(config, skipped)
+    models = [load_model(part) for part in MODELS]
+    simulation = Simulation.build(config, "verilator")
+    runs = [(dram, taken, each) for dram in DRAM_PRESETS for taken, each in enumerate(pictures, 1)]
+    for dram, taken, patches in runs:
+        timing = DRAM_PRESETS[dram]
+        options = Options(latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
+        (outcome,) = simulation.run(image, [patches], options)
+        execution = execute(image, config, patches)
+        assert execution.efforts == taken
+        live, first = [], []
+        for model in models[:taken]:
+            left = sieve(model, images[taken - 1 : taken])
+            live += left.left[0].tolist()
+            first += [None if row < 0 else int(row) for row in left.first[0]]
+        found = predict(
+            instructions_of(image),
+            config,
+            Dram(timing),
+            live=live,
+            first_dropped=first,
+            work=execution.work,
+            efforts=taken,
+        )
+        log.info("%s, %s, %d parts: %d", config.name, dram, taken, outcome.cycles)
+        compare(found, outcome.counters)
+
+
 def check(name, machine):
     compiled, config, work, outcomes = outcomes_of(name, machine)
     instructions = compiled.schedule.instructions
@@ -238,6 +271,8 @@ def compare(found, counters):
     assert found.index_words == counters["index_words_read"]
     assert found.cycles == counters["cycles"]
     assert found.stalls == {cause: counters[f"stall_{cause}_cycles"] for cause in STALLS}
+    assert found.efforts == counters["efforts"]
+    assert found.attentions_skipped == counters["attentions_skipped"]
 
 
 @pytest.mark.parametrize(("name", "machine"), POINTS)
