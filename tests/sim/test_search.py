@@ -7,15 +7,17 @@ pytest.importorskip("optuna")
 from search.remeasure import remeasure, some_of
 from tests.search.searches import evaluator
 
+NO_STAGES = {f"stages.{number}.factor": 0.0 for number in range(3)}
 POINTS = [
     {"stages.0.factor": 1.1, "masks.sparsity": 0.0, "tau.fc1": 0.1},
-    {"stages.0.factor": 0.0, "stages.1.factor": 0.0, "stages.2.factor": 0.0, "tau.probs": 0.2},
+    {**NO_STAGES, "tau.probs": 0.2},
+    {**NO_STAGES, "masks.sparsity": 0.0, "efforts.gate": 0.25, "efforts.skip1": True},
 ]
 
 
-@pytest.mark.parametrize("changes", POINTS, ids=["tokens", "masks"])
+@pytest.mark.parametrize("changes", POINTS, ids=["tokens", "masks", "efforts"])
 def test_a_point_takes_the_predicted_cycles(changes):
-    own = evaluator(groups="tokens,masks,thresholds")
+    own = evaluator(groups="tokens,masks,thresholds,efforts")
     values = {**own.space.base, **changes}
     point = {"trial": 5, "values": values, **own.measure(values)}
     found = remeasure(own, point, "micro-all")
@@ -28,7 +30,7 @@ def test_a_point_takes_the_predicted_cycles(changes):
 
 
 def test_stages_and_masks_are_within_the_stated_error():
-    own = evaluator(groups="tokens,masks,thresholds")
+    own = evaluator(groups="tokens,masks,thresholds,efforts")
     values = {**own.space.base, "stages.0.factor": 1.1, "masks.sparsity": 0.2, "tau.fc1": 0.1}
     point = {"trial": 5, "values": values, **own.measure(values)}
     found = remeasure(own, point, "micro-all")
