@@ -26,6 +26,7 @@ from cli.search_tables import front_table, measured_table, refusal_table, settin
 from spec.dram import DEFAULT_DRAM
 
 if TYPE_CHECKING:
+    from perf_model.energy import EnergyCosts
     from quantize.datasets import Labelled
     from spec.model_config import ModelConfig
 
@@ -76,6 +77,13 @@ def command(
         int, typer.Option(min=1, help="Calibration images whose cycles are predicted.")
     ] = 4,
     dram: DramOption = DEFAULT_DRAM,
+    energy: Annotated[
+        str | None,
+        typer.Option(
+            help="The energy proxy's picojoules: of a MAC, a byte of row memory, a byte of DRAM "
+            "(default: 0.3,1.25,162.5, see docs/search.md)."
+        ),
+    ] = None,
     simulate: Annotated[
         int,
         typer.Option(min=0, help="Measure so many of the front again on simulated Verilog."),
@@ -101,6 +109,8 @@ def command(
     """
     if target_cycles is not None and max_drop is not None:
         raise UsageError("--target-cycles and --max-drop: give one of them")
+    if cluster is not None and jobs > 1:
+        raise UsageError("--jobs and --cluster: give one of them")
     require("search")
     if plot:
         require("plot")
@@ -108,6 +118,7 @@ def command(
         require("sim")
     from search.evaluate import Evaluator
     from search.export import export as export_points
+    from search.export import new_folder
     from search.plot import draw_front
     from search.remeasure import remeasure, some_of
     from search.settings import settings_of
@@ -119,6 +130,9 @@ def command(
 
     began = time.perf_counter()
     config, timing = preset_of(preset), dram_preset(dram)
+    costs = _energy_costs(energy)
+    if export:
+        new_folder(export)
     loaded = load_model(model)
     calibration, others = _split(dataset, loaded.config, images, held_out)
     drop = None if max_drop is None else max_drop / 100
@@ -132,6 +146,7 @@ def command(
             calibration=calibration,
             held_out=others,
             predicted=predict,
+            costs=costs,
         )
         space = evaluator.space
         found = Trials(space.knobs, target, settings_of(evaluator), study, seed, generation)
@@ -193,6 +208,21 @@ def command(
     wrong = [entry["trial"] for entry in measured if not entry["agrees"]]
     if wrong:
         raise CheckFailedError(f"trial {wrong[0]}: the Verilog does not do what was predicted")
+
+
+def _energy_costs(text: str | None) -> "EnergyCosts":
+    from perf_model.energy import HOROWITZ, EnergyCosts
+
+    if text is None:
+        return HOROWITZ
+    try:
+        costs = [float(word) for word in text.split(",")]
+    except ValueError:
+        costs = []
+    if len(costs) != 3 or not all(0 <= cost < float("inf") for cost in costs):
+        raise UsageError(f"--energy must be three numbers, as 0.3,1.25,162.5, not '{text}'")
+    mac, sram, dram = costs
+    return EnergyCosts(mac_pj=mac, sram_byte_pj=sram, dram_byte_pj=dram)
 
 
 def _split(

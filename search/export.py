@@ -10,7 +10,7 @@ from search.errors import SearchError
 from search.evaluate import Evaluator
 from spec import model_file
 
-__all__ = ["IMAGES", "export", "point_files"]
+__all__ = ["IMAGES", "export", "new_folder", "point_files"]
 
 IMAGES = "images.safetensors"
 """The calibration images of which cycles were predicted, with their labels."""
@@ -21,17 +21,22 @@ def point_files(folder: Path, trial: int) -> tuple[Path, Path]:
     return folder / f"trial-{trial}.safetensors", folder / f"trial-{trial}.preset"
 
 
+def new_folder(folder: Path) -> None:
+    """Make the folder, if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SearchError(f"--export {folder}: {error.strerror}") from None
+
+
 def export(
     evaluator: Evaluator, points: Sequence[Mapping[str, Any]], folder: Path
 ) -> list[tuple[Path, Path]]:
     """Write points so that `sievit simulate -m MODEL -p "$(cat PRESET)" -d IMAGES` runs them.
 
     points : with `trial` and `values`, as of `search.study.Trials`
+    folder : of `new_folder`
     """
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise SearchError(f"--export {folder}: {error.strerror}") from None
     data, some = evaluator.calibration, evaluator.sampled
     model_file.write_tensors(
         folder / IMAGES,

@@ -1,6 +1,7 @@
 """What makes a search what it is: a study belongs to one."""
 
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 from compiler import model_digest
@@ -21,4 +22,5 @@ def settings_of(evaluator: Evaluator) -> dict[str, Any]:
         "bandwidth": evaluator.timing.bandwidth,
         "calibration_images": f"{len(data)} {digest.hexdigest()}",
         "predicted_images": len(evaluator.sampled),
+        "energy_costs": asdict(evaluator.costs),
     }

@@ -22,6 +22,7 @@ def test_search(sievit, tmp_path):
     ended = sievit(
         *("search", "-m", "micro-all", "--max-drop", 5, "--trials", 7, "--held-out", 16, *SMALL),
         *("--json", path, "--plot", plot, "--export", folder, "--study", study),
+        *("--energy", "0,0,1e6"),
     )
     assert ended.status == 0, ended.err
     report = json.loads(path.read_text())
@@ -29,6 +30,8 @@ def test_search(sievit, tmp_path):
     assert report["trials"] == 8
     assert len(report["points"]) + len(report["refused"]) == 8
     assert report["max_drop"] == 0.05
+    for point in report["points"]:
+        assert point["energy_proxy_uj"] == point["dram_bytes"]
     points = {point["trial"]: point for point in report["points"]}
     assert points[report["chosen"]]["top1"] >= points[0]["top1"] - 0.05
     for entry in report["front"]:
@@ -60,6 +63,11 @@ def test_bad_input(sievit, tmp_path):
     assert "give one of them" in sievit(*micro, "--max-drop", 1, "--target-cycles", 9).refused()
     assert "no preset 'huge'" in sievit(*micro, "-p", "huge").refused()
     assert "not 'colour'" in sievit(*micro, "--knobs", "colour").refused()
+    assert "give one of them" in sievit(*micro, "--jobs", 2, "--cluster", "tcp://a:1").refused()
+    for text in ("1,2", "1,2,x", "-1,2,3", "1,2,nan", "1,inf,2"):
+        assert "--energy must be three numbers" in sievit(*micro, f"--energy={text}").refused()
+    no_folder = sievit(*micro, "--export", tmp_path / "no" / "folder")
+    assert "No such file or directory" in no_folder.refused()
     study = tmp_path / "study"
     assert sievit(*micro, "--trials", 1, "--study", study).status == 0
     other = sievit("search", "-m", "micro-relu", *SMALL, "--study", study)
