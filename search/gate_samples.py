@@ -1,6 +1,6 @@
 """Machines whose gates were counted: NAND2 equivalents by unit, of `sievit synth --target gates`.
 
-What the gate estimate (`search.gates`) is fitted to. The effort gate was not among them yet.
+What the gate estimate (`search.gates`) is fitted to.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Sample:
 
 SAMPLES = (
     Sample(
-        preset="asic512",
+        preset="asic512,effort_gate=off",
         sram_bits=2598903,
         units={
             "mac_array": 431482,
@@ -44,7 +44,7 @@ SAMPLES = (
         },
     ),
     Sample(
-        preset="asic512,zero_skip=off,attention_masks=off,thresholds=off",
+        preset="asic512,zero_skip=off,attention_masks=off,thresholds=off,effort_gate=off",
         sram_bits=2578423,
         units={
             "mac_array": 416509,
@@ -63,7 +63,7 @@ SAMPLES = (
         },
     ),
     Sample(
-        preset="asic512,attention_masks=off,thresholds=off",
+        preset="asic512,attention_masks=off,thresholds=off,effort_gate=off",
         sram_bits=2585591,
         units={
             "mac_array": 416509,
@@ -82,7 +82,7 @@ SAMPLES = (
         },
     ),
     Sample(
-        preset="asic512,zero_skip=off,thresholds=off",
+        preset="asic512,zero_skip=off,thresholds=off,effort_gate=off",
         sram_bits=2597879,
         units={
             "mac_array": 431482,
@@ -101,7 +101,7 @@ SAMPLES = (
         },
     ),
     Sample(
-        preset="asic512,token_selector=off,cls_scores=off,zero_skip=off,attention_masks=off,thresholds=off",
+        preset="asic512,token_selector=off,cls_scores=off,zero_skip=off,attention_masks=off,thresholds=off,effort_gate=off",
         sram_bits=2561024,
         units={
             "mac_array": 416303,
@@ -138,7 +138,25 @@ SAMPLES = (
         },
     ),
     Sample(
-        preset="tiny,zero_skip=off,attention_masks=off,thresholds=off",
+        preset="ulx3s,token_selector=off,cls_scores=off",
+        sram_bits=813568,
+        units={
+            "mac_array": 121606,
+            "row_memory": 2154,
+            "token_memory": 736,
+            "table_memories": 37,
+            "epilogue": 82440,
+            "softmax": 51464,
+            "layer_norm": 51276,
+            "sequencer": 87282,
+            "index_engine": 1143,
+            "dma": 52851,
+            "host": 17174,
+            "glue": 391,
+        },
+    ),
+    Sample(
+        preset="tiny,zero_skip=off,attention_masks=off,thresholds=off,effort_gate=off",
         sram_bits=417920,
         units={
             "mac_array": 32476,
@@ -173,6 +191,25 @@ SAMPLES = (
             "dma": 36720,
             "host": 15173,
             "glue": 597,
+        },
+    ),
+    Sample(
+        preset="tiny,vector_lanes=1,norm_lanes=1,score_lanes=1,zero_skip=off,attention_masks=off,thresholds=off,effort_gate=off",
+        sram_bits=417920,
+        units={
+            "mac_array": 32476,
+            "row_memory": 663,
+            "token_memory": 852,
+            "table_memories": 33,
+            "epilogue": 31445,
+            "softmax": 33933,
+            "layer_norm": 32777,
+            "token_selector": 30115,
+            "sequencer": 80888,
+            "index_engine": 1109,
+            "dma": 48181,
+            "host": 19251,
+            "glue": 717,
         },
     ),
 )

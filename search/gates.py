@@ -63,6 +63,7 @@ PARTS: dict[str, Callable[[Config], Parts]] = {
     "token_selector": lambda c: (1.0 * c.token_selector, c.lanes * c.token_selector),
     "sequencer": _sequencer,
     "index_engine": _index_engine,
+    # "effort_gate": lambda c: (1.0 * c.effort_gate,),
     "dma": lambda c: (1, c.bus_bits),
     "host": lambda c: (1, c.counter_bits),
 }
@@ -98,6 +99,8 @@ def fit(samples: Sequence[Sample]) -> dict[str, NDArray[np.float64]]:
             if sample.units.get(unit)
         ]
         left = np.array([row / counted for row, counted in rows])
+        if not rows:
+            continue
         weights[unit] = np.linalg.lstsq(left, np.ones(len(rows)), rcond=None)[0]
     return weights
 

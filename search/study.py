@@ -126,17 +126,28 @@ class Trials:
             self._measure(batch, measure)
 
     def _next(self) -> Trial:
-        """Choose the next trial; the first is the model and the machine as they are."""
+        """Choose the next trial; those of the first generation by `_first`."""
         number = len(self._study.get_trials(deepcopy=False))
-        if not number:
-            first = {name: choices[0] for name, choices in self.knobs.items()}
-            self._study.enqueue_trial(first)
+        if number < self.generation:
+            self._study.enqueue_trial(self._first(number))
         self._seed(number)
         trial = self._study.ask()
-        assert trial.relative_params is not None  # makes it one of its generation, also the first
+        assert trial.relative_params is not None  # makes it one of its generation, if enqueued too
         for name, choices in self.knobs.items():
             trial.suggest_categorical(name, choices)
         return trial
+
+    def _first(self, number: int) -> dict[str, Any]:
+        """The model and the machine as they are, then with more and more knobs turned."""
+        rng = np.random.default_rng((self.seed, number))
+        names = list(self.knobs)
+        count = -(-len(names) * number // self.generation)
+        turned = {names[place] for place in rng.permutation(len(names))[:count]}
+        values = {}
+        for name, choices in self.knobs.items():
+            others = choices[1:] if name in turned else ()
+            values[name] = others[rng.integers(len(others))] if others else choices[0]
+        return values
 
     def _trial(self, number: int) -> Trial:
         """A trial that was chosen but not measured before an interruption."""
