@@ -56,7 +56,9 @@ def settings_table(report: dict[str, Any]) -> Table:
         changes = [
             f"{name} {value}"
             for name, value in point["values"].items()
-            if value != report["knobs"][name][0] and not name.startswith("machine.")
+            if value != report["knobs"][name][0]
+            and not name.startswith("machine.")
+            and (value is not True or point["values"]["efforts.gate"] not in ("off", "own"))
         ]
         table.add_row(str(entry["trial"]), point["preset"], ", ".join(changes))
     return table

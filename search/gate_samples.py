@@ -212,5 +212,25 @@ SAMPLES = (
             "glue": 717,
         },
     ),
+    Sample(
+        preset="tiny,banks=8,lanes=16,zero_skip=off,attention_masks=off,thresholds=off",
+        sram_bits=1097984,
+        units={
+            "mac_array": 109064,
+            "row_memory": 2157,
+            "token_memory": 1362,
+            "table_memories": 37,
+            "epilogue": 78866,
+            "softmax": 50894,
+            "layer_norm": 64787,
+            "token_selector": 41322,
+            "effort_gate": 11108,
+            "sequencer": 86109,
+            "index_engine": 1133,
+            "dma": 52755,
+            "host": 20613,
+            "glue": 748,
+        },
+    ),
 )
 """In no order."""

@@ -63,7 +63,7 @@ PARTS: dict[str, Callable[[Config], Parts]] = {
     "token_selector": lambda c: (1.0 * c.token_selector, c.lanes * c.token_selector),
     "sequencer": _sequencer,
     "index_engine": _index_engine,
-    # "effort_gate": lambda c: (1.0 * c.effort_gate,),
+    "effort_gate": lambda c: (1.0 * c.effort_gate,),
     "dma": lambda c: (1, c.bus_bits),
     "host": lambda c: (1, c.counter_bits),
 }
@@ -90,7 +90,10 @@ class GateEstimate:
 
 
 def fit(samples: Sequence[Sample]) -> dict[str, NDArray[np.float64]]:
-    """Weights of each unit's parts, from machines whose gates were counted."""
+    """Weights of each unit's parts, from machines whose gates were counted.
+
+    A unit that no sample has weighs nothing.
+    """
     weights = {}
     for unit, parts in PARTS.items():
         rows = [
@@ -100,7 +103,7 @@ def fit(samples: Sequence[Sample]) -> dict[str, NDArray[np.float64]]:
         ]
         left = np.array([row / counted for row, counted in rows])
         if not rows:
-            continue
+            left = np.zeros((0, len(parts(preset(samples[0].preset)))))
         weights[unit] = np.linalg.lstsq(left, np.ones(len(rows)), rcond=None)[0]
     return weights
 

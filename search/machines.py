@@ -40,12 +40,17 @@ def machine_knobs(config: Config) -> dict[str, tuple[Any, ...]]:
 
 
 def machine_of(base: Config, model: Model, values: Mapping[str, Any]) -> Config:
-    """The machine of some settings, for a model; `ConfigError` if it cannot be built."""
+    """The machine of some settings, for a model; `ConfigError` if it cannot be built.
+
+    It has no more score lanes than banks.
+    """
     fields = {
         name.removeprefix(FIELD): value
         for name, value in values.items()
         if name.startswith(FIELD) and name != LEAVE_OUT
     }
+    if "score_lanes" in fields:
+        fields["score_lanes"] = min(fields["score_lanes"], fields["banks"])
     if values.get(LEAVE_OUT):
         shape = model.config
         used = {

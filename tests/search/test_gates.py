@@ -9,6 +9,8 @@ from spec.presets import preset
 
 ERROR = 0.06
 """Of the logic, as `docs/search.md` says."""
+UNSEEN_ERROR = 0.1
+"""Likewise of a machine that the fit was made without."""
 SRAM_ERROR = 0.05
 
 
@@ -20,12 +22,11 @@ def test_logic_of_synthesised_machines(sample):
     assert found.total == found.logic + found.sram_bits * SRAM_NAND2
 
 
-def test_a_machine_that_the_fit_has_not_seen():
-    wanted = "tiny,zero_skip=off,attention_masks=off,thresholds=off"
-    (sample,) = (sample for sample in SAMPLES if sample.preset == wanted)
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.preset)
+def test_a_machine_that_the_fit_has_not_seen(sample):
     others = fit([other for other in SAMPLES if other is not sample])
-    found = estimate_gates(preset(wanted), others)
-    assert found.logic == pytest.approx(sample.logic, rel=0.15)
+    found = estimate_gates(preset(sample.preset), others)
+    assert found.logic == pytest.approx(sample.logic, rel=UNSEEN_ERROR)
 
 
 @pytest.mark.parametrize("change", ["banks=8", "lanes=16", "vector_lanes=8", "norm_lanes=8"])
