@@ -50,18 +50,9 @@ def run(program: str, arguments: Sequence[str], folder: Path) -> str:
 
     arguments : file names relative to `folder`; the tools see no absolute paths
     """
-    done = subprocess.run(
-        [find(program), *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise SynthesisError(f"{program} failed: {first_error(done.stdout)}")
-    return done.stdout
+    said: list[str] = []
+    follow(program, arguments, folder, said.append)
+    return "".join(said)
 
 
 def follow(program: str, arguments: Sequence[str], folder: Path, line: Tell) -> None:

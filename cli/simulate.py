@@ -179,8 +179,9 @@ def command(
 
     for number, predicted in enumerate(report["predictions"]):
         label = f", label {name(int(data.labels[number]))}" if data.labelled else ""
-        efforts = f", efforts taken {report['efforts'][number]}" if "efforts" in report else ""
-        console.print(f"image {number}: predicted {name(predicted)}{label}{efforts}")
+        several = len(loaded.config.passes) > 1
+        taken = f", efforts taken {report['efforts'][number]}" if several else ""
+        console.print(f"image {number}: predicted {name(predicted)}{label}{taken}")
     for number, differences in enumerate(result.differences):
         for difference in differences:
             console.print(

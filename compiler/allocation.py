@@ -6,10 +6,11 @@ from compiler.errors import CompileError, need
 from compiler.index_ring import LISTS, IndexItem, index_items
 from compiler.layers import ATTENTION_INPUTS, Attention, Head, Linear, Lowered, Mean, Norm, Role
 from compiler.packing import words
+from compiler.region_names import region_name
 from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
 from compiler.tiling import Step, Tiling, steps
-from compiler.token_regions import Region, place_tokens, region_name
+from compiler.token_regions import Region, place_tokens
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
 from spec.image import ALIGNMENT_BYTES

@@ -25,9 +25,10 @@ from spec.config import Config
 from spec.efforts import tensor_prefix
 from spec.image import ALIGNMENT_BYTES
 from spec.isa import Opcode, Window
+from spec.model_config import ModelConfig
 from spec.model_file import Model
 
-__all__ = ["Part", "SharedWeights", "check_efforts", "join", "single_efforts"]
+__all__ = ["Part", "SharedWeights", "check_efforts", "first_efforts", "join", "single_efforts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +59,22 @@ def single_efforts(model: Model) -> Iterator[Model]:
         yield replace(model, config=replace(model.config, efforts=alone))
 
 
+def first_efforts(config: ModelConfig, count: int) -> ModelConfig:
+    """The shape with its first `count` efforts only: what a picture takes that needs no more."""
+    if count == len(config.passes):
+        return config
+    *before, last = config.passes[:count]
+    return replace(config, efforts=(*before, replace(last, threshold=0)))
+
+
 @dataclass(kw_only=True)
 class SharedWeights:
     """The WEIGHTS window while it is being filled."""
 
     places: dict[tuple[Any, ...], int] = field(default_factory=dict)
     """Item -> where it lies."""
-    bytes: int = 0
+    size: int = 0
+    """Bytes."""
     pieces: list[tuple[int, bytes]] = field(default_factory=list)
 
     def add(self, items: Iterable[Item]) -> dict[int, int]:
@@ -78,20 +88,20 @@ class SharedWeights:
             turns[item.name, item.kind] += 1
             key = (item.name, item.kind, turns[item.name, item.kind], item.content)
             if first or key not in self.places:
-                offset = item.offset if first else self.bytes
+                offset = item.offset if first else self.size
                 self.places.setdefault(key, offset)
                 self.pieces.append((offset, item.content))
-                size = -(-len(item.content) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-                self.bytes = max(self.bytes, offset + size)
+                aligned = -(-len(item.content) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+                self.size = max(self.size, offset + aligned)
                 moved[item.offset] = offset
             else:
                 moved[item.offset] = self.places[key]
-        need("weights", self.bytes, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
+        need("weights", self.size, "bytes of DRAM", MAX_OFFSET, "32-bit offsets")
         return moved
 
     def window(self) -> NDArray[np.uint8]:
         """All of it, uint8 [bytes]."""
-        out = np.zeros(self.bytes, np.uint8)
+        out = np.zeros(self.size, np.uint8)
         for offset, content in self.pieces:
             out[offset : offset + len(content)] = np.frombuffer(content, np.uint8)
         return out

@@ -155,7 +155,7 @@ def _joined(model: Model, config: Config, parts: list[Part]) -> Compilation:
     )
     alone = sum(part.allocation.weights_bytes for part in parts)
     return Compilation(
-        parts=tuple(parts), schedule=program, image=image, shared_bytes=alone - weights.bytes
+        parts=tuple(parts), schedule=program, image=image, shared_bytes=alone - weights.size
     )
 
 

@@ -20,39 +20,19 @@ from compiler.errors import CompileError, need
 from compiler.index_ring import ring_sizes, with_lists
 from compiler.layers import Linear, Lowered, Role
 from compiler.packing import words
+from compiler.region_names import TURNS
 from compiler.regions import Region, check_disjoint, end_of, place, rows_of
 from compiler.selector import KEEP_STRIDE
 from compiler.tiling import Tiling, balanced, tiles_behind
 from spec.config import Config
 from spec.isa import PARTIAL_WORDS
 
-__all__ = ["Region", "place_tokens", "region_name", "rows_of"]
+__all__ = ["Region", "place_tokens", "rows_of"]
 
 PATCH_BUFFERS = 2
 """Tiles of patches in memory: one in use, one on its way."""
 CONTEXT_BUFFERS = 2
 """Groups of heads whose context is in memory: one is written, one is being stored."""
-TURNS = ("even", "odd")
-"""Regions of normalised tokens and of the context, in tiles of tokens."""
-
-
-def region_name(name: str, block: int, mlp: bool, tiling: Tiling) -> str:
-    """The region that holds `norm`, `context` or another tensor in an encoder block.
-
-    mlp : norm2's rows, not norm1's
-    """
-    if tiling.spilled and name in ("norm", "context"):
-        return "rows" if mlp or name == "context" else "tokens"
-    turn = tiling.attentions(block)
-    if tiling.spilled or not tiling.tokens:
-        return name
-    if name == "hidden":
-        return f"{name} {TURNS[(tiling.attentions(block + 1) - 1) % 2]}"
-    if name.startswith("selector."):
-        return f"{name} {TURNS[turn % 2]}"
-    if name not in ("norm", "context"):
-        return name
-    return TURNS[(tiling.attentions(block + 1) if mlp or name == "context" else turn) % 2]
 
 
 def place_tokens(

@@ -8,9 +8,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from host.errors import DriverError
+from spec.config import Config
 from spec.image import Image
 
-__all__ = ["Answer", "Device", "DeviceBase"]
+__all__ = ["Answer", "Device", "DeviceBase", "LocalDevice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +95,23 @@ class DeviceBase:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class LocalDevice(DeviceBase):
+    """A device whose machine is in this process and takes an image as it is."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._image: Image | None = None
+
+    def load(self, image: Image) -> None:
+        """Make an image the one to run; `ImageError` if it is for another machine."""
+        image.check_config(self.config)
+        self._image = image
+
+    @property
+    def image(self) -> Image:
+        """The image that runs."""
+        if self._image is None:
+            raise DriverError("no image is loaded: call load(image) first")
+        return self._image

@@ -26,9 +26,11 @@ class Splitter:
         """Of the first beat in its run of BURST_BEATS."""
 
     def take(self, beat_address: int, beats: int) -> None:
+        """A transfer."""
         self.beats, self.index = beats, beat_address % BURST_BEATS
 
     def burst(self, client: int) -> Burst:
+        """The next burst of it."""
         count = min(self.beats, BURST_BEATS - self.index)
         return Burst(client, count, count == self.beats)
 

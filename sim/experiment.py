@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import compile, model_digest
+from compiler.efforts import first_efforts
 from golden_model.expected import expected_tensors
 from golden_model.trace import assemble_tensors, live_counts
 from perf_model.roofline import network_macs, roofline
@@ -18,7 +19,6 @@ from sim.trace import Difference, compare_tensors
 from spec.config import Config
 from spec.image import Image
 from spec.isa import Opcode
-from spec.model_config import first_efforts
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 from spec.registers import STALLS, Status
@@ -156,7 +156,7 @@ def _entry(
         "macs_skipped": skipped,
         "attention_core_cycles": attention_core_cycles(image, outcome.last_write),
         "live": [live],
-        **({"efforts": [len(lives)]} if len(model.config.passes) > 1 else {}),
+        "efforts": [len(lives)],
         "dram_bytes": {kind: counters[f"dram_{kind}_bytes"] for kind in DRAM_KINDS},
         "roofline_cycles": bound.cycles,
         "wall_s": outcome.wall_s,

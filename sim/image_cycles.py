@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import compile_steps
+from compiler.efforts import first_efforts
 from golden_model.machine import machine
 from golden_model.sieve import Sieved
 from perf_model.dram import Dram
@@ -20,7 +21,6 @@ from sim.experiment import attention_core_cycles
 from spec.config import Config
 from spec.dram import DramTiming
 from spec.isa import program_parts
-from spec.model_config import first_efforts
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from host.device import Answer, DeviceBase
-from host.errors import DriverError, MachineFaultError, fault_text
+from host.device import Answer, LocalDevice
+from host.errors import MachineFaultError, fault_text
 from sim.experiment import check_end
 from sim.machine import Options, Outcome, Simulation
 from spec.config import Config
@@ -17,7 +17,7 @@ from spec.registers import Status
 __all__ = ["RtlDevice"]
 
 
-class RtlDevice(DeviceBase):
+class RtlDevice(LocalDevice):
     """Runs images on the emitted machine under `verilator` or `icarus`, with a DRAM beside it.
 
     Building takes a minute or two, once for each configuration. One call of `run` is one run of
@@ -26,24 +26,18 @@ class RtlDevice(DeviceBase):
 
     def __init__(self, config: Config, simulator: str = "verilator") -> None:
         timing = dram_preset(DEFAULT_DRAM)
-        self.name, self.config = f"rtl ({simulator})", config
+        super().__init__(config)
+        self.name = f"rtl ({simulator})"
         self._simulation = Simulation.build(config, simulator)
         self._options = Options(latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
-        self._image: Image | None = None
-
-    def load(self, image: Image) -> None:
-        """Make an image the one to run; `ImageError` if it is for another machine."""
-        image.check_config(self.config)
-        self._image = image
 
     def run(self, inputs: Sequence[NDArray[np.int8]]) -> list[Answer]:
         """Run pictures one after the other; see `host.device.Device`."""
-        if self._image is None:
-            raise DriverError("no image is loaded: call load(image) first")
+        image = self.image
         if not inputs:
             return []
-        outcomes = self._simulation.run(self._image, inputs, self._options)
-        return [_answer(outcome, self._image, at) for at, outcome in enumerate(outcomes)]
+        outcomes = self._simulation.run(image, inputs, self._options)
+        return [_answer(outcome, image, at) for at, outcome in enumerate(outcomes)]
 
 
 def _answer(outcome: Outcome, image: Image, number: int) -> Answer:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.efforts import first_efforts
 from golden_model.sieve import Sieved, sieve
 from perf_model.roofline import network_macs
 from perf_model.stage_cycles import spread_out
 from sim.image_cycles import ImageCycles
 from spec.formats import GATE, SCORE
-from spec.model_config import ModelConfig, first_efforts
+from spec.model_config import ModelConfig
 from spec.model_file import Model
 
 __all__ = ["CURVE", "accuracy_curve", "cycle_report", "effort_report", "spread", "stage_report"]

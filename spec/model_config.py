@@ -8,15 +8,7 @@ from spec.efforts import Effort, EffortError, check_efforts
 from spec.errors import SievitError
 from spec.formats import SCORE, SELECTOR
 
-__all__ = [
-    "THRESHOLDS",
-    "Effort",
-    "ModelConfig",
-    "ModelFileError",
-    "Stage",
-    "first_efforts",
-    "float_shapes",
-]
+__all__ = ["THRESHOLDS", "Effort", "ModelConfig", "ModelFileError", "Stage", "float_shapes"]
 
 ACTIVATIONS = ("gelu", "relu")
 POOLINGS = ("token", "distilled", "mean")
@@ -313,14 +305,6 @@ class ModelConfig:
     def attention_dim(self) -> int:
         """Channels of all heads together."""
         return self.heads * self.head_dim
-
-
-def first_efforts(config: ModelConfig, count: int) -> ModelConfig:
-    """The shape with its first `count` efforts only: what a picture takes that needs no more."""
-    if count == len(config.passes):
-        return config
-    *before, last = config.passes[:count]
-    return replace(config, efforts=(*before, replace(last, threshold=0)))
 
 
 Entry = TypeVar("Entry", Stage, Effort)

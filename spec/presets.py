@@ -46,6 +46,8 @@ PRESETS = {
             prob_words=32,
             logic_multipliers=True,
             register_operands=True,
+            token_selector=False,
+            cls_scores=False,
         ),
         Config(
             name="small",

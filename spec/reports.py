@@ -72,7 +72,7 @@ model without stages, less those that the network needs with them; `masked` and 
 machine's counters, and do not enter the roofline. `attention_core_cycles` are those of scores,
 softmax and P.V in the encoder blocks, from the last write before to the last of their own. `live`
 are, for each image, the tokens behind each stage, effort after effort; the roofline is that of
-these. For a model of several efforts `efforts` are, for each image, how many it took.
+these. `efforts` are, for each image, how many it took.
 `utilization` = macs_done / (MACs in the array x cycles). More keys may follow.
 """
 

@@ -110,16 +110,16 @@ def execute(image, config, patches, seed=1):
     return run_program(config, image.program, windows, seed)
 
 
-def three_parts(config, skipped):
+def three_parts(config, skipped, models=MODELS):
     """Parts, the image of them all, and for each number of parts a picture that takes so many.
 
     The pictures as images and as patches.
     """
     parts, logits = [], []
-    for name in MODELS:
+    for name in models:
         model = model_file.load(f"models/{name}.safetensors")
         parts.append(compile(model, config))
-        if name == MODELS[0]:
+        if len(parts) == 1:
             images = random_images(model.config, 12, seed=5)
             pictures = patches_of(images, model.config)
         logits.append([machine(parts[-1], config, patches).logits for patches in pictures])

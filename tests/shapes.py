@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 from spec.model_file import Model, ModelConfig
-from spec.presets import PRESETS
+from spec.presets import PRESETS, preset
 from tests.random_models import CONFIGS, SMALL, random_model
 
 DEMO = ModelConfig(
@@ -79,7 +79,9 @@ SHAPES = {
     "one_patch": ONE_PATCH,
 }
 HOLDING = {name: config for name, config in PRESETS.items() if name != "small"}
-"""Machines that hold every one of these shapes whole, and have a token selector."""
+"""Machines that hold every one of these shapes whole."""
+SELECTING = {name: preset(f"{name},token_selector=on,cls_scores=on") for name in HOLDING}
+"""These with a token selector."""
 OUTLIERS = ("micro", "odd", "wide", "distilled_odd", "mean", "no_class_token")
 
 

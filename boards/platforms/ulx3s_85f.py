@@ -24,7 +24,7 @@ BOARD = BoardFile(
     uart="uart",
     reset=("button_fire", 0),
     leds=4,
-    preset="ulx3s,token_selector=off,cls_scores=off",
+    preset="ulx3s",
     model="demo",
     memory_bytes=184 * 1024,
 )

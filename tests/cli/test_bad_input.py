@@ -142,6 +142,39 @@ ARGUMENTS = {
     "no epochs": (["train", "--epochs", "0"], "'--epochs'"),
     "no files": (["report"], "Missing argument"),
     "no report": (["report", NOWHERE], f"{NOWHERE}: No such file or directory"),
+    "effort block": (
+        ["run", "--model", "micro~skip2@1"],
+        "micro~skip2@1: efforts[0]: skipped must hold blocks in 0..1, ascending, not [2]",
+    ),
+    "effort block of a name": (
+        ["estimate", "--model", "deit_tiny_patch16_224~skip12"],
+        "efforts[0]: skipped must hold blocks in 0..11, ascending, not [12]",
+    ),
+    "effort threshold": (
+        ["compile", "--model", "micro~skip1@64"],
+        "micro~skip1@64: a threshold must be 0..63.999 bits, not 64",
+    ),
+    "effort in words": (
+        ["simulate", "--model", "micro~skip1@much"],
+        "such as ~skip1.3@0.7, not '~skip1@much'",
+    ),
+    "effort without a threshold": (
+        ["simulate", "--model", "micro~skip0~skip1"],
+        "an effort is ~skipBLOCK.BLOCK and so on, with @BITS behind all but the last",
+    ),
+    "too many efforts": (
+        ["run", "--model", "micro~skip0@1~skip1@1~skip0.1@1"],
+        "efforts must be at most 3, not 4",
+    ),
+    "effort of no model": (["run", "--model", "huge~skip1@1"], "no model file 'huge'"),
+    "no such effort": (
+        ["estimate", "--model", "micro~skip1@1", "--effort", "2"],
+        "--effort 2: micro~skip1@1 has 2 efforts, counted from 0",
+    ),
+    "efforts without a gate": (
+        ["compile", "--model", "micro~skip1@1", "--preset", "ulx3s"],
+        "efforts: 2 of them need effort_gate, preset 'ulx3s' has none (effort_gate=on)",
+    ),
     "image nowhere": (["simulate", "--image", NOWHERE], f"{NOWHERE}: no such file"),
     "image of another kind": (["simulate", "--image", MICRO], "not a compiled image"),
 }

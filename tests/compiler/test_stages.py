@@ -16,7 +16,7 @@ from spec.presets import preset
 from spec.semaphores import Queue, Semaphore
 from tests.compiler.ordering import DisorderError, check_ordering, without
 from tests.random_models import pruned, random_images, random_model, with_stages
-from tests.shapes import HOLDING, model_of
+from tests.shapes import SELECTING, model_of
 from tests.tiled_models import CASES, DEIT_TINY, machine_of
 from tests.tiled_models import model_of as tiled_model
 
@@ -36,7 +36,7 @@ def tiled(rule, case="one slot of everything", **more):
     return selecting(model, *[rule] * (model.config.depth - 1)), machine_of({**changes, **more})
 
 
-@pytest.mark.parametrize("config", HOLDING.values(), ids=HOLDING)
+@pytest.mark.parametrize("config", SELECTING.values(), ids=SELECTING)
 @pytest.mark.parametrize("rule", RULES)
 def test_whole_programs_are_in_order(rule, config):
     for name in ("micro", "wide"):
@@ -124,7 +124,7 @@ def test_before_the_first_selection_nothing_depends_on_it():
 
 
 def test_scores_of_cls_are_set_once():
-    for config in HOLDING.values():
+    for config in SELECTING.values():
         model = selecting(model_of("wide"), "cls_attention", "selector")
         steps = compile_steps(model, config).schedule
         uses = {}
@@ -189,4 +189,4 @@ def test_more_heads_than_a_selection_has():
     with pytest.raises(CompileError) as error:
         compile_steps(model, TINY)
     assert str(error.value) == "blocks.1.selector: needs 9 heads, preset 'tiny' has 8 (lanes)"
-    compile_steps(model, preset("ulx3s"))
+    compile_steps(model, SELECTING["ulx3s"])

@@ -11,7 +11,7 @@ from spec.presets import preset
 from tests.golden_model.test_machine import check_model
 from tests.grouped import GROUPED
 from tests.random_models import pruned, random_images
-from tests.shapes import HOLDING, model_of
+from tests.shapes import SELECTING, model_of
 from tests.tiled_models import CASES, SHAPES, machine_of
 from tests.tiled_models import model_of as tiled_model
 
@@ -24,13 +24,13 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("preset_name", HOLDING)
+@pytest.mark.parametrize("preset_name", SELECTING)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_vit_is_machine(rule, kind, preset_name):
     model = pruned(model_of("micro"), [(1, rule)], **KINDS[kind])
     counts = {
-        len(check_model(model, preset(preset_name), picture, seed=1).tensors["blocks.1.norm1"])
+        len(check_model(model, SELECTING[preset_name], picture, seed=1).tensors["blocks.1.norm1"])
         for picture in range(3)
     }
     assert min(counts) < model.config.tokens

@@ -24,7 +24,7 @@ from spec.presets import preset
 from spec.registers import STALLS
 from spec.reports import DRAM_KINDS
 from spec.semaphores import Queue
-from tests.joined import MODELS, execute, instructions_of, three_parts
+from tests.joined import execute, instructions_of, three_parts
 from tests.random_models import random_images, random_model
 from tests.shapes import SHAPES, model_of
 from tests.sieved_models import masked, with_thresholds
@@ -222,9 +222,13 @@ def test_settings_take_a_cycle():
 @pytest.mark.parametrize("preset_name", ["tiny", "asic512"])
 def test_prediction_of_efforts(preset_name):
     """Three parts of other models, of which a picture takes one, two or all."""
-    config, skipped = preset(preset_name), (2, 1, 200)
-    _, image, images, pictures = three_parts(config, skipped)
-    models = [load_model(part) for part in MODELS]
+    config, skipped, names = (
+        preset(preset_name),
+        (2, 1, 200),
+        ("micro-tokens", "micro", "micro-masks"),
+    )
+    _, image, images, pictures = three_parts(config, skipped, names)
+    models = [load_model(name) for name in names]
     simulation = Simulation.build(config, "verilator")
     runs = [(dram, taken, each) for dram in DRAM_PRESETS for taken, each in enumerate(pictures, 1)]
     for dram, taken, patches in runs:
