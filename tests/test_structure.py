@@ -17,6 +17,7 @@ PACKAGES = {
     "rtl_gen",
     "perf_model",
     "sim",
+    "search",
     "export",
     "host",
     "boards",
@@ -32,9 +33,10 @@ ALLOWED = {
     "rtl_gen": {"spec"},
     "perf_model": {"spec", "compiler", "rtl_gen"},
     "host": {"spec", "golden_model"},
-    "sim": PACKAGES - {"cli", "tests", "training", "export"},
+    "sim": PACKAGES - {"cli", "tests", "training", "export", "search"},
+    "search": {"spec", "golden_model", "quantize", "compiler", "perf_model", "sim"},
     "export": {"spec", "golden_model", "compiler", "rtl_gen", "perf_model", "sim"},
-    "boards": PACKAGES - {"cli", "tests", "training"},
+    "boards": PACKAGES - {"cli", "tests", "training", "search"},
     "cli": PACKAGES - {"tests"},
 }
 """Package -> our other packages it may import."""
@@ -48,6 +50,8 @@ HEAVY = {
     "peakrdl_html": {"export"},
     "peakrdl_ipxact": {"export"},
     "peakrdl_cheader": {"export"},
+    "optuna": {"search"},
+    "distributed": {"search"},
 }
 """Package that only some of ours may import, at any depth."""
 LAZY = PACKAGES - {"cli", "spec"}
