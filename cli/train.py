@@ -17,7 +17,7 @@ def command(
         str,
         typer.Argument(
             help="A recipe: demo, demo-small, demo-deep, demo-tokens, demo-relu, demo-masks, "
-            "demo-all, demo-coded; or micro instead of demo (there is no micro-small)."
+            "demo-all, demo-coded, demo-effort; or micro instead of demo (there is no micro-small)."
         ),
     ] = "demo",
     out: Annotated[
@@ -56,7 +56,7 @@ def command(
     Needs the data set: apt-get install dataset-fashion-mnist. The state after each epoch is kept
     beside the output, so an interrupted run can go on. On two cores demo takes hours, micro
     minutes. A -tokens recipe trains its dense model first, then the token selectors. -relu, -masks,
-    -all and -coded go on from the bundled models, for a few epochs.
+    -all, -coded and -effort go on from the bundled models, for a few epochs.
 
     Example: sievit train micro --out micro-float.safetensors
     """
@@ -79,11 +79,12 @@ def command(
         def show(record: EpochRecord) -> None:
             progress.update(task, completed=record.epoch, total=record.epochs)
             keep = ", ".join(f"{share:.1%}" for share in record.keep)
+            efforts = ", ".join(f"{share:.2%}" for share in record.efforts)
             progress.console.print(
                 f"epoch {record.epoch}/{record.epochs}: loss {record.train_loss:.4f}, "
                 f"held-back {record.held_back_top1:.2%}, {record.seconds:.1f} s"
-                + f", patches left {keep}"
-                * bool(keep)
+                + f", patches left {keep}" * bool(keep)
+                + f", by effort {efforts}" * bool(efforts)
             )
 
         if latency_table is not None and target_cycles is not None:

@@ -9,7 +9,7 @@ from compiler.packing import words
 from compiler.region_names import region_name
 from compiler.regions import MAX_LOAD_WORDS
 from compiler.ring import RingBlock, RingUse, array_waits, place_best, place_uses
-from compiler.tiling import Step, Tiling, steps
+from compiler.tiling import Step, Tiling, norms_in_turn, steps
 from compiler.token_regions import Region, place_tokens
 from spec.config import Config
 from spec.formats import NORM, REQUANTIZE
@@ -106,10 +106,14 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     _check_limits(lowered, config)
     shape = lowered.model.config
     tiling, regions = place_tokens(lowered, config, proj_whole)
-    for block in shape.passes[0].skipped if tiling.spilled else ():
+    skipped = shape.passes[0].skipped
+    selected = [stage.block for stage in shape.stages if stage.block in skipped]
+    if tiling.spilled and (selected or len(skipped) == shape.depth):
         raise CompileError(
-            f"blocks.{block}: attention is skipped only where the residual stream stays on chip; "
-            f"for preset '{config.name}' it goes to DRAM (token_words {config.token_words})"
+            f"blocks.{min(selected or skipped)}: attention "
+            + ("is skipped behind a selection" if selected else "of all blocks is skipped")
+            + " only where the residual stream stays on chip; for preset "
+            f"'{config.name}' it goes to DRAM (token_words {config.token_words})"
         )
     order = steps(lowered, tiling)
     kv_words = lowered.key_groups * lowered.packing.head_words
@@ -117,8 +121,11 @@ def allocate(lowered: Lowered, config: Config, proj_whole: bool = False) -> Allo
     uses = _ring_uses(lowered, order, 2 * kv_words, shared, config)
     norm_tables = words(shape.embed_dim, config.lanes)
     if tiling.spilled:
+        count = norms_in_turn(shape)
         both = "LayerNorm tables for norm2 and norm1 in turn"
-        need("blocks.0.norm2", 2 * norm_tables, both, config.norm_tables, "norm_tables", config)
+        if count > 2:
+            both = f"LayerNorm tables for {count} LayerNorms in turn, around skipped attention,"
+        need("blocks.0.norm2", count * norm_tables, both, config.norm_tables, "norm_tables", config)
     offset = 0
     scratch, scratch_bytes = _scratch(lowered) if tiling.spilled else ({}, 0)
 

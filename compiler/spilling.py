@@ -9,6 +9,9 @@ next tile's are loaded piece by piece into their place. The credits, beyond thos
   the last one of the last tile: all normalised tokens may be loaded, over all that a tile had.
   The last group's context is stored: the first tile's context may be loaded.
 - CONTEXT_READY: a group's context is complete. RESULT_STORED: a context buffer may be used again.
+- An encoder block without attention follows the one before it on chip, tile by tile: norm2 takes
+  RESIDUAL_READY of the fc2 before it, as behind proj, and writes over the rows that fc1 has read.
+  All LayerNorm tables that a tile needs in turn are there together (`norms_in_turn`).
 - TOKENS_READY: row by row, all normalised tokens (first Q), or the context of a tile, whose
   residual rows come before it (proj). Once: patches and position embedding of a tile.
 - The mean of the patches: the last LayerNorm works and is stored like norm1, but for the residual
@@ -27,7 +30,7 @@ from compiler.layers import SELECTOR, Attention, Linear, Norm, Role, View
 from compiler.program import transfer, views_of
 from compiler.ring import RingBlock
 from compiler.scheduling import Scheduler
-from compiler.tiling import Step, Tile, balanced, patches_of
+from compiler.tiling import Step, Tile, balanced, norms_in_turn, patches_of
 from compiler.token_regions import CONTEXT_BUFFERS, Region, rows_of
 from spec.isa import Opcode, Window
 from spec.semaphores import Semaphore
@@ -45,10 +48,10 @@ class SpillingScheduler(Scheduler):
     """Writes the program of one picture; see the module."""
 
     def prologue(self) -> None:
-        """Live tokens and the tables of norm1 and norm2, which take turns from here on."""
+        """Live tokens and the tables of norm1 and norm2 (or more), which take turns."""
         self.out.add("live", Opcode.LIVE, {"tokens": self.shape.tokens}, signal=[S.LIVE_READY])
-        self.load_norm()
-        self.load_norm()
+        for _ in range(norms_in_turn(self.shape)):
+            self.load_norm()
 
     # Places
 
@@ -177,7 +180,8 @@ class SpillingScheduler(Scheduler):
             first = self.shape.prefix_tokens
             self.load_rows("tokens", first, self.source(step, layer), wait=[S.SPILLED], ready=True)
         elif layer.role == Role.PROJ and step.tile:
-            stays = step.block == self.shape.depth - 1 and self.shape.pooling != "mean"
+            last = max(set(range(self.shape.depth)) - set(self.shape.passes[0].skipped))
+            stays = step.block == last and self.shape.pooling != "mean"
             self.load_tile(step.tile, step.before, last=stays)
 
     def load_rows(

@@ -10,17 +10,27 @@ tokens and context live in DRAM, and a tile's rows are on chip from proj to the 
 first encoder block, from the patches to norm1).
 
 Attention needs all tokens and is never tiled. In an encoder block without attention norm2 is in the
-place of norm1, and only fc1 and fc2 are tiled.
+place of norm1, and only fc1 and fc2 are tiled. Spilled, a tile stays on chip through such blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from compiler.layers import Layer, Linear, Lowered, Norm, Role, Select
 from compiler.packing import words
+from spec.model_config import ModelConfig
 
-__all__ = ["Step", "Tile", "Tiling", "balanced", "patches_of", "steps", "tiles_behind"]
+__all__ = [
+    "Step",
+    "Tile",
+    "Tiling",
+    "balanced",
+    "norms_in_turn",
+    "patches_of",
+    "steps",
+    "tiles_behind",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,33 +178,37 @@ def _spilled_steps(lowered: Lowered, tiling: Tiling) -> Iterator[Step]:
     Before a selection the selector's LayerNorm is in the place of norm1. If there is none, norm1
     itself is; nobody reads what it writes then. norm1 follows the selection tile by tile.
     """
-    layers, shape = lowered.layers, lowered.model.config
-    patch, norm, *rest = layers
+    patch, *layers = lowered.layers
+    shape, ahead = lowered.model.config, _behind_skipped(layers, 0)
+    block, norm, rest = ahead // 3, layers[ahead], layers[ahead + 1 :]
     for tile, following in zip_longest(tiling.tokens, tiling.tokens[1:]):
         yield _part(patch, 0, patches_of(tile, shape.prefix_tokens))
-        yield replace(_part(norm, 0, tile), following=following)
-    block, position = 0, 0
+        for index, layer in enumerate(layers[:ahead]):
+            yield _part(layer, index // 3, tile)
+        yield replace(_part(norm, block, tile), following=following)
+    position = 0
     while position < len(rest):
         layer = rest[position]
         if isinstance(layer, Linear) and layer.role == Role.PROJ:
-            selected = isinstance(rest[position + 4], Select)
-            following = rest[position + 4 + selected]
+            end = _behind_skipped(rest, position + 4)
+            selected = isinstance(rest[end], Select)
+            following = rest[end + selected]
             assert isinstance(following, Norm)
             stays = following.for_head and shape.pooling != "mean"
             tiles = tiling.tokens_at(block)
             order = (*tiles[1:], tiles[0]) if stays else tiles
-            inside = rest[position : position + 4] + ([] if stays else [following])
+            inside = rest[position:end] + ([] if stays else [following])
             for turn, tile in enumerate(order):
                 mine = replace(tile, number=turn, final=turn == len(order) - 1)
                 before = order[turn - 1] if turn else None
                 behind = None if mine.final else order[turn + 1]
-                for part in inside:
-                    step = _part(part, block + (part is following), mine)
+                for index, part in enumerate(inside):
+                    step = _part(part, block + max(index - 1, 0) // 3, mine)
                     again = part is following and selected
                     last = step.last and not again
                     yield replace(step, last=last, before=before, following=behind)
+            block += (end - position - 1) // 3
             position += len(inside) - selected
-            block += 1
         elif isinstance(layer, Norm) and layer.behind_select:
             before = rest[position - 2]
             shared = isinstance(before, Linear) and before.role == Role.FC2
@@ -205,6 +219,26 @@ def _spilled_steps(lowered: Lowered, tiling: Tiling) -> Iterator[Step]:
         else:
             yield Step(layer=layer, block=block)
             position += 1
+
+
+def _behind_skipped(layers: Sequence[Layer], position: int) -> int:
+    """The first layer behind those of the encoder blocks without attention that begin there."""
+    while layers[position].name.endswith(".norm2"):
+        position += 3
+    return position
+
+
+def norms_in_turn(shape: ModelConfig) -> int:
+    """Spilled: LayerNorms that a tile goes through one after the other, at most.
+
+    norm2 of a block, those of the blocks without attention behind it, and the next norm1.
+    """
+    (effort,) = shape.passes
+    runs, run = [2], 1
+    for block in range(shape.depth):
+        run = run + 1 if block in effort.skipped else 2
+        runs.append(run)
+    return max(runs)
 
 
 def _steps(layers: tuple[Layer, ...], tiling: Tiling, selected: int | None) -> Iterator[Step]:

@@ -318,6 +318,7 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling, selections: bool = True) 
     buffers = n * min(CONTEXT_BUFFERS, len(packing.rounds))
     scored = ["attend", "local"] * bool(shape.stages)
     mean = ["head"] * (shape.pooling == "mean")
+    ahead = ["embed"] * (0 in shape.passes[0].skipped)
     return [
         *(region("slice", n, 2 * part.count, "select") for part in tiling.slices[:1]),
         *(
@@ -331,7 +332,7 @@ def _spilled_regions(lowered: Lowered, tiling: Tiling, selections: bool = True) 
         region("context", buffers, packing.query_words, "attention", "last head"),
         region("rows", tile, rows, "embed", "mlp", "head"),
         region("patches", tile, words(shape.patch_dim, lanes), "embed"),
-        region("hidden", tile, words(shape.mlp_dim, lanes), "mlp"),
+        region("hidden", tile, words(shape.mlp_dim, lanes), "mlp", *ahead),
         *(
             replace(own, phases=own.phases | ({"select"} if own.name in SCORED else set()))
             for own in _selector_regions(lowered)
@@ -382,6 +383,8 @@ def _sums(lowered: Lowered, tiling: Tiling) -> list[Region]:
     if not chunked:
         return []
     phases = {phase for layer in chunked for phase in _PHASES[layer.role]}
+    if tiling.spilled and 0 in lowered.model.config.passes[0].skipped:
+        phases.add("embed")
     if tiling.tokens and not tiling.spilled:
         turned = {f"{phase} {turn}" for phase in phases for turn in TURNS}
         phases = phases | turned

@@ -16,7 +16,7 @@ from perf_model.work import Work
 from rtl_gen.effort_gate.entropy_gate import EntropyGate
 from spec.assembler import Instruction
 from spec.config import Config
-from spec.isa import Opcode
+from spec.isa import Opcode, program_parts
 from spec.semaphores import Queue
 
 __all__ = ["RESTART_CYCLES", "Part", "gate_cycles", "parts_of", "run_part"]
@@ -39,13 +39,7 @@ def parts_of(instructions: Sequence[Instruction], efforts: int) -> list[range]:
 
     Raises `PredictionError` if there are not so many.
     """
-    parts, first = [], 0
-    for pc, op in enumerate(instructions):
-        if op.queue is None:
-            parts.append(range(first, pc + 1))
-            first = pc + 1
-        if op.opcode == Opcode.HALT:
-            break
+    parts = program_parts(op.opcode.value for op in instructions)
     if not parts or not 0 <= efforts <= len(parts):
         raise PredictionError(f"the program has {len(parts)} efforts, not {efforts or 1}")
     return parts[: efforts or len(parts)]

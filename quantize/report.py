@@ -20,7 +20,7 @@ from quantize.float_layers import float_norm
 from quantize.float_model import FloatModel, float_model_of
 from quantize.float_selector import Decisions
 from quantize.quantize_selector import ATTEND_UNIT, KEEP_UNIT
-from spec.efforts import tensor_prefix
+from spec.efforts import plain_name, tensor_prefix
 from spec.formats import LOGIT, RESIDUAL, SELECTOR, SOFTMAX
 from spec.model_file import Model
 from spec.pixels import batch_of
@@ -48,7 +48,6 @@ SELECTOR_UNITS = {
     "kept": 1.0,
 }
 """Units of a stage's tensors that do not depend on the model."""
-EFFORTS = "efforts."
 LARGEST_DB = 150.0
 """Stands for equality."""
 
@@ -149,7 +148,7 @@ def quality(
             floats: dict[str, Array] = floats,
             ends: list[Array] = ends,
         ) -> None:
-            plain = name.removeprefix(_prefix(name))
+            plain = plain_name(name)
             got, true = _comparable(model, plain, array, floats.pop(name))
             power = (np.square(true).sum(), np.square(got - true).sum(), _saturated(name, array))
             powers[name] = powers.get(name, np.zeros(3)) + power
@@ -174,11 +173,6 @@ def quality(
         token_cosines=_padded(cosines),
         class_token=model.config.class_token,
     )
-
-
-def _prefix(name: str) -> str:
-    """Of a tensor of one of several efforts, what comes before its own name."""
-    return "".join(part + "." for part in name.split(".")[:2]) if name.startswith(EFFORTS) else ""
 
 
 def _decisions(model: Model, image: NDArray[np.uint8], prefix: str) -> Decisions | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from golden_model import vit
 from quantize.thresholds import with_thresholds
+from spec.efforts import plain_name
 from spec.model_config import THRESHOLDS
 from spec.model_file import Model
 from spec.pixels import batch_of
@@ -66,6 +67,7 @@ class _Count:
 
     def __call__(self, name: str, array: NDArray[np.integer]) -> None:
         """Take a tensor of some images."""
+        name = plain_name(name)
         kind = name.split(".", 2)[-1] if name.startswith("blocks.") else name
         config = self.model.config
         if kind in ("patch_embed", "selector.tokens"):

@@ -118,11 +118,12 @@ class ImageCycles:
         if self.by_data:
             work = machine(self.image, self.config, patches).execution.work
         return predict(
-            self.instructions[: self.ends[len(left) - 1]],
+            self.instructions,
             self.config,
             Dram(self.timing),
             live=left.reshape(-1).tolist(),
             first_dropped=[None if row < 0 else row for row in first.reshape(-1).tolist()],
+            efforts=len(left),
             work=work,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from spec.errors import SievitError
 from spec.formats import GATE
 
-__all__ = ["MAX_EFFORTS", "Effort", "EffortError", "check_efforts", "tensor_prefix"]
+__all__ = ["MAX_EFFORTS", "Effort", "EffortError", "check_efforts", "plain_name", "tensor_prefix"]
 
 MAX_EFFORTS = 3
 
@@ -30,6 +30,11 @@ class Effort:
 def tensor_prefix(number: int, count: int) -> str:
     """Before the names of the tensors of effort `number` of `count`: nothing if there is one."""
     return f"efforts.{number}." if count > 1 else ""
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without the prefix of its effort."""
+    return name.split(".", 2)[2] if name.startswith("efforts.") else name
 
 
 def check_efforts(efforts: Sequence[Effort], depth: int) -> None:

@@ -3,6 +3,10 @@
 from typing import Any
 
 from spec.registers import STALLS
+from spec.schema import COUNT as _COUNT
+from spec.schema import NUMBER as _NUMBER
+from spec.schema import TEXT as _TEXT
+from spec.schema import record as _object
 
 __all__ = [
     "BUILD",
@@ -19,11 +23,8 @@ __all__ = [
 
 DRAM_KINDS = ("program", "weights", "input", "scratch", "result")
 
-_COUNT = {"type": "integer", "minimum": 0}
-_NUMBER = {"type": "number", "minimum": 0}
 _SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 """Null: without labels there is no such share."""
-_TEXT = {"type": "string"}
 
 
 def _counts(names: tuple[str, ...]) -> dict[str, Any]:
@@ -56,10 +57,6 @@ _CYCLE_KEYS: dict[str, Any] = {
     "wall_s": _NUMBER,
     "simulated_cycles_per_s": _NUMBER,
 }
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 SIMULATE = _object({**_CYCLE_KEYS, "per_image": {"type": "array", "items": _object(_CYCLE_KEYS)}})

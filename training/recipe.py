@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from spec.efforts import Effort
 from spec.model_config import THRESHOLDS, Stage
 
 from .datasets import MEAN, STD
@@ -46,8 +47,10 @@ class FineTuning:
 
     start: str
     """The bundled model from whose weights it starts, and which it is to imitate."""
+    teacher: str = ""
+    """Another bundled model to imitate, for pictures of the same size."""
     distill_weight: float = 0.5
-    """Of the class probabilities of `start` in the loss; the labels have the rest."""
+    """Of the class probabilities of the teacher in the loss; the labels have the rest."""
     sparsity: float = 0.0
     """Of the masks, made from the attention of `start`; 0: no masks."""
     mask_images: int = 2_000
@@ -58,6 +61,8 @@ class FineTuning:
     """Of the mean output of the MLPs' activation function in the loss."""
     reconstruction_weight: float = 1e-4
     """Of the distances that the auto-encoder leaves (ViTCoD)."""
+    entropy_weight: float = 0.0
+    """Of accuracy x entropy of each effort in the loss (PIVOT)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
@@ -116,6 +121,8 @@ class Recipe:
             raise TrainingError(f"sieve.keep must have a share for each of {stages} stages")
         if self.model.thresholds != bool(self.fine_tuning and self.fine_tuning.tau):
             raise TrainingError("thresholds of the model need fine_tuning.tau, and no others do")
+        if self.model.efforts and not self.fine_tuning:
+            raise TrainingError("efforts need fine_tuning")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise TrainingError(
                 f"epochs must be more than the {self.warmup_epochs} of warm-up, not {self.epochs}"
@@ -124,6 +131,10 @@ class Recipe:
 
 def _stages(*blocks: int) -> tuple[Stage, ...]:
     return tuple(Stage(block=block, rule="selector") for block in blocks)
+
+
+def _efforts(*skipped: tuple[int, ...]) -> tuple[Effort, ...]:
+    return tuple(Effort(skipped=blocks) for blocks in skipped)
 
 
 DEMO = VitConfig(
@@ -219,6 +230,15 @@ RECIPES = {
         ),
         replace(
             _TUNED,
+            name="demo-effort",
+            model=replace(DEEP, efforts=_efforts((0, 2, 3, 5, 6), ())),
+            epochs=11,
+            warmup_epochs=1,
+            learning_rate=1e-3,
+            fine_tuning=FineTuning(start="demo-deep", teacher="demo", entropy_weight=0.05),
+        ),
+        replace(
+            _TUNED,
             name="demo-coded",
             model=replace(DEMO, auto_encoder=1),
             epochs=3,
@@ -263,6 +283,14 @@ RECIPES = {
             warmup_epochs=1,
             learning_rate=3e-3,
             fine_tuning=FineTuning(start="micro", sparsity=0.6),
+        ),
+        Recipe(
+            name="micro-effort",
+            model=replace(MICRO, efforts=_efforts((0,), ())),
+            epochs=6,
+            warmup_epochs=1,
+            learning_rate=3e-3,
+            fine_tuning=FineTuning(start="micro", entropy_weight=0.05),
         ),
         Recipe(
             name="micro-coded",

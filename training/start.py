@@ -20,7 +20,7 @@ from .datasets import DataSet
 from .errors import TrainingError
 from .vit import VitConfig
 
-__all__ = ["BUNDLED", "Beginning", "begin"]
+__all__ = ["BUNDLED", "Beginning", "begin", "bundled"]
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 CENTRING_IMAGES = 64
@@ -46,10 +46,7 @@ def begin(
     sparsity : of the masks made from its attention over the first training images; 0: no masks
     centred : take the mean key away from all keys, which changes no attention
     """
-    path = BUNDLED / f"{name}.safetensors"
-    if not path.is_file():
-        raise TrainingError(f"start: there is no bundled model '{name}'")
-    model = float_model_of(load(path))
+    model = _read(name)
     kept = {}
     if sparsity:
         maps = average_attention(model, data.train.images[:mask_images])
@@ -57,6 +54,22 @@ def begin(
         kept = dict(enumerate(masks))
     if centred:
         model = _centred(model, data.train.images[:CENTRING_IMAGES])
+    return _beginning(model, kept)
+
+
+def bundled(name: str) -> Beginning:
+    """A bundled model's float weights, as a teacher."""
+    return _beginning(_read(name), {})
+
+
+def _read(name: str) -> FloatModel:
+    path = BUNDLED / f"{name}.safetensors"
+    if not path.is_file():
+        raise TrainingError(f"start: there is no bundled model '{name}'")
+    return float_model_of(load(path))
+
+
+def _beginning(model: FloatModel, kept: dict[int, np.ndarray]) -> Beginning:
     return Beginning(
         config=_config(model),
         parameters={key: torch.from_numpy(value) for key, value in model.parameters.items()},
@@ -80,4 +93,4 @@ def _config(model: FloatModel) -> VitConfig:
     values = json.loads(json.dumps(asdict(model.config)))
     stages = tuple(Stage(**stage) for stage in values["stages"])
     values = {key: value for key, value in values.items() if key in known}
-    return VitConfig(**{**values, "stages": stages})
+    return VitConfig(**{**values, "stages": stages, "efforts": ()})

@@ -139,7 +139,9 @@ def main() -> int:
         sys.stdout.write(
             f"epoch {record.epoch}/{record.epochs}  loss {record.train_loss:.4f}  "
             f"held-back {100 * record.held_back_top1:.2f} %  {record.seconds:.1f} s"
-            f"{'  keep ' * bool(record.keep)}{' '.join(f'{k:.3f}' for k in record.keep)}\n"
+            f"{'  keep ' * bool(record.keep)}{' '.join(f'{k:.3f}' for k in record.keep)}"
+            f"{'  efforts ' * bool(record.efforts)}"
+            f"{' '.join(f'{100 * share:.2f}' for share in record.efforts)}\n"
         )
         sys.stdout.flush()
 

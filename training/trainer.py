@@ -22,12 +22,13 @@ from quantize.float_model import mask_tensors
 
 from .augment import augment, branch_factors
 from .datasets import DataSet, Labelled
+from .efforts import entropy_pressure
 from .errors import TrainingError
 from .latency import ratio_loss
 from .recipe import FineTuning, Recipe
 from .selector import distillation, gumbel_difference
 from .sieves import Penalties
-from .start import begin
+from .start import begin, bundled
 from .vit import Vit
 
 __all__ = ["EpochRecord", "Trainer"]
@@ -45,6 +46,8 @@ class EpochRecord:
     seconds: float
     keep: tuple[float, ...] = ()
     """Share of the patches alive behind each stage, over the held-back images."""
+    efforts: tuple[float, ...] = ()
+    """Top-1 of each effort over the held-back images, if there are several."""
 
 
 class Trainer:
@@ -106,8 +109,9 @@ class Trainer:
             mask_images=tuning.mask_images,
             centred=self.recipe.model.thresholds,
         )
-        self.teacher = Vit(found.config, self.recipe.nonlinear).requires_grad_(False)
-        self.teacher.load_state_dict(found.parameters)
+        taught = bundled(tuning.teacher) if tuning.teacher else found
+        self.teacher = Vit(taught.config, self.recipe.nonlinear).requires_grad_(False)
+        self.teacher.load_state_dict(taught.parameters)
         self.kept = found.kept
         kept = [
             torch.from_numpy(found.kept[n]).float() if found.kept else None
@@ -157,7 +161,11 @@ class Trainer:
         batches = order.split(self.recipe.batch_size)[: self.steps_per_epoch]
         first_step = len(self.history) * self.steps_per_epoch
         loss = sum(self._run_step(first_step + i, batch) for i, batch in enumerate(batches))
-        top1, keep = self.evaluate(self.data.held_back)
+        found = [
+            self.evaluate(self.data.held_back, effort.skipped)
+            for effort in self.recipe.model.passes
+        ]
+        top1, keep = found[-1]
         record = EpochRecord(
             epoch=len(self.history) + 1,
             epochs=self.recipe.epochs,
@@ -166,6 +174,7 @@ class Trainer:
             held_back_top1=top1,
             seconds=round(time.perf_counter() - started, 2),
             keep=keep,
+            efforts=tuple(share for share, _ in found) if len(found) > 1 else (),
         )
         self.history.append(record)
         return record
@@ -179,19 +188,28 @@ class Trainer:
         keep = branch_factors(recipe, len(batch), self.rng)
         noise = self._noise(step, len(batch))
         temperature = recipe.sieve.temperature if recipe.sieve else 1.0
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits, alive, penalties = self.forward(images[:, None], keep, noise, temperature)
-        loss = functional.cross_entropy(
-            logits.float(), targets, label_smoothing=recipe.label_smoothing
-        )
-        if self.teach is not None:
-            loss = self._taught(loss, images, logits)
-        if recipe.sieve is not None:
-            loss = loss + recipe.sieve.ratio_weight * ratio_loss(alive, recipe.sieve.keep)
-        if recipe.fine_tuning is not None:
-            loss = loss + _penalty(recipe.fine_tuning, penalties)
         self.optimizer.zero_grad()
-        loss.backward()
+        passes, total = recipe.model.passes, 0.0
+        wanted = self._wanted(images)
+        for number, effort in reversed(list(enumerate(passes))):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
+                logits, alive, penalties = self.forward(
+                    images[:, None], keep, noise, temperature, effort.skipped
+                )
+            loss = functional.cross_entropy(
+                logits.float(), targets, label_smoothing=recipe.label_smoothing
+            )
+            if wanted is not None:
+                loss = self._taught(loss, logits, wanted)
+            if recipe.sieve is not None:
+                loss = loss + recipe.sieve.ratio_weight * ratio_loss(alive, recipe.sieve.keep)
+            if recipe.fine_tuning is not None:
+                loss = loss + _penalty(recipe.fine_tuning, penalties, logits, targets)
+            loss = loss / len(passes)
+            loss.backward()
+            total += loss.item()
+            if number == len(passes) - 1 and number:
+                wanted = logits.detach()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_norm)
         self.optimizer.step()
         weight = 1 - min(recipe.ema_decay, (1 + step) / (10 + step))
@@ -199,7 +217,7 @@ class Trainer:
             pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
             for average, parameter in pairs:
                 average.lerp_(parameter, weight)
-        return loss.item()
+        return total
 
     def _noise(self, step: int, n: int) -> Tensor | None:
         """Gumbel noise of the decisions [stages, n, patches], which falls to 0 with the steps."""
@@ -210,13 +228,17 @@ class Trainer:
         shape = (len(recipe.model.stages), n, recipe.model.patches)
         return gumbel_difference(shape, self.rng) * max(0.0, 1 - step / max(1, falling))
 
-    def _taught(self, loss: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+    def _wanted(self, images: Tensor) -> Tensor | None:
+        """The teacher's logits. Of several efforts the last imitates it, the others the last."""
+        if self.teach is None:
+            return None
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            return self.teach(images[:, None])
+
+    def _taught(self, loss: Tensor, logits: Tensor, wanted: Tensor) -> Tensor:
         """The loss by labels, and by the teacher (HeatViT's eq. 18; the keep ratios come after)."""
         source = self.recipe.fine_tuning or self.recipe.sieve
-        assert self.teach is not None
         assert source is not None
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
-            wanted = self.teach(images[:, None])
         imitation = distillation(logits, wanted)
         return (1 - source.distill_weight) * loss + source.distill_weight * imitation
 
@@ -224,21 +246,26 @@ class Trainer:
         return (images.float() / 255 - self.recipe.mean) / self.recipe.std
 
     @torch.no_grad()
-    def evaluate(self, split: Labelled, batch_size: int = 500) -> tuple[float, tuple[float, ...]]:
+    def evaluate(
+        self, split: Labelled, skipped: tuple[int, ...] = (), batch_size: int = 500
+    ) -> tuple[float, tuple[float, ...]]:
         """The averaged weights over a split, in float32 and without noise.
 
+        skipped : blocks without attention
         result : the share classified rightly, and of each stage the share of patches alive
         """
         images = torch.from_numpy(split.images.copy()).split(batch_size)
-        results = [self.average.trace(self._normalise(batch)[:, None]) for batch in images]
+        results = [
+            self.average.trace(self._normalise(batch)[:, None], skipped=skipped) for batch in images
+        ]
         logits = torch.cat([logits for logits, _ in results])
         alive = torch.cat([alive for _, alive in results], dim=1).mean(dim=(1, 2))
         right = logits.argmax(1) == torch.from_numpy(split.labels.copy())
         return int(right.sum()) / len(split), tuple(round(share, 4) for share in alive.tolist())
 
     def top1(self, split: Labelled) -> float:
-        """Share of a split that the averaged weights classify rightly, in float32."""
-        return self.evaluate(split)[0]
+        """Share of a split that the last effort of the averaged weights gets right, in float32."""
+        return self.evaluate(split, self.recipe.model.passes[-1].skipped)[0]
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the whole state so that the file is either the old or the new one."""
@@ -269,7 +296,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.rng.set_state(state["rng"])
         self.history = [
-            EpochRecord(**{**record, "keep": tuple(record["keep"])}) for record in state["history"]
+            EpochRecord(
+                **{**record, "keep": tuple(record["keep"]), "efforts": tuple(record["efforts"])}
+            )
+            for record in state["history"]
         ]
 
     def export(self, path: Path) -> dict[str, str]:
@@ -302,9 +332,11 @@ class Trainer:
         return {**asdict(self.recipe.model), "masks": masks}
 
 
-def _penalty(tuning: FineTuning, penalties: Penalties) -> Tensor:
+def _penalty(tuning: FineTuning, penalties: Penalties, logits: Tensor, targets: Tensor) -> Tensor:
     """What fine-tuning adds to the loss, summed over the blocks."""
     loss = tuning.activity_weight * torch.stack(penalties.activity).sum()
     if penalties.reconstruction:
         loss = loss + tuning.reconstruction_weight * torch.stack(penalties.reconstruction).sum()
+    if tuning.entropy_weight:
+        loss = loss + tuning.entropy_weight * entropy_pressure(logits, targets)
     return loss

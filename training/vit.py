@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spec.efforts import Effort
 from spec.formats import SELECTOR
 from spec.model_config import ModelConfig, ModelFileError, Stage
 
@@ -47,6 +48,8 @@ class VitConfig:
     """Small values become 0 (DynaTran), as `Vit.tau` says."""
     auto_encoder: int = 0
     """Heads that Q and K are compressed to; 0: they are not."""
+    efforts: tuple[Effort, ...] = ()
+    """Passes of the network, as in `ModelConfig`."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -69,6 +72,11 @@ class VitConfig:
             ModelConfig.from_json(json.dumps(asdict(self)), where="model")
         except ModelFileError as error:
             raise TrainingError(str(error)) from None
+
+    @property
+    def passes(self) -> tuple[Effort, ...]:
+        """The efforts, at least one."""
+        return self.efforts or (Effort(),)
 
     @property
     def patches(self) -> int:
@@ -142,13 +150,17 @@ class Block(nn.Module):
         keep_mlp: Tensor | None = None,
         live: Tensor | None = None,
         penalties: Penalties | None = None,
+        attends: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """[n, tokens, embed_dim] -> the same shape; `keep_*` scale the branches per image.
 
-        Also returns what CLS attends to [n, tokens]. `live` as in `Attention`.
+        Also returns what CLS attends to [n, tokens]. `live` as in `Attention`. With `attends`
+        false, only the MLP is there.
         """
-        attn, attended = self.attn(self.norm1(x), live, penalties)
-        x = x + (attn if keep_attn is None else attn * keep_attn)
+        attended = x.new_zeros(0)
+        if attends:
+            attn, attended = self.attn(self.norm1(x), live, penalties)
+            x = x + (attn if keep_attn is None else attn * keep_attn)
         mlp = self.mlp(self.norm2(x), penalties)
         return x + (mlp if keep_mlp is None else mlp * keep_mlp), attended
 
@@ -216,9 +228,10 @@ class Vit(nn.Module):
         keep: Tensor | None = None,
         logistic: Tensor | None = None,
         temperature: float = 1.0,
+        skipped: tuple[int, ...] = (),
     ) -> tuple[Tensor, Tensor]:
         """Class logits, and which patches are alive after each stage; see `learn`."""
-        return self.learn(images, keep, logistic, temperature)[:2]
+        return self.learn(images, keep, logistic, temperature, skipped)[:2]
 
     def learn(
         self,
@@ -226,10 +239,12 @@ class Vit(nn.Module):
         keep: Tensor | None = None,
         logistic: Tensor | None = None,
         temperature: float = 1.0,
+        skipped: tuple[int, ...] = (),
     ) -> tuple[Tensor, Tensor, Penalties]:
         """Class logits, which patches are alive after each stage, and penalties.
 
         logistic : [stages, n, patches], noise of the decisions; none in evaluation
+        skipped : blocks without attention
         result : [n, classes]; [stages, n, patches], 0 or 1; and what the loss may count
         """
         x = self.patch_embed(images)
@@ -249,7 +264,11 @@ class Vit(nn.Module):
                 alive.append(rows.live[:, PREFIX : self.config.tokens])
             branches = (None, None) if keep is None else (keep[2 * i], keep[2 * i + 1])
             x, attended = block(
-                rows.x, *branches, live=rows.live if alive else None, penalties=penalties
+                rows.x,
+                *branches,
+                live=rows.live if alive else None,
+                penalties=penalties,
+                attends=i not in skipped,
             )
             rows = replace(rows, x=x)
         logits = self.head(self.norm(rows.x[:, 0]))

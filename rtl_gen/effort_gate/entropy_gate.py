@@ -60,7 +60,7 @@ class EntropyGate(wiring.Component):
         second, turned = Signal(), Signal()
         """The second pass; the first one ends."""
         m.d.comb += [
-            turned.eq(stream.valid & stream.last & ~second),
+            turned.eq(stream.last & ~second),
             stream.start.eq(self.start | turned),
             stream.token.eq(fields.token),
             stream.classes.eq(fields.classes),
@@ -76,7 +76,7 @@ class EntropyGate(wiring.Component):
             m.d.sync += self.busy.eq(0)
 
         ended = Signal(EntropySums.LATENCY)
-        m.d.sync += ended.eq(ended << 1 | (stream.valid & stream.last & second))
+        m.d.sync += ended.eq(ended << 1 | (stream.last & second))
         m.d.comb += [
             sums.clear.eq(self.start),
             sums.multiplier.eq(fields.multiplier),

@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from rtl_gen.interfaces import ADDRESS_BITS, token_read_port
 from spec.formats import LOGIT
@@ -43,38 +42,32 @@ class LogitStream(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Words are asked for when the last logits of the one before are given."""
+        """A word is read anew for each of its logits: memory is free, a register is not."""
         m = Module()
         bits, per_word = LOGIT.bits, self.lanes * 8 // LOGIT.bits
         request = self.read.request
         address = Signal(ADDRESS_BITS)
-        words = Signal(range((1 << len(self.classes)) // per_word + 1))
-        """Not asked for yet."""
+        place = Signal(range(per_word))
+        """Of the logit to ask for, in its word."""
         left = Signal.like(self.classes)
-        held = Signal(self.lanes * 8, reset_less=True)
-        count = Signal(range(per_word + 1))
-        """Logits in `held`."""
-        m.d.comb += [
-            request.valid.eq((words != 0) & (count <= 2) & ~self.read.valid),
-            request.payload.eq(address),
-            self.valid.eq((count != 0) & (left != 0)),
-            self.logit.eq(held[:bits]),
-            self.last.eq(left == 1),
+        """Not asked for yet."""
+        asked = Signal.like(place, reset_less=True)
+        final = Signal()
+        m.d.comb += [request.valid.eq(left != 0), request.payload.eq(address)]
+        m.d.sync += [
+            self.valid.eq(self.read.valid),
+            self.logit.eq(self.read.data.word_select(asked, bits)),
+            self.last.eq(self.read.valid & final),
         ]
         with m.If(self.start):
+            m.d.sync += [address.eq(self.token), place.eq(0), left.eq(self.classes)]
+        with m.Elif(request.valid & request.ready):
             m.d.sync += [
-                address.eq(self.token),
-                words.eq((self.classes + (per_word - 1)) >> exact_log2(per_word)),
-                left.eq(self.classes),
-                count.eq(0),
+                place.eq(place + 1),
+                left.eq(left - 1),
+                asked.eq(place),
+                final.eq(left == 1),
             ]
-        with m.Else():
-            with m.If(request.valid & request.ready):
-                m.d.sync += [address.eq(address + 1), words.eq(words - 1)]
-            with m.If(self.read.valid):
-                m.d.sync += [held.eq(self.read.data), count.eq(per_word)]
-            with m.Elif(self.valid):
-                m.d.sync += [held.eq(held >> bits), count.eq(count - 1)]
-            with m.If(self.valid):
-                m.d.sync += left.eq(left - 1)
+            with m.If(place == per_word - 1):
+                m.d.sync += address.eq(address + 1)
         return m

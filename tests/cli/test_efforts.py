@@ -7,7 +7,7 @@ from jsonschema import validate
 
 from spec import image as image_format
 from spec.presets import preset
-from spec.reports import RUN, SIMULATE
+from spec.reports import RUN, SIEVES, SIMULATE
 
 MODEL = "micro~skip1@2"
 
@@ -60,6 +60,37 @@ def test_estimate_of_one_effort(sievit, tmp_path):
         for arguments in (("micro",), (MODEL, "--effort", 1), (MODEL, "--effort", 0))
     ]
     assert cycles[0] == cycles[1] > cycles[2]
+
+
+def test_profile_counts_the_zeros_of_all_efforts(sievit, tmp_path):
+    path = tmp_path / "x.json"
+    ended = sievit("profile", "-m", MODEL, "--tau", "0,0.1", "--images", 20, "--json", path)
+    assert ended.status == 0, ended
+    assert "0.1" in ended.out
+
+
+def test_sieves_have_the_efforts(sievit, tmp_path):
+    _, report = report_of(
+        sievit, tmp_path / "x.json", "sieves", "-m", MODEL, "-p", "tiny", "--images", 12
+    )
+    validate(report, SIEVES)
+    dense, efforts = report["variants"]
+    assert (dense["name"], efforts["name"]) == ("dense", "efforts")
+    assert efforts["cycles"]["min"] < dense["cycles"]["mean"] < efforts["cycles"]["max"]
+
+
+def test_run_predicts_the_cycles_of_each_image(sievit, tmp_path):
+    _, report = report_of(
+        sievit,
+        tmp_path / "x.json",
+        *("run", "-m", MODEL, "-p", "tiny", "--images", 30, "--predict", 0),
+    )
+    validate(report, RUN)
+    low = report["efforts"][0]["share"]
+    cycles = report["cycles"]
+    mean = low * cycles["min"] + (1 - low) * cycles["max"]
+    assert 0 < low < 1
+    assert cycles["mean"] == pytest.approx(mean)
 
 
 def test_simulate_says_how_many_each_image_takes(sievit, tmp_path):

@@ -22,7 +22,7 @@ from tests.grouped import GROUPED
 from tests.random_models import pruned, random_images
 from tests.shapes import SHAPES, model_of
 from tests.sieved_models import masked, with_thresholds
-from tests.tiled_models import CASES, machine_of
+from tests.tiled_models import CASES, SPILLED, machine_of
 from tests.tiled_models import model_of as tiled_model
 
 TINY = preset("tiny")
@@ -84,6 +84,27 @@ def test_images_end_early_or_do_not(name, config):
 def test_three_efforts(name, config):
     model = model_of(name)
     check(model, [(1,), (0,), ()], config, {1, 2, 3}, 16)
+
+
+@pytest.mark.parametrize("case", [name for name in SPILLED if name != "one block"])
+def test_spilled_without_attention(case):
+    shape, changes, *_ = SPILLED[case]
+    model, config = tiled_model(shape), machine_of({**changes, "norm_tables": 64})
+    for skipped in every_skip(model.config.depth)[:-1]:
+        check_model(skipping(model, *skipped), config, seed=1)
+
+
+def test_efforts_that_spill():
+    """Each has SCRATCH for itself."""
+    shape, changes, *_ = SPILLED["five tiles"]
+    model, config = tiled_model(shape), machine_of({**changes, "norm_tables": 64})
+    check(model, [(0, 2), (1,), ()], config, {1, 2, 3}, 16)
+
+
+def test_selections_that_spill():
+    model = pruned(tiled_model("odd depth"), [(1, "selector")])
+    config = machine_of({"token_words": 120, "norm_tables": 64})
+    check(model, [(0, 2), (2,)], config, {1, 2}, 10)
 
 
 def test_all_blocks_skipped():

@@ -1,10 +1,12 @@
 """Models of several efforts on the emitted machine, with pictures that end early and others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cli.options import load_dataset, load_model
-from compiler import compile
+from compiler import compile, compile_steps
 from golden_model.expected import expected_tensors
 from golden_model.machine import machine
 from golden_model.trace import assemble_tensors
@@ -17,9 +19,10 @@ from spec.pixels import patches_of
 from spec.presets import preset
 from spec.registers import STALLS, Status
 from tests.effort_models import parting
-from tests.random_models import pruned, random_images
+from tests.random_models import pruned, random_images, random_model
 from tests.shapes import model_of
 from tests.sieved_models import masked, with_thresholds
+from tests.tiled_models import SPILLING
 
 TINY = preset("tiny")
 
@@ -69,6 +72,18 @@ def test_three_efforts():
     assert set(check(parting(model, (1,), (0,), (), images=images), "verilator", images)) == {
         *(1, 2, 3)
     }
+
+
+@pytest.mark.regress
+def test_efforts_that_spill():
+    """Tiles go through a block without attention on chip."""
+    shape = replace(SPILLING, image_size=32, mlp_dim=400)
+    model = random_model(shape, outliers=False, images=4)
+    images = random_images(shape, 4, seed=9)
+    model = parting(model, (0,), (), images=images)
+    parts = compile_steps(model, TINY).parts
+    assert all(part.allocation.tiling.spilled for part in parts)
+    assert set(check(model, "verilator", images[:3])) == {1, 2}
 
 
 def test_every_sieve_in_both_efforts():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cli.options import load_model
+from cli.options import load_dataset, load_model
 from compiler import compile_steps
 from golden_model.machine import machine as golden_machine
 from golden_model.sieve import sieve
@@ -14,6 +14,7 @@ from perf_model.dram import Dram
 from perf_model.machine import predict
 from perf_model.work import needs_work
 from quantize.stages import force_keep, with_stages
+from sim.image_cycles import ImageCycles
 from sim.machine import Options, Simulation
 from spec.assembler import Instruction, encode
 from spec.dram import DRAM_PRESETS
@@ -253,6 +254,26 @@ def test_prediction_of_efforts(preset_name):
         )
         log.info("%s, %s, %d parts: %d", config.name, dram, taken, outcome.cycles)
         compare(found, outcome.counters)
+
+
+@pytest.mark.parametrize("name", ["micro~skip1@2", "micro-tokens~skip1@2"])
+def test_prediction_of_compiled_efforts(name):
+    """A picture that ends at the gate and one that does not, as sievit predicts images."""
+    config, model = preset("tiny"), load_model(name)
+    images = load_dataset("sample", "test", model.config).images[:200]
+    found = sieve(model, images)
+    picked = [int(np.flatnonzero(found.effort == effort)[0]) for effort in (0, 1)]
+    inputs = patches_of(batch_of(images, model.config), model.config)
+    for timing in DRAM_PRESETS.values():
+        cycles = ImageCycles(model, config, timing)
+        simulation = Simulation.build(config, "verilator")
+        options = Options(latency=timing.latency, bandwidth=timing.bandwidth, trace=False)
+        for index, taken in zip(picked, (1, 2), strict=True):
+            (outcome,) = simulation.run(cycles.image, [inputs[index]], options)
+            left, first = (each[index, :taken] for each in (found.every_left, found.every_first))
+            predicted = cycles.predict(inputs[index], left, first)
+            log.info("%s, %d efforts: %d", name, taken, outcome.cycles)
+            compare(predicted, outcome.counters)
 
 
 def check(name, machine):

@@ -120,7 +120,9 @@ def test_penalties():
     torch.testing.assert_close(again.activity[0], hidden.mean())
 
 
-@pytest.mark.parametrize("name", ["micro-relu", "micro-masks", "micro-coded", "micro-all"])
+@pytest.mark.parametrize(
+    "name", ["micro-relu", "micro-masks", "micro-coded", "micro-effort", "micro-all"]
+)
 def test_recipes_give_models_that_quantise(name, data, tmp_path):
     path, records = tmp_path / "out.safetensors", []
     fields = {"data": data, "compile_model": False, "epochs": 1}
