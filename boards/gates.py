@@ -70,6 +70,9 @@ def script(front: Sequence[str]) -> list[str]:
         "opt_expr",
         "opt_merge",
         "opt_clean",
+        # a wire called `x[0]` beside a bus x would meet its bit's name when abc gives names back
+        "rename -hide w:*",
+        "rename -enumerate w:*",
         f"abc -genlib {LIBRARY} {_MAP}",
         "opt_clean",
         f"tee -q -o {COUNTS} stat -json",

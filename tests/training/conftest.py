@@ -15,12 +15,17 @@ def random_split(rng: np.random.Generator, count: int) -> Labelled:
     return Labelled(images=noise + 20 * labels[:, None, None], labels=labels)
 
 
+def random_data(count: int) -> DataSet:
+    """Images of 12x12: `count` to train on, 20 held back, 20 of test."""
+    rng = np.random.default_rng(7)
+    train, held_back, test = (random_split(rng, number) for number in (count, 20, 20))
+    return DataSet(train=train, held_back=held_back, test=test)
+
+
 @pytest.fixture
 def data() -> DataSet:
-    """Images of 12x12: 100 to train on, 20 held back, 20 of test."""
-    rng = np.random.default_rng(7)
-    train, held_back, test = (random_split(rng, count) for count in (100, 20, 20))
-    return DataSet(train=train, held_back=held_back, test=test)
+    """A hundred images to train on."""
+    return random_data(100)
 
 
 @pytest.fixture

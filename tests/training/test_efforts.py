@@ -10,10 +10,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train' (t
 from quantize import float_forward, load_float, quantize_model  # noqa: E402
 from quantize.float_model import FloatModel  # noqa: E402
 from spec.model_config import Effort, ModelConfig  # noqa: E402
-from tests.training.conftest import random_split  # noqa: E402
+from tests.training.conftest import random_data  # noqa: E402
 from tests.training.test_fine_tuning import random_model  # noqa: E402
 from tests.training.test_train import read_tensors, train_interrupted  # noqa: E402
-from training.datasets import DataSet  # noqa: E402
 from training.efforts import entropy_pressure  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.recipe import RECIPES, FineTuning  # noqa: E402
@@ -24,9 +23,7 @@ from training.trainer import Trainer  # noqa: E402
 @pytest.fixture(scope="module")
 def data():
     torch.set_num_threads(1)
-    rng = np.random.default_rng(7)
-    train_split, held_back, test = (random_split(rng, count) for count in (256, 20, 20))
-    return DataSet(train=train_split, held_back=held_back, test=test)
+    return random_data(256)
 
 
 def recipe_with(**fields):

@@ -12,8 +12,7 @@ from quantize import float_forward, load_float, quantize_model  # noqa: E402
 from quantize.float_model import FloatModel  # noqa: E402
 from quantize.masks import kept_masks  # noqa: E402
 from spec.model_config import THRESHOLDS, ModelConfig, Stage  # noqa: E402
-from tests.training.conftest import random_split  # noqa: E402
-from training.datasets import DataSet  # noqa: E402
+from tests.training.conftest import random_data  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.recipe import RECIPES, FineTuning  # noqa: E402
 from training.train import read_float, train  # noqa: E402
@@ -29,9 +28,7 @@ STAGES = (Stage(block=1, rule="selector"), Stage(block=2, rule="selector"))
 def data():
     """As many images as one batch of the recipes."""
     torch.set_num_threads(1)
-    rng = np.random.default_rng(7)
-    train_split, held_back, test = (random_split(rng, count) for count in (256, 20, 20))
-    return DataSet(train=train_split, held_back=held_back, test=test)
+    return random_data(256)
 
 
 def random_model(tau, masked, **fields):

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs the extra 'train' (torch)")
@@ -12,8 +11,7 @@ import torch
 
 from quantize import load_float, quantize_model
 from spec.model_config import Stage
-from tests.training.conftest import random_split
-from training.datasets import DataSet
+from tests.training.conftest import random_data
 from training.errors import TrainingError
 from training.recipe import RECIPES, Sieve
 from training.search import search_recipe
@@ -27,9 +25,7 @@ TOKENS = RECIPES["micro-tokens"]
 def data():
     """As many images as one batch of the recipes."""
     torch.set_num_threads(1)
-    rng = np.random.default_rng(7)
-    train_split, held_back, test = (random_split(rng, count) for count in (256, 20, 20))
-    return DataSet(train=train_split, held_back=held_back, test=test)
+    return random_data(256)
 
 
 def run(recipe, path, data, **fields):
