@@ -44,9 +44,9 @@ def _cascades(report: dict[str, Any]) -> Table:
         title=f"{where}: {counts}",
         caption="calibration / held out; attend: the blocks with attention, of each effort; "
         "up to: entropy in bits; share: of the images that each effort answers; "
-        "times: all attention / it",
+        "times: all attention / it; uJ: energy proxy",
     )
-    for column in ("attend", "up to", "share", "top-1", "", "cycles", "", "times"):
+    for column in ("attend", "up to", "share", "top-1", "", "cycles", "", "times", "uJ"):
         table.add_column(column, justify="right", no_wrap=True)
     dense = max(report["paths"], key=lambda entry: entry["held_out"]["cycles"])
 
@@ -62,6 +62,7 @@ def _cascades(report: dict[str, Any]) -> Table:
             f"{known['cycles']:,.0f}",
             f"{others['cycles']:,.0f}",
             f"{dense['held_out']['cycles'] / others['cycles']:.2f}",
+            f"{others['energy_proxy_uj']:.1f}",
             style=style,
         )
 

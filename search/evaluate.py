@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.sieve import sieve
-from perf_model.energy import HOROWITZ, EnergyCosts, energy_proxy
+from perf_model.energy import HOROWITZ, EnergyCosts, energy_proxy, row_memory_bytes
 from perf_model.machine import Prediction
 from perf_model.stage_cycles import spread_out
 from quantize.datasets import Labelled
@@ -80,8 +80,8 @@ class Evaluator:
         gates = estimate_gates(config)
         macs = float(np.mean([run.macs for run in runs]))
         dram = float(np.mean([sum(run.dram_bytes.values()) for run in runs]))
-        words = [config.banks * run.array_busy_cycles - run.idle_banks for run in runs]
-        sram = float(np.mean(words)) * config.lanes
+        read = [row_memory_bytes(config, run.array_busy_cycles, run.idle_banks) for run in runs]
+        sram = float(np.mean(read))
         return {
             "preset": config.name,
             "top1": float((found.predictions == self.calibration.labels).mean()),

@@ -5,7 +5,7 @@ from spec.schema import COUNT, NUMBER, TEXT, record
 __all__ = ["EFFORTS"]
 
 _SHARES = {"type": "array", "items": NUMBER, "minItems": 1}
-_CASCADE = record({"top1": NUMBER, "cycles": NUMBER, "shares": _SHARES})
+_CASCADE = record({"top1": NUMBER, "cycles": NUMBER, "energy_proxy_uj": NUMBER, "shares": _SHARES})
 _EFFORT = record({"skipped": {"type": "array", "items": COUNT}, "threshold": COUNT})
 _EFFORTS = record(
     {
@@ -38,6 +38,7 @@ EFFORTS = record(
 `score`, each of the `paths` alone, the `front` of efforts and thresholds, by cycles, and what was
 `chosen`; these two by the calibration images.
 
-`shares` of the images by the effort that answers; `cycles` are predicted, the mean of an image with
-all its passes. A threshold is in units of 2**-10 bit, 0 in the last effort.
+`shares` of the images by the effort that answers; `cycles` and the energy proxy (see
+`perf_model.energy`) are predicted, the mean of an image with all its passes. A threshold is in
+units of 2**-10 bit, 0 in the last effort.
 """

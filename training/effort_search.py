@@ -43,6 +43,8 @@ class Path:
     skipped: tuple[int, ...]
     """Blocks without attention."""
     cycles: int
+    energy_proxy_uj: float
+    """Microjoules, see `perf_model.energy`."""
     calibration: Outcome
     held_out: Outcome
 
@@ -54,6 +56,8 @@ class Figures:
     top1: float
     cycles: float
     """Mean of an image: of all passes it takes."""
+    energy_proxy_uj: float
+    """Likewise."""
     shares: tuple[float, ...]
     """Of the images, by the effort that answers."""
 
@@ -171,13 +175,19 @@ def _figures(cascade: Sequence[Path], thresholds: Sequence[int], split: str) -> 
     outcomes: list[Outcome] = [getattr(path, split) for path in cascade]
     images = len(outcomes[0].right)
     left = np.ones(images, np.bool_)
-    right, cycles, shares = 0, 0, []
+    right, cycles, energy, shares = 0, 0, 0.0, []
     for number, (path, outcome) in enumerate(zip(cascade, outcomes, strict=True)):
         cycles += int(left.sum()) * path.cycles
+        energy += int(left.sum()) * path.energy_proxy_uj
         ends = left.copy()
         if number < len(thresholds):
             ends &= outcome.entropy <= thresholds[number]
         right += int((ends & outcome.right).sum())
         shares.append(int(ends.sum()) / images)
         left &= ~ends
-    return Figures(top1=right / images, cycles=cycles / images, shares=tuple(shares))
+    return Figures(
+        top1=right / images,
+        cycles=cycles / images,
+        energy_proxy_uj=energy / images,
+        shares=tuple(shares),
+    )

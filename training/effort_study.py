@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden_model.evaluate import evaluate
+from perf_model.energy import energy_proxy, row_memory_bytes
 from perf_model.estimate import estimate
 from quantize.efforts import gate_tensors, with_efforts
 from quantize.float_model import float_model_of
@@ -26,7 +27,7 @@ from .errors import TrainingError
 SCORES = ("block", "output")
 """By what paths are found: what attention changes in its block, or before the head."""
 
-__all__ = ["SCORES", "Split", "effort_study", "path_cycles", "paths_of"]
+__all__ = ["SCORES", "Split", "effort_study", "path_cost", "paths_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,18 @@ def paths_of(
     return sorted({*paths, ()}, key=lambda skipped: (-len(skipped), skipped))
 
 
-def path_cycles(
+def path_cost(
     model: ModelConfig, skipped: tuple[int, ...], config: Config, dram: str, timing: DramTiming
-) -> int:
-    """Predicted cycles of one pass as a program of its own."""
+) -> tuple[int, float]:
+    """Predicted cycles of one pass as a program of its own, and its energy proxy in microjoules."""
     alone = replace(model, efforts=(Effort(skipped=skipped),))
-    return estimate(alone, "", config, dram, timing, all_blocks=True)["cycles"]
+    found = estimate(alone, "", config, dram, timing, all_blocks=True)
+    energy = energy_proxy(
+        macs=found["macs_done"],
+        sram_bytes=row_memory_bytes(config, found["array_busy_cycles"]),
+        dram_bytes=sum(found["dram_bytes"].values()),
+    )
+    return found["cycles"], energy
 
 
 def effort_study(
@@ -104,10 +111,12 @@ def effort_study(
     for skipped in paths_of(model.config, order, active):
         tell(f"{model.config.depth - len(skipped)} of {model.config.depth} blocks attend")
         one = with_efforts(model, [Effort(skipped=skipped)])
+        cycles, energy = path_cost(model.config, skipped, config, dram, timing)
         paths.append(
             Path(
                 skipped=skipped,
-                cycles=path_cycles(model.config, skipped, config, dram, timing),
+                cycles=cycles,
+                energy_proxy_uj=energy,
                 calibration=_outcome(one, calibration),
                 held_out=_outcome(one, held_out),
             )

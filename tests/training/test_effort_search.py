@@ -14,7 +14,7 @@ from spec.model_config import Effort
 from spec.model_file import load
 from spec.presets import preset
 from training.effort_search import Goal, Outcome, Path, choices, choose, entropy, front
-from training.effort_study import Split, effort_study, path_cycles, paths_of
+from training.effort_study import Split, effort_study, path_cost, paths_of
 from training.errors import TrainingError
 
 
@@ -36,6 +36,7 @@ def paths():
         Path(
             skipped=tuple(range(4 - number)),
             cycles=cycles,
+            energy_proxy_uj=cycles / 8,
             calibration=outcome(rng, 300, share),
             held_out=outcome(rng, 200, share),
         )
@@ -132,10 +133,17 @@ def test_paths_of_a_model(micro):
     assert paths_of(own, order, [3]) == [(1,), ()]
 
 
-def test_skipped_attention_takes_fewer_cycles(micro):
+def test_energy_is_a_mean_over_passes_like_cycles(found):
+    for each in found:
+        for figures in (each.calibration, each.held_out):
+            assert figures.energy_proxy_uj == pytest.approx(figures.cycles / 8)
+
+
+def test_skipped_attention_takes_fewer_cycles_and_less_energy(micro):
     where = preset("tiny"), "ddr", dram_preset("ddr")
-    none, one, both = (path_cycles(micro.config, path, *where) for path in ((), (0,), (0, 1)))
-    assert none > one > both
+    none, one, both = (path_cost(micro.config, path, *where) for path in ((), (0,), (0, 1)))
+    assert none[0] > one[0] > both[0]
+    assert none[1] > one[1] > both[1] > 0
 
 
 def test_the_study_says_what_the_golden_model_does():
