@@ -37,7 +37,7 @@ def command(
         int,
         typer.Option(
             min=0,
-            help="Where time depends on values, predict so many, evenly spread; 0: all.",
+            help="Where cycles differ, predict so many, evenly spread; 0: all.",
         ),
     ] = 0,
     plot: Annotated[
@@ -55,8 +55,8 @@ def command(
     The dense model first, without stages, masks and thresholds, on a machine that skips no zeros;
     then with each sieve alone, then with all. The golden machine runs every image, so that what is
     left of it is known; the cycles are those of the Verilog with the same DRAM. Accuracy is over
-    all images, and so are cycles that depend on the numbers of tokens alone; the others take about
-    a second an image, and --predict takes a sample of them.
+    all images. Cycles that differ from image to image take about a second each, and --predict takes
+    a sample of them.
 
     Example: sievit sieves --model demo-tokens --preset tiny --images 4 --plot sieves.svg
     """

@@ -37,8 +37,7 @@ def sieve_study(
     name, dram : of the model and of the memory, for the report
     images : uint8 [n, height, width] or [n, channels, height, width]
     labels : of the images; without them there is no accuracy
-    predicted : images of which cycles are predicted where they depend on more than the numbers of
-        tokens, evenly spread (0: all)
+    predicted : images of which cycles are predicted where they differ, evenly spread (0: all)
     tell : called with what is being done
     """
     began, say = time.perf_counter(), tell or (lambda text: None)
@@ -46,7 +45,8 @@ def sieve_study(
     for variant in variants(model, config):
         cycles = ImageCycles(variant.model, variant.config, timing)
         found = sieve(variant.model, images)
-        some = spread_out(len(images), predicted if cycles.by_data else 0)
+        differ = cycles.by_data or variant.model.config.stages
+        some = spread_out(len(images), predicted if differ else 0)
         say(f"{variant.name}: {len(some)} image{'s' if len(some) > 1 else ''}")
         runs = cycles.runs(images[some], found.of(some))
         each = np.array([run.cycles for run in runs])

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from jsonschema import validate
 
+from cli.options import BUNDLED
 from golden_model.sieve import sieve
 from perf_model import estimate
 from sim.image_cycles import ImageCycles
 from sim.sieve_study import sieve_study
 from spec.dram import DRAM_PRESETS
+from spec.model_file import load
 from spec.presets import preset
 from spec.reports import SIEVES
 from tests.random_models import random_images, random_model
@@ -59,6 +61,14 @@ def test_a_sample_where_time_depends_on_values(model):
             half = (entry["cycles"]["max"] - entry["cycles"]["min"]) / 2
             assert entry["cycles_error"] == pytest.approx(half)
         assert 0 <= entry["top1_integer"] <= 1
+
+
+def test_a_sample_where_time_depends_on_tokens():
+    model = load(BUNDLED / "micro-tokens.safetensors")
+    images = random_images(model.config, 6)
+    report = sieve_study(model, "tokens", TINY, "ddr", DDR, images, None, 2)
+    found = {entry["name"]: entry["cycles_images"] for entry in report["variants"]}
+    assert (found["dense"], found["tokens"]) == (6, 2)
 
 
 def test_cycles_of_images_that_differ_only_in_zeros(model):
