@@ -5,8 +5,12 @@ from typing import Any
 
 from rich.table import Table
 
+from spec.formats import GATE
+
 __all__ = ["effort_tables"]
 
+UNITS = 1 << GATE.fraction_bits
+"""Of a threshold in a bit."""
 ROWS = 16
 """Of the front, evenly spread."""
 
@@ -55,7 +59,10 @@ def _cascades(report: dict[str, Any]) -> Table:
         attend = [_attending(report["depth"], effort["skipped"]) for effort in entry["efforts"]]
         table.add_row(
             "\n".join(attend),
-            "\n".join(f"{effort['threshold'] / 1024:.3f}" for effort in entry["efforts"][:-1]),
+            "\n".join(
+                f"{effort['threshold'] / (1 << GATE.fraction_bits):.3f}"
+                for effort in entry["efforts"][:-1]
+            ),
             "\n".join(f"{share:.1%}" for share in others["shares"]),
             f"{known['top1']:.2%}",
             f"{others['top1']:.2%}",

@@ -24,13 +24,13 @@ from cli.progress import steps
 from spec.dram import DEFAULT_DRAM
 
 if TYPE_CHECKING:
+    from quantize.datasets import Labelled
     from spec.model_config import ModelConfig
-    from training.effort_study import Split
 
 __all__ = ["command"]
 
-HELD_BACK = 5_000
-"""The last training images of Fashion-MNIST, which training never sees."""
+CALIBRATION = 5_000
+"""As many of Fashion-MNIST's training images as are held back."""
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
     ] = 0,
     calibration: Annotated[
         int, typer.Option(min=2, help="Calibration images: take the first so many.")
-    ] = HELD_BACK,
+    ] = CALIBRATION,
     similar: Annotated[
         int, typer.Option(min=2, help="Measure similarity on the first so many of them.")
     ] = 500,
@@ -156,23 +156,17 @@ def _numbers(text: str | None, depth: int) -> list[int]:
 
 def _splits(
     dataset: str, config: "ModelConfig", calibration: int, images: int
-) -> tuple["Split", "Split"]:
+) -> tuple["Labelled", "Labelled"]:
     """The images to choose by, and those to report."""
-    from training.effort_study import Split
+    from training.datasets import HELD_BACK
 
     if dataset == "fashion-mnist":
-        train = load_dataset(dataset, "train", config)
-        test = load_dataset(dataset, "test", config)
-        known = Split(images=train.images[-HELD_BACK:], labels=train.labels[-HELD_BACK:])
-        others = Split(images=test.images, labels=test.labels)
+        known = load_dataset(dataset, "train", config).part(slice(-HELD_BACK, None))
+        others = load_dataset(dataset, "test", config)
     else:
         data = load_dataset(dataset, "test", config)
         if not data.labelled or len(data) < 4:
             raise UsageError(f"--dataset {dataset}: needs at least 4 images with labels")
         half = len(data) // 2
-        known = Split(images=data.images[:half], labels=data.labels[:half])
-        others = Split(images=data.images[half:], labels=data.labels[half:])
-    return (
-        Split(images=known.images[:calibration], labels=known.labels[:calibration]),
-        Split(images=others.images[: images or None], labels=others.labels[: images or None]),
-    )
+        known, others = data.first(half), data.part(slice(half, None))
+    return known.first(calibration), others.first(images or len(others))

@@ -229,13 +229,10 @@ def _split(
     dataset: str, config: "ModelConfig", images: int, held_out: int
 ) -> tuple["Labelled", "Labelled"]:
     """Images to choose by and others: training and test images, or the two parts of a file."""
-    from quantize.datasets import Labelled
-
     if dataset == "fashion-mnist":
         chosen_by = load_dataset(dataset, "train", config).first(images)
         return chosen_by, load_dataset(dataset, "test", config).first(held_out)
     data = load_dataset(dataset, "test", config)
     if not data.labelled:
         raise UsageError(f"--dataset {dataset}: a search needs labels")
-    rest = slice(images, images + held_out)
-    return data.first(images), Labelled(images=data.images[rest], labels=data.labels[rest])
+    return data.first(images), data.part(slice(images, images + held_out))

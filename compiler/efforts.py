@@ -143,13 +143,14 @@ def _relocated(op: Instruction, places: Sequence[int], moved: Mapping[int, int])
 def _gate(model: Model, number: int, allocation: Allocation) -> Instruction:
     """What is in the place of HALT behind effort `number`."""
     effort = model.config.passes[number]
+    multiplier, shift = model.gate_scale
     return Instruction(
         opcode=Opcode.GATE,
         fields={
             "token": allocation.regions["result"].base,
             "classes": model.config.classes,
-            "multiplier": int(model["gate.mult"][0]),
-            "shift": int(model["gate.shift"][0]),
+            "multiplier": multiplier,
+            "shift": shift,
             "threshold": effort.threshold,
             "skipped": len(effort.skipped),
         },

@@ -17,8 +17,7 @@ from golden_model.collect import Watch, discard
 from golden_model.encoder_block import encoder_blocks
 from golden_model.patch_embed import patch_embed
 from golden_model.stage import Sequences, select
-from golden_model.units.entropy_gate import is_certain
-from golden_model.vit import gate_scale
+from golden_model.vit import goes_on
 from spec.efforts import Effort
 from spec.model_file import Model, Stage
 from spec.pixels import batch_of
@@ -47,6 +46,11 @@ class Sieved:
     """[n, efforts, stages], `left` of each effort; 0 of those that an image does not take."""
     every_first: NDArray[np.int64]
     """[n, efforts, stages], `first` likewise."""
+
+    def taken(self, image: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`every_left` and `every_first` of the efforts that an image takes, [efforts, stages]."""
+        efforts = self.effort[image] + 1
+        return self.every_left[image, :efforts], self.every_first[image, :efforts]
 
     def of(self, some: NDArray[np.integer]) -> "Sieved":
         """The images of these numbers."""
@@ -116,9 +120,7 @@ def _sieve(model: Model, images: NDArray[np.uint8]) -> Sieved:
         found.effort[taking] = number
         found.every_left[taking, number] = found.left[taking]
         found.every_first[taking, number] = found.first[taking]
-        if number < len(passes) - 1:
-            logits = found.logits[taking]
-            taking = taking[~is_certain(logits, *gate_scale(model), effort.threshold)]
+        taking = taking[goes_on(model, number, found.logits[taking])]
     return found
 
 

@@ -81,9 +81,9 @@ def assemble_tensors(image: Image, writes: Mapping[int, Writes]) -> dict[str, ND
     Tensors of efforts that were not taken are left out.
     Raises `GoldenError` when an instruction made other than the expected number of writes.
     """
-    tensors = {}
+    tensors, parts = {}, len(program_parts(image.program[:, 0]))
     for number, live in enumerate(live_counts(image, writes)):
-        prefix = tensor_prefix(number, len(program_parts(image.program[:, 0])))
+        prefix = tensor_prefix(number, parts)
         for name, entry in image.tensors.items():
             if name.startswith(prefix):
                 tensors[name] = _assemble(image, name, live[0] - live[entry.stages], writes)

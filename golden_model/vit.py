@@ -15,7 +15,7 @@ from golden_model.units.entropy_gate import is_certain
 from spec.efforts import tensor_prefix
 from spec.model_file import Model
 
-__all__ = ["Answer", "answer", "gate_scale", "vit"]
+__all__ = ["Answer", "answer", "goes_on", "vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +67,22 @@ def answer(model: Model, images: NDArray[np.uint8], collect: Collect | None = No
         named("patch_embed", h)
         found = _encode(model, effort.skipped, 0, Sequences.whole(h), named)
         logits[left], last[left] = found, number
-        if number < len(passes) - 1:
-            left = left[~is_certain(found, *gate_scale(model), effort.threshold)]
-            if not len(left):
-                break
+        left = left[goes_on(model, number, found)]
+        if not len(left):
+            break
     return Answer(logits=logits, effort=last)
 
 
-def gate_scale(model: Model) -> tuple[int, int]:
-    """Multiplier and shift from the logits' unit to that of the gate."""
-    return int(model["gate.mult"][0]), int(model["gate.shift"][0])
+def goes_on(model: Model, number: int, logits: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which images take another effort behind effort `number`; none behind the last.
+
+    logits : int16 [n, classes], of that effort
+    result : bool [n]
+    """
+    passes = model.config.passes
+    if number == len(passes) - 1:
+        return np.zeros(len(logits), np.bool_)
+    return ~is_certain(logits, *model.gate_scale, passes[number].threshold)
 
 
 def _prefixed(collect: Collect, prefix: str) -> Collect:

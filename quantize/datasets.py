@@ -50,7 +50,11 @@ class Labelled:
 
     def first(self, count: int) -> "Labelled":
         """Take the first `count` images."""
-        return replace(self, images=self.images[:count], labels=self.labels[:count])
+        return self.part(slice(count))
+
+    def part(self, some: slice) -> "Labelled":
+        """Take some of the images."""
+        return replace(self, images=self.images[some], labels=self.labels[some])
 
 
 def fashion_mnist(split: str, image_size: int = 28, folder: Path = FASHION_MNIST) -> Labelled:

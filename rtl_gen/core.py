@@ -19,7 +19,7 @@ from rtl_gen.core_clients import (
 )
 from rtl_gen.core_errors import connect_errors
 from rtl_gen.core_events import connect_events, counter_sizes
-from rtl_gen.core_gate import build_gate, connect_end, connect_gate
+from rtl_gen.core_gate import build_gate, connect_end
 from rtl_gen.core_places import build_origins, connect_places
 from rtl_gen.core_walks import build_sources, connect_lists, connect_walks
 from rtl_gen.dma.axi import TRANSFER, read_data_layout
@@ -347,7 +347,7 @@ class Core(wiring.Component):
         connect(m, self.layer_norm.write, writers[_NORMALIZED])
         connect(m, self.loader.token_write, writers[_LOADED])
         if self.gates:
-            connect_gate(m, self, readers[reader_number(GATE, self.config)])
+            connect(m, self.entropy_gate.read, readers[reader_number(GATE, self.config)])
         if self.selects:
             connect(m, self.select_tokens.read, readers[SELECT])
             connect(m, self.select_tokens.write, writers[_SELECTED])

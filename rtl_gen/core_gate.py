@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import connect
 
 from rtl_gen.effort_gate.entropy_gate import EntropyGate
 from spec.config import Config
@@ -12,18 +10,13 @@ from spec.config import Config
 if TYPE_CHECKING:
     from rtl_gen.core import Core
 
-__all__ = ["build_gate", "connect_end", "connect_gate"]
+__all__ = ["build_gate", "connect_end"]
 
 
 def build_gate(m: Module, core: "Core", config: Config) -> None:
     """Make `core.entropy_gate`."""
     core.entropy_gate = EntropyGate(lanes=config.lanes, logic_multipliers=config.logic_multipliers)
     m.submodules.entropy_gate = core.entropy_gate
-
-
-def connect_gate(m: Module, core: "Core", reader: wiring.PureInterface) -> None:
-    """Connect the gate to its reader of token memory."""
-    connect(m, core.entropy_gate.read, reader)
 
 
 def connect_end(m: Module, core: "Core", at_rest: Value) -> None:

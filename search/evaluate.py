@@ -66,11 +66,8 @@ class Evaluator:
             runs: list[Prediction] = []
             known: dict[tuple[Any, ...], Prediction] = {}
             for number, patches in zip(some, inputs, strict=True):
-                taken = found.effort[number] + 1
-                left, first = (
-                    every[number, :taken] for every in (found.every_left, found.every_first)
-                )
-                kind = (taken, *left.flat, *first.flat, number if cycles.by_data else -1)
+                left, first = found.taken(number)
+                kind = (len(left), *left.flat, *first.flat, number if cycles.by_data else -1)
                 if kind not in known:
                     known[kind] = cycles.predict(patches, left, first)
                 runs.append(known[kind])

@@ -20,7 +20,6 @@ from perf_model.work import needs_work
 from sim.experiment import attention_core_cycles
 from spec.config import Config
 from spec.dram import DramTiming
-from spec.isa import program_parts
 from spec.model_file import Model
 from spec.pixels import batch_of, patches_of
 
@@ -50,12 +49,10 @@ class ImageCycles:
         self.model, self.config, self.timing = model, config, timing
         compiled = compile_steps(model, config)
         self.image, self.instructions = compiled.image, compiled.schedule.instructions
-        self.ends = [part.stop for part in program_parts(self.image.program[:, 0])]
-        """Of each effort's part of the program."""
         self.by_data = needs_work(self.instructions)
         """Time depends on more than the numbers of tokens and the efforts."""
         self._stages = None
-        if not self.by_data and len(self.ends) == 1:
+        if not self.by_data and len(model.config.passes) == 1:
             self._stages = StageCycles(model.config, config, timing, self.instructions)
 
     def retuned(self, model: Model) -> "ImageCycles":
@@ -94,10 +91,7 @@ class ImageCycles:
             )
             _, kinds, where = np.unique(counts, axis=0, return_index=True, return_inverse=True)
         inputs = patches_of(batch_of(images[kinds], self.model.config), self.model.config)
-        jobs = [
-            (patches, found.every_left[kind, :taken], found.every_first[kind, :taken])
-            for patches, kind, taken in zip(inputs, kinds, found.effort[kinds] + 1, strict=True)
-        ]
+        jobs = [(patches, *found.taken(kind)) for patches, kind in zip(inputs, kinds, strict=True)]
         runs = []
         workers = min(len(jobs), os.cpu_count() or 1)
         with ProcessPoolExecutor(workers) as pool:

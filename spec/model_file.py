@@ -70,6 +70,11 @@ class Model:
         """Return the tensor of that name."""
         return self.tensors[name]
 
+    @property
+    def gate_scale(self) -> tuple[int, int]:
+        """Multiplier and shift from the logits' unit to that of the gate between efforts."""
+        return int(self["gate.mult"][0]), int(self["gate.shift"][0])
+
     def kept_scores(self, block: int) -> NDArray[np.bool_]:
         """Kept scores of a block that has a mask, bool [heads, queries, keys]."""
         name, config = f"blocks.{block}.attn.mask", self.config

@@ -8,7 +8,6 @@ import numpy as np
 
 from golden_model import vit
 from golden_model.units.entropy_gate import gate_sums, log2
-from golden_model.vit import gate_scale
 from quantize.efforts import with_efforts
 from spec.efforts import Effort
 from spec.formats import GATE
@@ -40,7 +39,7 @@ def parting(model: Model, *skips: Sequence[int], images: np.ndarray | None = Non
     both = with_efforts(model, efforts)
     for number, effort in enumerate(efforts[:-1]):
         config = replace(both.config, efforts=(effort,))
-        total, weighted = gate_sums(vit(replace(both, config=config), images), *gate_scale(both))
+        total, weighted = gate_sums(vit(replace(both, config=config), images), *both.gate_scale)
         entropies = log2(total) - GATE.unit + -(-8 * weighted // total)
         threshold = int(np.median(entropies))
         efforts[number] = replace(effort, threshold=threshold)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from golden_model.evaluate import evaluate
 from perf_model.energy import energy_proxy, row_memory_bytes
 from perf_model.estimate import estimate
+from quantize.datasets import Labelled
 from quantize.efforts import gate_tensors, with_efforts
 from quantize.float_model import float_model_of
 from quantize.similarity import attention_similarity, best_path, block_order, output_order
@@ -27,15 +25,7 @@ from .errors import TrainingError
 SCORES = ("block", "output")
 """By what paths are found: what attention changes in its block, or before the head."""
 
-__all__ = ["SCORES", "Split", "effort_study", "path_cost", "paths_of"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Images uint8 [n, ...] and their classes [n]."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.integer]
+__all__ = ["SCORES", "effort_study", "path_cost", "paths_of"]
 
 
 def paths_of(
@@ -76,8 +66,8 @@ def effort_study(
     config: Config,
     dram: str,
     timing: DramTiming,
-    calibration: Split,
-    held_out: Split,
+    calibration: Labelled,
+    held_out: Labelled,
     *,
     similar_images: int,
     active: Sequence[int] = (),
@@ -145,7 +135,7 @@ def effort_study(
     return report, with_efforts(model, _efforts(chosen, paths))
 
 
-def _outcome(model: Model, split: Split) -> Outcome:
+def _outcome(model: Model, split: Labelled) -> Outcome:
     found = evaluate(model, split.images)
     gate = gate_tensors(float(model.scales["head"]))
     scale = int(gate["gate.mult"][0]), int(gate["gate.shift"][0])

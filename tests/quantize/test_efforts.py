@@ -7,7 +7,7 @@ import pytest
 
 from cli.options import load_dataset, load_model
 from golden_model import vit
-from golden_model.vit import answer, gate_scale
+from golden_model.vit import answer
 from quantize import QuantizeError, calibrate, float_forward, float_model_of, quantize_model
 from quantize.efforts import split_efforts, threshold_code, with_efforts
 from quantize.float_forward import effort_forward, entropy
@@ -97,7 +97,7 @@ def test_bundled_models_keep_their_integers():
 def test_the_gate_has_the_unit_of_the_logits():
     """The golden gate decides as the entropy of the real logits does, but for its error."""
     model = load_model("micro~skip1@2")
-    multiplier, shift = gate_scale(model)
+    multiplier, shift = model.gate_scale
     unit = model.scales["head"] * np.log2(np.e) * 2**7
     assert multiplier * 2.0**-shift == pytest.approx(unit, rel=2**-15)
     images = load_dataset("sample", "test", model.config).images
@@ -189,7 +189,7 @@ def test_files_have_efforts(tmp_path):
     save(model, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     assert again.config == model.config
-    assert gate_scale(again) == gate_scale(model)
+    assert again.gate_scale == model.gate_scale
     floats = float_model_of(model)
     save_float(floats, tmp_path / "f.safetensors")
     assert load_float(tmp_path / "f.safetensors").config == model.config

@@ -8,13 +8,13 @@ import pytest
 from cli.options import BUNDLED
 from golden_model.units.entropy_gate import is_certain
 from golden_model.vit import answer
-from quantize.datasets import sample
+from quantize.datasets import Labelled, sample
 from spec.dram import dram_preset
 from spec.model_config import Effort
 from spec.model_file import load
 from spec.presets import preset
 from training.effort_search import Goal, Outcome, Path, choices, choose, entropy, front
-from training.effort_study import Split, effort_study, path_cost, paths_of
+from training.effort_study import effort_study, path_cost, paths_of
 from training.errors import TrainingError
 
 
@@ -148,10 +148,7 @@ def test_skipped_attention_takes_fewer_cycles_and_less_energy(micro):
 
 def test_the_study_says_what_the_golden_model_does():
     data = sample(BUNDLED / "sample.safetensors", 12)
-    known, others = (
-        Split(images=data.images[part], labels=data.labels[part])
-        for part in (slice(120), slice(120, 220))
-    )
+    known, others = (data.part(part) for part in (slice(120), slice(120, 220)))
     report, model = effort_study(
         load(BUNDLED / "micro-effort.safetensors"),
         "micro-effort",
@@ -178,7 +175,7 @@ def test_the_study_says_what_the_golden_model_does():
 
 def test_a_model_with_stages_is_refused():
     tokens = load(BUNDLED / "micro-tokens.safetensors")
-    none = Split(images=np.zeros((2, 12, 12), np.uint8), labels=np.zeros(2, np.uint8))
+    none = Labelled(images=np.zeros((2, 12, 12), np.uint8), labels=np.zeros(2, np.uint8))
     where = preset("tiny"), "ddr", dram_preset("ddr")
     with pytest.raises(TrainingError, match="tokens: has stages"):
         effort_study(tokens, "tokens", *where, none, none, similar_images=2)
