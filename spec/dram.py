@@ -24,7 +24,7 @@ class DramTiming:
 DRAM_PRESETS = {
     "ideal": DramTiming(latency=0, bandwidth=10),
     "ddr": DramTiming(latency=64, bandwidth=9),
-    "blockram": DramTiming(latency=2, bandwidth=10),
+    "blockram": DramTiming(latency=3, bandwidth=10),
 }
 """`ideal` never waits; `ddr` is what simulations use if nothing else is said; `blockram` is the
 memory of a board (`rtl_gen.link.image_memory`)."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -19,20 +19,20 @@ BANK_BEATS = 2048
 
 _BURSTS = 8
 """Bursts taken at once, in each direction."""
-_CREDITS = 3
+_CREDITS = 4
 """Beats that are read and not yet taken: as many as a full rate needs."""
 _DECERR = 3
 
 
 class _Read(NamedTuple):
-    """A read port: data of the address of the cycle before."""
+    """A read port: data of the address of two cycles before."""
 
     address: Signal
     data: Signal
 
 
 class _Write(NamedTuple):
-    """A write port: the bytes in `strobes` at the end of the cycle."""
+    """A write port: the bytes in `strobes` at the end of the cycle after."""
 
     address: Signal
     data: Signal
@@ -47,16 +47,17 @@ class ImageMemory(wiring.Component):
     of it is written. Latency: `LATENCY` cycles, as `spec.dram` counts them (preset `blockram`).
     Throughput: one beat a cycle in both directions. The link goes first and takes one cycle of the
     read or the write port for each word, some cycles apart. A read of what is written in
-    the same cycle is undefined. Reset leaves the content.
+    the same cycle is undefined. Reset leaves the content. The blocks lie all over a chip: their
+    write port and their data rest in registers on the way.
 
     Members
     -------
     bus : AXI4 slave
     link : 32-bit access, word 0 in the low half of the first beat; a write is
-        done at once, a read after 2 cycles
+        done after 1 cycle, a read after 4
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(
         self,
@@ -96,8 +97,14 @@ class ImageMemory(wiring.Component):
         read, write = self._banks(m)
         part_bits = ceil_log2(self._bus_bits // 32)
         parts, index = self.link.address[:part_bits], self.link.address[part_bits:]
-        self._reads(m, read, parts, index)
-        self._writes(m, write, parts, index)
+        asked = Signal()
+        """The link's request, a cycle after it came: nothing else waits for where it comes from."""
+        waits = Signal(range(4))
+        """Cycles since a read of the link went to the memory."""
+        m.d.sync += asked.eq(self.link.valid & ~asked & (waits == 0))
+        self._reads(m, read, asked & ~self.link.write, waits, parts, index)
+        self._writes(m, write, asked & self.link.write, parts, index)
+        m.d.comb += self.link.done.eq((waits == 3) | (asked & self.link.write))
         return m
 
     def _banks(self, m: Module) -> tuple[_Read, _Write]:
@@ -112,7 +119,13 @@ class ImageMemory(wiring.Component):
         write = _Write(Signal(index_bits), Signal(self._bus_bits), Signal(self._bus_bits // 8))
         chosen = Signal(index_bits - bank_bits)
         """Bank whose word comes now."""
-        m.d.sync += chosen.eq(read.address[bank_bits:])
+        word = Signal(self._bus_bits)
+        late = _Write(*(Signal.like(port) for port in write))
+        m.d.sync += [
+            chosen.eq(read.address[bank_bits:]),
+            read.data.eq(word),
+            *(port.eq(value) for port, value in zip(late, write, strict=True)),
+        ]
         for number, first in enumerate(range(0, self._beats, self._bank_beats)):
             memory = Memory(
                 shape=unsigned(self._bus_bits),
@@ -122,16 +135,16 @@ class ImageMemory(wiring.Component):
             )
             m.submodules[f"bank{number}"] = memory
             reads, writes = memory.read_port(), memory.write_port(granularity=8)
-            here = write.address[bank_bits:] == number
+            here = late.address[bank_bits:] == number
             m.d.comb += [
                 reads.en.eq(1),
                 reads.addr.eq(read.address),
-                writes.addr.eq(write.address),
-                writes.data.eq(write.data),
-                writes.en.eq(Mux(here, write.strobes, 0)),
+                writes.addr.eq(late.address),
+                writes.data.eq(late.data),
+                writes.en.eq(Mux(here, late.strobes, 0)),
             ]
             with m.If(chosen == number):
-                m.d.comb += read.data.eq(reads.data)
+                m.d.comb += word.eq(reads.data)
         return read, write
 
     def _burst(self, address: Signal, length: Signal) -> tuple[data.Layout, dict]:
@@ -162,7 +175,15 @@ class ImageMemory(wiring.Component):
         m.d.comb += head.eq(queue.r_data)
         return queue, head
 
-    def _reads(self, m: Module, read: _Read, parts: Signal, index: Signal) -> None:
+    def _reads(
+        self,
+        m: Module,
+        read: _Read,
+        link_issues: Value,
+        link_waits: Signal,
+        parts: Signal,
+        index: Signal,
+    ) -> None:
         """Read bursts into a short queue of beats before the bus; the link between them."""
         bus, link = self.bus, self.link
         bursts, head = self._queue(m, "read_bursts", "ar")
@@ -172,15 +193,13 @@ class ImageMemory(wiring.Component):
 
         # Issue
         credits = Signal(range(_CREDITS + 1), init=_CREDITS)
-        link_waits = Signal(2)
-        link_issues, issues = Signal(), Signal()
+        issues = Signal()
         beat = Signal(8)
         following = Signal.like(head.index)
         # Word 0 for those that are not there: a value that simulators know
         here = Mux(head.beyond, 0, Mux(beat == 0, head.index, following))
         last = beat == head.length
         m.d.comb += [
-            link_issues.eq(link.valid & ~link.write & (link_waits == 0)),
             issues.eq(bursts.r_rdy & (credits != 0) & ~link_issues),
             bursts.r_en.eq(issues & last),
             read.address.eq(Mux(link_issues, index, here)),
@@ -188,12 +207,15 @@ class ImageMemory(wiring.Component):
         with m.If(issues):
             m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), following.eq(here + 1)]
 
-        # What the memory gives in the next cycle
+        # What the memory gives two cycles later
         tag = data.StructLayout({"id": 1, "beyond": 1, "last": 1})
-        arrives, arrived = Signal(), Signal(tag)
+        reading, arrives = Signal(), Signal()
+        read_tag, arrived = Signal(tag), Signal(tag)
         m.d.sync += [
-            arrives.eq(issues),
-            arrived.eq(Cat(head.id, head.beyond, last)),
+            reading.eq(issues),
+            read_tag.eq(Cat(head.id, head.beyond, last)),
+            arrives.eq(reading),
+            arrived.eq(read_tag),
         ]
 
         # Beats: the first one is on the bus
@@ -241,25 +263,25 @@ class ImageMemory(wiring.Component):
             if chosen is not None:
                 m.d.sync += chosen.eq(parts)
         with m.Elif(link_waits != 0):
-            m.d.sync += link_waits.eq(Mux(link_waits == 1, 2, 0))
-        with m.If(link_waits == 1):
+            m.d.sync += link_waits.eq(link_waits + 1)
+        with m.If(link_waits == 2):
             m.d.sync += link.value.eq(words[0] if chosen is None else words[chosen])
-        m.d.comb += link.done.eq((link_waits == 2) | (link.valid & link.write))
 
-    def _writes(self, m: Module, write: _Write, parts: Signal, index: Signal) -> None:
+    def _writes(
+        self, m: Module, write: _Write, link_writes: Value, parts: Signal, index: Signal
+    ) -> None:
         """Write bursts beat by beat, each after its address; the link between them."""
         bus, link = self.bus, self.link
         bursts, head = self._queue(m, "write_bursts", "aw")
         open_bursts = Signal(range(_BURSTS + 1))
         """Bursts whose response is not on the bus yet."""
-        link_writes, writes, ends = Signal(), Signal(), Signal()
+        writes, ended, ends = Signal(), Signal(), Signal()
         beat = Signal(8)
         following = Signal.like(head.index)
         here = Mux(beat == 0, head.index, following)
         strobes = Mux(head.beyond, 0, bus.wstrb)
         m.d.comb += [
             bus.awready.eq(open_bursts != _BURSTS),
-            link_writes.eq(link.valid & link.write),
             bus.wready.eq(bursts.r_rdy & ~link_writes),
             writes.eq(bus.wvalid & bus.wready),
             bursts.r_en.eq(writes & bus.wlast),
@@ -278,9 +300,13 @@ class ImageMemory(wiring.Component):
 
         # Responses: LATENCY cycles behind the last beat
         m.submodules.responses = responses = SyncFIFO(width=2, depth=_BURSTS)
-        m.d.sync += ends.eq(writes & bus.wlast)
-        response = Signal(2)
-        m.d.sync += response.eq(Cat(head.id, head.beyond))
+        of_last, response = Signal(2), Signal(2)
+        m.d.sync += [
+            ended.eq(writes & bus.wlast),
+            of_last.eq(Cat(head.id, head.beyond)),
+            ends.eq(ended),
+            response.eq(of_last),
+        ]
         free = ~bus.bvalid | bus.bready
         m.d.comb += [
             responses.w_en.eq(ends),
