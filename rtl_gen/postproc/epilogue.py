@@ -22,16 +22,16 @@ from rtl_gen.interfaces import (
     token_read_port,
     token_write_layout,
 )
-from rtl_gen.postproc.command_slots import turn_of
+from rtl_gen.postproc.command_slots import CommandSlots
 from rtl_gen.postproc.epilogue_lane import EpilogueLane
 from rtl_gen.postproc.partial_reader import PartialReader
 from rtl_gen.postproc.place_reader import PlaceReader
 from rtl_gen.postproc.residual_reader import ResidualReader
-from rtl_gen.postproc.result_kind import is_gelu, is_partial, is_rows, is_wide
+from rtl_gen.postproc.result_kind import is_gelu, is_residual, is_rows, is_wide
 from rtl_gen.postproc.result_threshold import ResultThreshold
 from rtl_gen.postproc.result_writer import ResultWriter, result_layout
 from spec.formats import ACC, ACT, RESIDUAL
-from spec.isa import Activation, Destination
+from spec.isa import Activation
 from spec.registers import Error
 
 __all__ = ["Epilogue"]
@@ -135,8 +135,9 @@ class Epilogue(wiring.Component):
         m = Module()
         lanes, vector_lanes = self._lanes, self._vector_lanes
         groups = lanes // vector_lanes
+        eager = groups < 3  # then a result has few cycles
         m.submodules.writer = writer = ResultWriter(
-            banks=self._banks, lanes=lanes, eager=groups < 3, places=bool(self._max_positions)
+            banks=self._banks, lanes=lanes, eager=eager, places=bool(self._max_positions)
         )
         m.submodules.reader = reader = ResidualReader(lanes=lanes, vector_lanes=vector_lanes)
         connect(m, writer.token_write, flipped(self.token_write))
@@ -145,42 +146,30 @@ class Epilogue(wiring.Component):
         connect(m, reader.memory, flipped(self.residual))
         connect(m, sums.memory, flipped(self.partial))
 
-        # Slots: commands enter at `enter`, are read at `front`, written at `back`
-        slots = Array(Signal(EPILOGUE_COMMAND, name=f"slot_{n}") for n in range(self.SLOTS))
-        enter, front, back = (
-            Signal(range(self.SLOTS), name=name) for name in ("enter", "front", "back")
+        entered = Signal()
+        at = CommandSlots(
+            m,
+            self.SLOTS,
+            offered=self.command.payload,
+            entered=entered,
+            column_tables=self._column_tables,
         )
-        unread, used = (Signal(range(self.SLOTS + 1), name=name) for name in ("unread", "used"))
-        entered, front_done = Signal(), Signal()
+        slots, front, used = at.slots, at.front, at.used
+        now, front_flags = at.now.command, at.now.flags
+        for unit in (writer, reader, sums):
+            m.d.comb += [
+                unit.command.eq(at.oldest.command),
+                unit.changes.eq(at.oldest.changes),
+                unit.following.eq(at.oldest.following),
+            ]
         m.d.comb += [
             self.command.ready.eq(used < self.SLOTS),
             entered.eq(self.command.valid & self.command.ready),
-        ]
-        with m.If(entered):
-            m.d.sync += [
-                slots[enter].eq(self.command.payload),
-                enter.eq(enter + 1),
-            ]
-        with m.If(front_done):
-            m.d.sync += front.eq(front + 1)
-        with m.If(writer.done):
-            m.d.sync += back.eq(back + 1)
-        m.d.sync += [
-            unread.eq(unread + entered - front_done),
-            used.eq(used + entered - writer.done),
-        ]
-        entry = {"entered": entered, "enter": enter, "entering": self.command.payload}
-        oldest, to_rows = turn_of(m, slots, back, done=writer.done, flag_of=is_rows, **entry)
-        now, bad_now = turn_of(m, slots, front, done=front_done, flag_of=self._is_bad, **entry)
-        m.d.comb += [
-            writer.command.eq(oldest),
-            writer.to_rows.eq(to_rows),
-            reader.command.eq(oldest),
-            reader.done.eq(writer.done),
-            sums.command.eq(oldest),
-            sums.done.eq(writer.done),
-            sums.permit.eq((used != 0) & ~oldest.attention & oldest.accumulate),
-            self.pc.eq(oldest.pc),
+            at.row_written.eq(writer.row_done),
+            at.written.eq(writer.done),
+            reader.adds.eq(at.oldest.flags.adds),
+            sums.accumulates.eq(at.oldest.flags.accumulates),
+            self.pc.eq(at.oldest.command.pc),
             self.give.eq(writer.give),
             self.give_token.eq(writer.give_token),
             self.idle.eq((used == 0) & ~self.give.valid & ~self.give_token.valid),
@@ -189,33 +178,31 @@ class Epilogue(wiring.Component):
         # Walk the results of the newest command
         enable = Signal()
         row, word, group = Signal(ROWS_BITS), Signal(4), Signal(range(groups))
-        present, moves, bad = Signal(), Signal(), Signal()
+        summed, present, moves = Signal(), Signal(), Signal()
         last_group, last_word = Signal(), Signal()
         group_bits = (groups - 1).bit_length()
-        walks_oldest = unread == used
-        partial, half, accumulate = Signal(), Signal(), Signal()
+        walks_oldest = front == at.back  # while there is something to walk
+        partial, accumulate, half = front_flags.partial, front_flags.accumulates, Signal()
         """The sums are kept: their low halves, then (`half`) their high ones. And: adds to some."""
         m.d.comb += [
-            partial.eq(is_partial(now)),
-            accumulate.eq(~now.attention & now.accumulate),
             sums.o.ready.eq(moves & accumulate & (half == partial)),
-            bad.eq((unread != 0) & bad_now),
-            self.error.valid.eq(bad),
+            self.error.valid.eq(front_flags.bad),
             self.error.code.eq(Error.TABLE_ADDRESS),
             self.error.pc.eq(now.pc),
+            summed.eq(
+                self.accumulators.valid
+                & (front_flags.plain | (accumulate & walks_oldest & sums.o.valid))
+            ),
             present.eq(
-                (unread != 0)
-                & ~bad
-                & self.accumulators.valid
-                & (~now.attention | self.row_scale.valid)
-                & (~accumulate | (walks_oldest & sums.o.valid))
+                summed | (self.accumulators.valid & front_flags.attends & self.row_scale.valid)
             ),
             moves.eq(present & enable),
             last_group.eq((group == groups - 1) & (half == partial)),
             last_word.eq(~now.attention | (word == now.head_words - 1)),
             self.accumulators.ready.eq(moves & last_group),
             self.row_scale.ready.eq(moves & last_group & last_word & now.attention),
-            front_done.eq(moves & last_group & last_word & (row == now.rows - 1)),
+            at.row_read.eq(moves & last_group & last_word),
+            at.read.eq(at.row_read & (now.rows == 1)),
             self.table.enable.eq(moves),
             self.table.address.eq(Cat(group[:group_bits], now.table)),
         ]
@@ -225,19 +212,15 @@ class Epilogue(wiring.Component):
                 m.d.sync += [group.eq(0), word.eq(word + 1)]
                 with m.If(last_word):
                     m.d.sync += [word.eq(0), row.eq(row + 1)]
-                with m.If(front_done):
+                with m.If(at.read):
                     m.d.sync += row.eq(0)
-
-        # A residual row is fetched as soon as its accumulators are there (which are `present`)
-        added = ~oldest.accumulate | sums.o.valid
-        its_own = (unread != 0) & ~bad_now & self.accumulators.valid & added
-        m.d.comb += reader.permit.eq(
-            (used != 0)
-            & ~oldest.attention
-            & (oldest.destination == Destination.RESIDUAL)
-            & (reader.row != oldest.rows)
-            & (~walks_oldest | (reader.row < row) | ((reader.row == row) & its_own))
-        )
+        # The command behind the oldest one is either wholly walked, or it is the newest one
+        wholly, next_walks = used > at.unread + 1, used == at.unread + 1
+        m.d.comb += [
+            reader.own.eq(summed & walks_oldest),
+            reader.walked.eq(Mux(wholly, at.oldest.behind.rows, row)),
+            reader.row_walked.eq(at.row_read & Mux(writer.done, next_walks, walks_oldest)),
+        ]
 
         # What goes with the data: stage n holds it n cycles after its group was read
         stage = [
@@ -259,11 +242,14 @@ class Epilogue(wiring.Component):
             last_command.eq(slots[stage[EpilogueLane.LAST_STAGE - 1].slot]),
         ]
         low, zero_point = Signal(signed(ACT.bits)), Signal(signed(ACT.bits))
-        wide, adds, rescale = Signal(), Signal(), Signal(ROW_SCALE, reset_less=True)
+        wide, to_rows, rescale = Signal(), Signal(), Signal(ROW_SCALE, reset_less=True)
+        adds, next_adds = Signal(), Signal()
+        m.d.comb += next_adds.eq(Mux(enable, is_residual(last_command), adds))
+        m.d.sync += adds.eq(next_adds)
         with m.If(enable):
             m.d.sync += [
                 wide.eq(is_wide(last_command)),
-                adds.eq(is_wide(last_command) & (last_command.destination == Destination.RESIDUAL)),
+                to_rows.eq(is_rows(last_command)),
                 low.eq(ACT.low),
                 zero_point.eq(0),
             ]
@@ -332,37 +318,45 @@ class Epilogue(wiring.Component):
 
         # Collect the groups of a result
         collected = Signal(result_layout(lanes), reset_less=True)
-        count = Signal(range(groups + 1))
-        fires, room = Signal(), Signal()
-        full = count == groups
+        count, next_count = Signal(range(groups + 1)), Signal(range(groups + 1))
+        fires, full = Signal(), Signal()
         last = stage[EpilogueLane.LAST_STAGE]
         m.d.comb += [
-            room.eq((~full | writer.results.ready) & (~adds | reader.o.valid)),
-            enable.eq(~last.valid | room),
-            fires.eq(last.valid & room),
+            fires.eq(last.valid & enable),
             reader.o.ready.eq(fires & adds),
             writer.results.valid.eq(full),
             writer.results.payload.eq(collected),
         ]
-        with m.If(full & writer.results.ready):
-            m.d.sync += count.eq(0)
         with m.If(fires):
             before = Cat(collected.values)[vector_lanes * RESIDUAL.bits :]
+            m.d.comb += next_count.eq(Mux(full, 1, count + 1))
             m.d.sync += [
-                count.eq(Mux(full, 1, count + 1)),
                 collected.values.eq(Cat(before, (unit.result for unit in units))),
                 collected.wide.eq(wide),
+                collected.to_rows.eq(to_rows),
             ]
+        with m.Else():
+            m.d.comb += next_count.eq(Mux(full & writer.results.ready, 0, count))
+
+        # The whole pipeline waits for `enable`: whether the last stage can go on in the next cycle
+        # is known a cycle ahead, but for an `eager` writer
+        goes, next_full, next_valid = Signal(init=1), Signal(), Signal()
+        m.d.comb += [
+            next_full.eq(next_count == groups),
+            next_valid.eq(Mux(enable, stage[EpilogueLane.LAST_STAGE - 1].valid, last.valid)),
+            enable.eq(goes | (((~adds | reader.o.valid) & writer.results.ready) if eager else 0)),
+        ]
+        m.d.sync += [
+            count.eq(next_count),
+            full.eq(next_full),
+            goes.eq(~next_valid | ((~next_full | writer.empties) & (~next_adds | reader.soon))),
+        ]
         m.d.sync += self.residual_saturations.eq(
             Mux(fires, sum(unit.saturated for unit in units), 0)
         )
         if self._max_positions:
-            self._place(m, writer, entered=entered, enter=enter, back=back)
+            self._place(m, writer, entered=entered, enter=at.enter, back=at.back)
         return m
-
-    def _is_bad(self, command: data.View) -> Value:
-        """Whether it names a table that there is not."""
-        return ~command.attention & (command.table >= self._column_tables)
 
     def _place(
         self, m: Module, writer: ResultWriter, *, entered: Value, enter: Value, back: Value

@@ -23,8 +23,8 @@ class PartialReader(wiring.Component):
     -------
     command : the instruction whose results are being written; only its sums are read, so nothing
         is read before all earlier instructions have been written
-    permit : its sums may be read
-    done : the instruction ends in this cycle: the next one starts at row 0
+    accumulates : it adds to sums
+    changes, following : the next instruction's turn comes at the end of this cycle, from row 0 on
     memory : read port
     o : the next `vector_lanes` sums
     """
@@ -34,8 +34,9 @@ class PartialReader(wiring.Component):
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
-                "permit": In(1),
-                "done": In(1),
+                "accumulates": In(1),
+                "changes": In(1),
+                "following": In(EPILOGUE_COMMAND),
                 "memory": Out(token_read_port(lanes)),
                 "o": Out(stream.Signature(data.ArrayLayout(signed(ACC.bits), vector_lanes))),
             }
@@ -59,7 +60,6 @@ class PartialReader(wiring.Component):
         halves = Signal(group_bits)
         lanes, bits = self._vector_lanes, RESIDUAL.bits
         m.d.comb += [
-            self.o.valid.eq(received >= unit_words),
             halves.eq(units[unit].word_select(group, group_bits)),
             self.o.payload.as_value().eq(
                 Cat(
@@ -82,27 +82,36 @@ class PartialReader(wiring.Component):
         with m.If(self.memory.valid):
             m.d.sync += [Array(words)[write].eq(self.memory.data), write.eq(write + 1)]
 
-        offset, word, row = Signal(ADDRESS_BITS), Signal(range(PARTIAL_WORDS)), Signal(ROWS_BITS)
+        address, word = Signal(ADDRESS_BITS), Signal(range(PARTIAL_WORDS))
+        rows, some = Signal(ROWS_BITS), Signal()
+        """Rows that are left, and whether any is."""
         request = self.memory.request
         asked = Signal()
         m.d.comb += [
-            request.valid.eq(self.permit & (row != self.command.rows) & (claimed != capacity)),
-            request.payload.eq(self.command.partial + offset),
+            request.valid.eq(self.accumulates & some & (claimed < capacity)),
+            request.payload.eq(address),
             asked.eq(request.valid & request.ready),
         ]
         with m.If(asked):
-            m.d.sync += [offset.eq(offset + 1), word.eq(word + 1)]
+            m.d.sync += [address.eq(address + 1), word.eq(word + 1)]
             with m.If(word == PARTIAL_WORDS - 1):
-                m.d.sync += row.eq(row + 1)
+                m.d.sync += [rows.eq(rows - 1), some.eq(rows != 1)]
                 with m.If(self.command.broadcast):
-                    m.d.sync += offset.eq(0)
-        with m.If(self.done):
-            m.d.sync += [offset.eq(0), row.eq(0)]
+                    m.d.sync += address.eq(self.command.partial)
+        with m.If(self.changes):
+            m.d.sync += [
+                address.eq(self.following.partial),
+                rows.eq(self.following.rows),
+                some.eq(1),
+            ]
         used = Signal(range(unit_words + 1))
         with m.If(taken):
             m.d.comb += used.eq(unit_words)
+        still = Signal.like(received)
+        m.d.comb += still.eq(received + self.memory.valid - used)
         m.d.sync += [
-            received.eq(received + self.memory.valid - used),
+            received.eq(still),
+            self.o.valid.eq(still >= unit_words),
             claimed.eq(claimed + asked - used),
         ]
         return m

@@ -1,6 +1,6 @@
 """Fetches the residual words that the epilogue adds its results to."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,9 @@ __all__ = ["ResidualReader"]
 class ResidualReader(wiring.Component):
     """Reads the word pairs of one instruction's rows and hands them out group by group.
 
+    A row may be read as soon as its accumulators are there. How many rows may be is counted and not
+    found by comparing numbers of rows, since a request reaches all of token memory's clients.
+
     Latency: a group is there four cycles after its row is permitted, when memory is free.
     Throughput: a row in max(lanes / vector_lanes, 2) cycles. Back-pressure: a few pairs are kept.
 
@@ -20,11 +23,14 @@ class ResidualReader(wiring.Component):
     -------
     command : the instruction whose results are being written; only its rows are read, so nothing
         is read before all earlier instructions have been written
-    permit : row `row` may be read; once high for a row, it stays
-    row : the row to be read next
-    done : the instruction ends in this cycle: the next one starts at row 0
+    adds : it has residuals
+    changes, following : the next instruction's turn comes at the end of this cycle, from row 0 on
+    walked : rows of `following` that were taken from the array before this cycle
+    row_walked : in this cycle one is, of the instruction whose turn it is in the next cycle
+    own : the accumulators of the row after the walked ones are there; once high, it stays
     memory : read port
     o : the next `vector_lanes` residuals
+    soon : `o.valid` of the next cycle
     """
 
     def __init__(self, *, lanes: int, vector_lanes: int) -> None:
@@ -33,9 +39,13 @@ class ResidualReader(wiring.Component):
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
-                "permit": In(1),
-                "row": Out(ROWS_BITS),
-                "done": In(1),
+                "adds": In(1),
+                "changes": In(1),
+                "following": In(EPILOGUE_COMMAND),
+                "walked": In(ROWS_BITS),
+                "row_walked": In(1),
+                "own": In(1),
+                "soon": Out(1),
                 "memory": Out(token_read_port(lanes)),
                 "o": Out(stream.Signature(data.ArrayLayout(signed(RESIDUAL.bits), vector_lanes))),
             }
@@ -57,7 +67,6 @@ class ResidualReader(wiring.Component):
         pair = Array(Cat(words[n], words[n + 1]) for n in range(0, self._words, 2))[read_pair]
         choices = Array(pair[n * group_bits : (n + 1) * group_bits] for n in range(groups))
         m.d.comb += [
-            self.o.valid.eq(received >= 2),
             self.o.payload.as_value().eq(choices[group]),
         ]
 
@@ -70,26 +79,45 @@ class ResidualReader(wiring.Component):
         with m.If(self.memory.valid):
             m.d.sync += [Array(words)[write].eq(self.memory.data), write.eq(write + 1)]
 
-        offset, second = Signal(ADDRESS_BITS), Signal()
+        # Rows that were walked and are not read: -1 is a row that was read ahead of its walk
+        owed, some, none = Signal(signed(ROWS_BITS + 1)), Signal(), Signal(init=1)
+        """And whether there are any, or just none."""
+        address, second = Signal(ADDRESS_BITS), Signal()
         request = self.memory.request
-        asked = Signal()
+        asked, row_asked = Signal(), Signal()
         m.d.comb += [
-            request.valid.eq(self.permit & (claimed < self._words)),
-            request.payload.eq(self.command.target + offset + second),
+            request.valid.eq(self.adds & (claimed < self._words) & (some | (none & self.own))),
+            request.payload.eq(address),
             asked.eq(request.valid & request.ready),
+            row_asked.eq(asked & second),
         ]
         with m.If(asked):
-            m.d.sync += second.eq(~second)
-            with m.If(second):
-                m.d.sync += [
-                    offset.eq(offset + self.command.target_stride),
-                    self.row.eq(self.row + 1),
-                ]
-        with m.If(self.done):
-            m.d.sync += [offset.eq(0), self.row.eq(0)]
+            m.d.sync += [
+                second.eq(~second),
+                address.eq(address + Mux(second, self.command.target_stride - 1, 1)),
+            ]
+        with m.If(self.changes):
+            none_walked = (self.walked == 0) & ~self.row_walked
+            m.d.sync += [
+                address.eq(self.following.target),
+                owed.eq(self.walked + self.row_walked),
+                some.eq(~none_walked),
+                none.eq(none_walked),
+            ]
+        with m.Elif(self.row_walked & ~row_asked):
+            m.d.sync += [owed.eq(owed + 1), some.eq(some | none), none.eq(~(some | none))]
+        with m.Elif(row_asked & ~self.row_walked):
+            m.d.sync += [owed.eq(owed - 1), some.eq(owed > 1), none.eq(owed == 1)]
+
         used = taken << 1
+        still = Signal.like(received)
+        m.d.comb += [
+            still.eq(received + self.memory.valid - used),
+            self.soon.eq(still >= 2),
+        ]
         m.d.sync += [
-            received.eq(received + self.memory.valid - used),
+            received.eq(still),
+            self.o.valid.eq(self.soon),
             claimed.eq(claimed + asked - used),
         ]
         return m

@@ -5,7 +5,20 @@ from amaranth.lib import data
 
 from spec.isa import Activation, Destination
 
-__all__ = ["is_gelu", "is_partial", "is_relu", "is_rows", "is_wide"]
+__all__ = [
+    "accumulates",
+    "is_gelu",
+    "is_partial",
+    "is_relu",
+    "is_residual",
+    "is_rows",
+    "is_wide",
+]
+
+
+def accumulates(command: data.View) -> Value:
+    """Whether sums of an earlier command are added."""
+    return ~command.attention & command.accumulate
 
 
 def is_wide(command: data.View) -> Value:
@@ -18,6 +31,11 @@ def is_wide(command: data.View) -> Value:
 def is_partial(command: data.View) -> Value:
     """Whether the results are the sums themselves."""
     return ~command.attention & (command.destination == Destination.PARTIAL)
+
+
+def is_residual(command: data.View) -> Value:
+    """Whether the results are added to word pairs."""
+    return ~command.attention & (command.destination == Destination.RESIDUAL)
 
 
 def is_rows(command: data.View) -> Value:

@@ -9,7 +9,6 @@ from rtl_gen.interfaces import (
     EPILOGUE_COMMAND,
     GIVE,
     GIVE_TOKEN,
-    ROWS_BITS,
     place_layout,
     placed_layout,
     row_write_layout,
@@ -22,8 +21,12 @@ __all__ = ["ResultWriter", "result_layout"]
 
 
 def result_layout(lanes: int) -> data.StructLayout:
-    """One result: `lanes` values, int16 to be written as two words if `wide`, else int8 as one."""
-    return data.StructLayout({"values": data.ArrayLayout(RESIDUAL.bits, lanes), "wide": 1})
+    """One result: `lanes` values, int16 to be written as two words if `wide`, else int8 as one.
+
+    to_rows : to row memory
+    """
+    values = data.ArrayLayout(RESIDUAL.bits, lanes)
+    return data.StructLayout({"values": values, "wide": 1, "to_rows": 1})
 
 
 class ResultWriter(wiring.Component):
@@ -37,12 +40,14 @@ class ResultWriter(wiring.Component):
 
     Members
     -------
-    command : the instruction whose results come; the next one in the cycle after `done`
-    to_rows : its results go to row memory
+    command : the instruction whose results come; its `rows` are those that are left
+    changes, following : the next instruction's turn comes at the end of this cycle
     results : in order
+    empties : no word waits in the next cycle: it takes a result
     token_write, row_write : to the memories
     give, give_token : credits, in the cycle after the write has been taken
-    done : the last word of the instruction is taken in this cycle
+    row_done : the last word of a row is taken in this cycle
+    done : so is that of the instruction; the next one's turn comes at once
 
     With `places` only, for commands with `placed`:
     place : of each row; the writer stops at a bad one
@@ -61,12 +66,15 @@ class ResultWriter(wiring.Component):
         super().__init__(
             {
                 "command": In(EPILOGUE_COMMAND),
-                "to_rows": In(1),
+                "changes": In(1),
+                "following": In(EPILOGUE_COMMAND),
                 "results": In(stream.Signature(result_layout(lanes))),
                 "token_write": Out(stream.Signature(token_write_layout(lanes))),
                 "row_write": Out(stream.Signature(row_write_layout(banks, lanes, places))),
                 "give": Out(GIVE),
                 "give_token": Out(GIVE_TOKEN),
+                "empties": Out(1),
+                "row_done": Out(1),
                 "done": Out(1),
                 **(place_ports if places else {}),
             }
@@ -78,35 +86,44 @@ class ResultWriter(wiring.Component):
         command, lanes = self.command, self._lanes
         word_bits = lanes * 8
 
-        held, left = Signal(2 * word_bits, reset_less=True), Signal(range(3))
-        to_rows, taken, place_known = self.to_rows, Signal(), Signal(init=1)
+        held, second = Signal(2 * word_bits, reset_less=True), Signal()
+        to_token, to_rows = Signal(), Signal()
+        """A word waits for this memory; and after it a `second` one."""
+        free, taken, place_known = Signal(), Signal(), Signal(init=1)
+        leaves, starts = Signal(), Signal()
         result = self.results.payload
         narrow = Cat(value[:8] for value in result.values)
         m.d.comb += [
-            self.token_write.valid.eq((left != 0) & ~to_rows),
-            self.row_write.valid.eq((left != 0) & to_rows & place_known),
+            self.token_write.valid.eq(to_token),
+            self.row_write.valid.eq(to_rows & place_known),
             taken.eq(
-                (left != 0)
-                & Mux(to_rows, self.row_write.ready & place_known, self.token_write.ready)
+                (to_token & self.token_write.ready) | (to_rows & place_known & self.row_write.ready)
             ),
-            self.results.ready.eq((left == 0) | (taken & (left == 1) if self._eager else 0)),
+            free.eq(~(to_token | to_rows)),
+            leaves.eq(taken & ~second),
+            self.results.ready.eq(free | (leaves if self._eager else 0)),
+            starts.eq(self.results.valid & self.results.ready),
+            self.empties.eq(~starts & (free | leaves)),
         ]
         with m.If(taken):
-            m.d.sync += [left.eq(left - 1), held.eq(held >> word_bits)]
-        with m.If(self.results.valid & self.results.ready):
+            m.d.sync += [second.eq(0), held.eq(held >> word_bits)]
+        with m.If(leaves):
+            m.d.sync += [to_token.eq(0), to_rows.eq(0)]
+        with m.If(starts):
             m.d.sync += [
-                left.eq(1 + result.wide),
+                to_token.eq(~result.to_rows),
+                to_rows.eq(result.to_rows),
+                second.eq(result.wide),
                 held.eq(Mux(result.wide, result.values.as_value(), narrow)),
             ]
 
-        offset, bank = Signal(ADDRESS_BITS), Signal(range(self._banks))
-        row, word = Signal(ROWS_BITS), Signal(4)
+        bank, word = Signal(range(self._banks)), Signal(4)
+        base, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        """Of the row, and of the word."""
         skipped, own_end = Signal(4 + len(range(lanes)).bit_length()), Signal(9)
         """Channels of the head that lie in the words before; the lane after the head's last."""
-        address = Signal(ADDRESS_BITS)
         m.d.comb += [
             own_end.eq(command.first_lane + command.head_dim),
-            address.eq(command.target + offset + word),
             self.token_write.payload.address.eq(address),
             self.token_write.payload.data.eq(held[:word_bits]),
             self.token_write.payload.pc.eq(command.pc),
@@ -116,36 +133,47 @@ class ResultWriter(wiring.Component):
             self.row_write.payload.pc.eq(command.pc),
         ]
         if self._places:
-            self._place(m, held=left != 0, known=place_known, taken=taken)
+            self._place(m, held=to_rows, known=place_known, taken=taken)
         for lane in range(lanes):
             mine = (lane >= command.first_lane) & (lane + skipped < own_end)
             m.d.comb += self.token_write.payload.mask[lane].eq(~command.attention | mine)
 
         last_word = Signal(4)
-        row_end = Signal()
         destination = command.destination
         wide = (destination == Destination.RESIDUAL) | (destination == Destination.WIDE)
         partial = destination == Destination.PARTIAL
         own = Mux(partial, PARTIAL_WORDS - 1, wide)
         m.d.comb += [
             last_word.eq(Mux(command.attention, command.head_words - 1, own)),
-            row_end.eq(taken & (word == last_word)),
-            self.done.eq(row_end & (row == command.rows - 1)),
+            self.row_done.eq(taken & (word == last_word)),
+            self.done.eq(self.row_done & (command.rows == 1)),
         ]
+        next_base, next_bank = Signal(ADDRESS_BITS), Signal(range(self._banks))
+        with m.If(to_rows & (bank != self._banks - 1)):
+            m.d.comb += [next_base.eq(base), next_bank.eq(bank + 1)]
+        with m.Else():
+            m.d.comb += next_base.eq(base + command.target_stride)
         with m.If(taken):
-            m.d.sync += [word.eq(word + 1), skipped.eq(skipped + lanes)]
-        with m.If(row_end):
-            m.d.sync += [word.eq(0), skipped.eq(0), row.eq(row + 1)]
-            with m.If(to_rows & (bank != self._banks - 1)):
-                m.d.sync += bank.eq(bank + 1)
-            with m.Else():
-                m.d.sync += [bank.eq(0), offset.eq(offset + command.target_stride)]
-        with m.If(self.done):
-            m.d.sync += [row.eq(0), bank.eq(0), offset.eq(0)]
+            m.d.sync += [
+                word.eq(word + 1),
+                skipped.eq(skipped + lanes),
+                address.eq(address + 1),
+            ]
+        with m.If(self.row_done):
+            m.d.sync += [
+                word.eq(0),
+                skipped.eq(0),
+                base.eq(next_base),
+                address.eq(next_base),
+                bank.eq(next_bank),
+            ]
+        with m.If(self.changes):
+            target = self.following.target
+            m.d.sync += [bank.eq(0), base.eq(target), address.eq(target)]
 
         m.d.sync += [
             self.give.valid.eq(self.done),
-            self.give_token.valid.eq(row_end & command.token_signal.valid),
+            self.give_token.valid.eq(self.row_done & command.token_signal.valid),
         ]
         with m.If(taken):
             m.d.sync += [
@@ -157,14 +185,14 @@ class ResultWriter(wiring.Component):
     def _place(self, m: Module, *, held: Value, known: Signal, taken: Value) -> None:
         """Rows of placed instructions go to their places.
 
-        held : there is a result; known : it may be written; taken : it is
+        held : there is a row; known : it may be written; taken : it is
         """
         command, place = self.command, self.place.p
         to_place = Signal()
         m.d.comb += [
-            to_place.eq(self.to_rows & command.placed),
+            to_place.eq(held & command.placed),
             known.eq(~to_place | (self.place.valid & ~place.bad)),
-            self.bad_place.eq(held & to_place & self.place.valid & place.bad),
+            self.bad_place.eq(to_place & self.place.valid & place.bad),
             self.place.ready.eq(taken & to_place),
             self.placed.valid.eq(taken & to_place),
             self.placed.bank.eq(place.bank),
