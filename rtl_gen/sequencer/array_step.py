@@ -146,27 +146,26 @@ class ArrayStep(wiring.Component):
         if self._pairs:
             m.d.comb += array.eager.eq(self.of_lists)
 
-        # One cycle later, beside the rows.
+        # One cycle later, beside the rows. Without a step, what goes with it does not count: so
+        # these many registers wait for `advance` alone.
         from_ring = Signal()
         scalars = Signal(data.ArrayLayout(signed(9), banks))
         with m.If(array.advance):
-            m.d.sync += array.step_valid.eq(self.fired)
-        with m.If(self.fired):
             m.d.sync += [
+                array.step_valid.eq(self.fired),
                 array.reduce.eq(current.reduce),
                 array.first.eq(Mux(current.reduce, step.group_first, step.first)),
                 array.last.eq(Mux(current.reduce, step.group_last, step.last)),
                 array.row_last.eq(step.last),
                 array.bank_valid.eq(step.valid),
                 from_ring.eq(of_ring),
+                array.vector.eq(self.vector),
             ]
-            with m.If(current.reduce):
-                m.d.sync += array.vector.eq(self.vector)
-                if self._pairs:
-                    m.d.sync += [
-                        array.second_vector.eq(self.second_vector),
-                        array.tag.eq(step.tag),
-                    ]
+            if self._pairs:
+                m.d.sync += [
+                    array.second_vector.eq(self.second_vector),
+                    array.tag.eq(step.tag),
+                ]
         for bank in range(banks):
             group = step.scalar[bank] & (slices - 1)
             code = Signal(signed(8), name=f"code_{bank}")
@@ -175,11 +174,11 @@ class ArrayStep(wiring.Component):
                     with m.Case(index):
                         lane = index * banks + bank
                         m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
-            with m.If(self.fired & from_words):
-                m.d.sync += scalars[bank].eq(code - self.zero_point)
+            scalar = code - self.zero_point
             if self._sparse:
-                with m.If(self.fired & step.sparse):
-                    m.d.sync += scalars[bank].eq(step.code[bank])
+                scalar = Mux(step.sparse, step.code[bank], scalar)
+            with m.If(array.advance):
+                m.d.sync += scalars[bank].eq(scalar)
             for each in range(bank, self._head_groups * banks, banks):
                 m.d.comb += array.scalars[each].eq(
                     Mux(from_ring, array.prob_data[each], scalars[bank])
