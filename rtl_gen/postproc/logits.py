@@ -163,6 +163,7 @@ class Logits(wiring.Component):
         chunk_valid, last = Signal(), Signal()
         m.d.sync += [
             chunk_valid.eq(valid[-1]),
+            self.busy.eq(taken | valid.any()),
             self.valid.eq(valid[-1] & ends[-1]),
             last.eq(lasts[-1]),
         ]
@@ -176,7 +177,6 @@ class Logits(wiring.Component):
             self.values.as_value().eq(word),
             self.mask.eq(mask),
             self.last.eq(last & self.valid),
-            self.busy.eq(valid.any() | chunk_valid),
         ]
         if self.pairs:
             m.d.comb += self.second.eq(second)

@@ -48,7 +48,8 @@ class Softmax(wiring.Component):
 
     Members
     -------
-    command : one an ATTENTION instruction, taken when the rows of the last one have entered
+    command : one an ATTENTION instruction, of at least one row; taken when the rows of the last one
+        have entered
     reserve : words (keys / banks, rounded up) of a score row that is about to start
     scores : raw scores, masked; lanes not in the mask have probability 0
     scores_ready_next : what `scores.ready` will be in the next cycle
@@ -203,10 +204,11 @@ class Softmax(wiring.Component):
             self.scores.ready.eq(logits.scores.ready),
             self.scores_ready_next.eq(logits.ready_next),
         ]
-        with m.If(self.command.valid & self.command.ready):
+        with m.If(self.command.ready):
+            # all the time, since `valid` comes late in the cycle
             m.d.sync += [
                 command.eq(self.command.payload),
-                active.eq(self.command.payload.rows != 0),
+                active.eq(self.command.valid),
                 rows_left.eq(self.command.payload.rows),
             ]
         ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)

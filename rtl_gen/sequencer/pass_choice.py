@@ -28,7 +28,8 @@ class PassChoice(wiring.Component):
 
     Members
     -------
-    start, rows, next_is_attention, key_rows : an instruction of so many rows begins
+    rows, next_is_attention, key_rows : when `active` rises, an instruction of so many rows begins,
+        which these say in the cycle before
     active, is_attention, fc, attention : the one in hand; skips_zeros, of_lists : of its SIEVE
     loaded, both_loaded : the next query row, or the next two, are there
     pair : the next pair of queries (with `pairs`)
@@ -62,7 +63,6 @@ class PassChoice(wiring.Component):
         }
         super().__init__(
             {
-                "start": In(1),
                 "rows": In(ROWS_BITS),
                 "next_is_attention": In(1),
                 "key_rows": In(ROWS_BITS),
@@ -149,7 +149,7 @@ class PassChoice(wiring.Component):
         with m.Elif(self.pushed):
             m.d.sync += rows_left.eq(rows_left - row_queries)
         m.d.sync += outstanding.eq(outstanding + self.pushed - self.pass_done)
-        with m.If(self.start):
+        with m.If(~self.active):
             m.d.sync += [
                 keys.eq(self.key_rows),
                 key_words.eq((self.key_rows + self._banks - 1) // self._banks),
