@@ -67,7 +67,8 @@ class ArrayStep(wiring.Component):
 
     Members
     -------
-    step : from the index engine; fired : a step is taken in this cycle; macs : its MACs.
+    step : from the index engine; fired : a step is taken in this cycle.
+    macs : MACs of the step that was taken in the cycle before.
     current : the pass the step belongs to; words : operand words of fully connected passes.
     vector : the query word of the step (reduce); with `pairs` also `second_vector`.
     of_lists : the instruction follows lists (with `pairs`).
@@ -184,20 +185,20 @@ class ArrayStep(wiring.Component):
                     Mux(from_ring, array.prob_data[each], scalars[bank])
                 )
 
-        # MACs of the step: banks that take part times lanes that mean something.
+        # MACs of the step, a cycle later: banks that take part times lanes that mean something.
         word = Mux(current.reduce, step.word, current.word)
         rest = Signal(signed(12))
-        own_lanes, lanes_valid = Signal(8), Signal(8)
+        own_lanes, lanes_valid, own_banks = Signal(8), Signal(8), Signal(banks)
         m.d.comb += [
             rest.eq(self.head_dim - word * lanes),
             own_lanes.eq(Mux(rest > lanes, Const(lanes, 8), rest[:8])),
+            self.macs.eq(sum(Mux(own_banks[bank], lanes_valid, 0) for bank in range(banks))),
+        ]
+        m.d.sync += [
+            own_banks.eq(step.valid & self.fired.replicate(banks)),
             lanes_valid.eq(Mux(self.attention, own_lanes, self.lanes_valid)),
         ]
         for group in range(1, self._head_groups):
             with m.If(self.attention & (self.further_groups == group)):
-                m.d.comb += lanes_valid.eq((group + 1) * own_lanes)
-        with m.If(self.fired):
-            m.d.comb += self.macs.eq(
-                sum(Mux(step.valid[bank], lanes_valid, 0) for bank in range(banks))
-            )
+                m.d.sync += lanes_valid.eq((group + 1) * own_lanes)
         return m
