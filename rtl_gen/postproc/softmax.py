@@ -48,8 +48,7 @@ class Softmax(wiring.Component):
 
     Members
     -------
-    command : one an ATTENTION instruction, of at least one row; taken when the rows of the last one
-        have entered
+    command : one an ATTENTION, of at least one row, taken when the rows of the last have entered
     reserve : words (keys / banks, rounded up) of a score row that is about to start
     scores : raw scores, masked; lanes not in the mask have probability 0
     scores_ready_next : what `scores.ready` will be in the next cycle
@@ -214,9 +213,7 @@ class Softmax(wiring.Component):
         ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)
         m.d.comb += ends.eq(given & self.scores.payload.last & (rows_left == ended))
         with m.If(given & self.scores.payload.last):
-            m.d.sync += rows_left.eq(rows_left - ended)
-        with m.If(ends):
-            m.d.sync += active.eq(0)
+            m.d.sync += [rows_left.eq(rows_left - ended), active.eq(~ends)]
 
         for name in use_layout.members:
             m.d.comb += logit_rows.use[name].eq(command[name])
@@ -360,12 +357,13 @@ class Softmax(wiring.Component):
         kept_free = prob_free - fetch + unused
         kept_rows, kept_scales = rows_free - (fetch & starts), scales_free - (fetch & starts)
         row_leaves = self.rows.valid & self.rows.ready
-        scale_leaves = self.row_scale.valid & self.row_scale.ready
         m.d.sync += [
             # both sums, since what leaves is known late in the cycle
             prob_free.eq(Mux(self.release, kept_free + self.release_words, kept_free)),
             rows_free.eq(Mux(row_leaves, kept_rows + 1, kept_rows)),
-            scales_free.eq(Mux(scale_leaves, kept_scales + 1, kept_scales)),
+            scales_free.eq(
+                Mux(self.row_scale.valid & self.row_scale.ready, kept_scales + 1, kept_scales)
+            ),
         ]
         return m
 
