@@ -240,8 +240,8 @@ class ArrayController(wiring.Component):
                 self.pc.eq(self.issued.p.pc),
                 is_attention.eq(next_is_attention),
             ]
-        with m.If(~self.active):
-            # all the time, since `accept` comes late in the cycle
+        with m.If(~self.active & self.issued.valid):
+            # as long as it is there, since `accept` comes late in the cycle
             m.d.sync += [fc.eq(next_fc), attention.eq(next_attention)]
 
         # Which pass next.
