@@ -193,6 +193,7 @@ class HeadGroup(wiring.Component):
             rows.read_address.eq(control.row_address),
             rows.read_valid.eq(control.row_valid),
             array.rows.eq(rows.read_data),
+            array.scores_ready_next.eq(softmax.scores_ready_next),
             control.advance.eq(array.advance),
             control.prob_data.eq(softmax.prob_data),
             array.scalars.eq(control.scalars),

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -58,6 +58,7 @@ class PEArray(wiring.Component):
     tag, second_vector : with `pairs`, to reduce: goes with the scores; banks whose `tag.second` is
         set take this vector
     accumulators, scores : results; `scores.p.valid` is `bank_valid` of the group's last step
+    scores_ready_next : what `scores.ready` will be in the next cycle
     advance : the array takes its inputs in this cycle
     blocked_accumulators, blocked_scores : it does not, because this stream's result waits
     busy : a step or a result is in flight
@@ -96,6 +97,7 @@ class PEArray(wiring.Component):
                 "bank_valid": In(banks),
                 "accumulators": Out(stream.Signature(accumulators_layout(lanes))),
                 "scores": Out(stream.Signature(scores_layout(banks, pairs))),
+                "scores_ready_next": In(1),
                 "advance": Out(1),
                 "blocked_accumulators": Out(1),
                 "blocked_scores": Out(1),
@@ -122,7 +124,7 @@ class PEArray(wiring.Component):
         product_valid, partial_valid = Signal(), Signal()
         product_step, partial_step = Signal(step), Signal(step)
         finishes_scores, finishes_accumulators = Signal(), Signal()
-        """Beside `partial_step`, since the whole array's advance hangs on them."""
+        """Beside `partial_step`: it is the last one of its accumulation."""
 
         inputs = self._operands(m)
         held = inputs.step_valid if self.register_operands else 0
@@ -163,14 +165,16 @@ class PEArray(wiring.Component):
                 m.d.sync += part.eq(_add(terms))
 
         # Running sums, and the results that wait to be taken.
-        for name, sums, result, mode in (
-            ("accumulator", parts, accumulators.payload, ~partial_step.reduce),
+        scored = [_add(parts[bank :: self.banks]) for bank in banks]
+        for name, sums, result, mode, finishes in (
             (
-                "score",
-                [_add(parts[bank :: self.banks]) for bank in banks],
-                scores.p.values,
-                partial_step.reduce,
+                "accumulator",
+                parts,
+                accumulators.payload,
+                ~partial_step.reduce,
+                finishes_accumulators,
             ),
+            ("score", scored, scores.p.values, partial_step.reduce, finishes_scores),
         ):
             totals = [Signal(signed(ACC.bits), name=f"{name}_total_{i}") for i in range(len(sums))]
             with m.If(self.advance & partial_valid & mode):
@@ -178,26 +182,44 @@ class PEArray(wiring.Component):
                     running = _register(ACC.bits, f"{name}_{i}")
                     m.d.comb += total.eq(Mux(partial_step.first, 0, running) + sums[i])
                     m.d.sync += running.eq(total)
-                with m.If(partial_step.last):
-                    m.d.sync += result.eq(Cat(totals))
+            with m.If(self.advance & finishes):
+                m.d.sync += result.eq(Cat(totals))
 
-        # Control.
+        # Control. The whole array hangs on `advance`, so what it will be is worked out a cycle
+        # ahead, from what the registers will hold.
+        moves, waits = Signal(init=1), Signal()
+        """No result is in another's way; a result of accumulators is."""
+        blocks = Signal(2)
+        """Of accumulators and of scores: what will be in the way."""
+        for number, (finishes, reduces, result) in enumerate(
+            (
+                (finishes_accumulators, ~product_step.reduce, accumulators),
+                (finishes_scores, product_step.reduce, scores),
+            )
+        ):
+            finishes_next, valid_next = Signal(), Signal()
+            m.d.comb += [
+                finishes_next.eq(
+                    Mux(self.advance, product_valid & product_step.last & reduces, finishes)
+                ),
+                valid_next.eq((self.advance & finishes) | (result.valid & ~result.ready)),
+                blocks[number].eq(finishes_next & valid_next),
+            ]
+            m.d.sync += [finishes.eq(finishes_next), result.valid.eq(valid_next)]
+        blocks_scores = blocks[1] & ~self.scores_ready_next
+        m.d.sync += [
+            moves.eq(~(blocks[0] | blocks_scores)),
+            waits.eq(blocks[0]),
+            self.blocked_scores.eq(blocks_scores),
+        ]
+        # Accumulators are in the way even while they are being taken: so the array's advance does
+        # not hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
+        eager = self.eager & accumulators.ready if self.pairs else Const(0, 1)
         m.d.comb += [
-            # Not even while the waiting result is being taken: so the array's advance does not
-            # hang on the whole epilogue within a cycle; `eager` is for rows of few steps.
-            self.blocked_accumulators.eq(
-                finishes_accumulators
-                & accumulators.valid
-                & ~((self.eager if self.pairs else 0) & accumulators.ready)
-            ),
-            self.blocked_scores.eq(finishes_scores & scores.valid & ~scores.ready),
-            self.advance.eq(~(self.blocked_accumulators | self.blocked_scores)),
+            self.blocked_accumulators.eq(waits & ~eager),
+            self.advance.eq(moves | (eager & ~self.blocked_scores)),
             self.busy.eq(held | product_valid | partial_valid | accumulators.valid | scores.valid),
         ]
-        with m.If(accumulators.ready):
-            m.d.sync += accumulators.valid.eq(0)
-        with m.If(scores.ready):
-            m.d.sync += scores.valid.eq(0)
         with m.If(self.advance):
             m.d.sync += [
                 product_valid.eq(inputs.step_valid),
@@ -208,16 +230,11 @@ class PEArray(wiring.Component):
                 product_step.banks.eq(inputs.bank_valid),
                 partial_valid.eq(product_valid),
                 partial_step.eq(product_step),
-                finishes_scores.eq(product_valid & product_step.last & product_step.reduce),
-                finishes_accumulators.eq(product_valid & product_step.last & ~product_step.reduce),
             ]
             if self.pairs:
                 m.d.sync += product_step.tag.eq(inputs.tag)
-            with m.If(finishes_accumulators):
-                m.d.sync += accumulators.valid.eq(1)
             with m.If(finishes_scores):
                 m.d.sync += [
-                    scores.valid.eq(1),
                     scores.p.valid.eq(partial_step.banks),
                     scores.p.last.eq(partial_step.row_last),
                 ]

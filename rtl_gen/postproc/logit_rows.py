@@ -202,9 +202,11 @@ class LogitRows(wiring.Component):
             reserved.eq(self.reserve.valid & self.reserve.ready),
             self.idle.eq((slots == ROWS_IN_FLIGHT) & (free == self.words)),
         ]
+        more_free, more_slots = free + (self.fetch & frees), slots + row_queue.r_en
         m.d.sync += [
-            free.eq(free + (self.fetch & frees) - Mux(reserved, self.reserve.payload, 0)),
-            slots.eq(slots + (self.fetch & self.ends & frees) - reserved),
+            # both sums, since `reserved` comes late in the cycle
+            free.eq(Mux(reserved, more_free - self.reserve.payload, more_free)),
+            slots.eq(Mux(reserved, more_slots - 1, more_slots)),
         ]
         return m
 

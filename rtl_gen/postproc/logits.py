@@ -18,14 +18,16 @@ class Logits(wiring.Component):
 
     Golden twin: `golden_model.units.requantize.requantize` to LOGIT. Latency: `LATENCY` cycles
     from the transfer of a word to `valid`. Throughput: one word in banks / lanes cycles.
-    Back-pressure: none at the output; `scores` waits while `enable` is low.
+    Back-pressure: none at the output; `scores` waits in the cycle after one with `enable` low.
 
     split : of the requantizers
 
     Members
     -------
-    enable : scores may be taken; `multiplier` and `shift` stay put from then until not `busy`
+    enable : scores may be taken in the next cycle; `multiplier` and `shift` stay put from then
+        until not `busy`
     scores : raw scores, `last` on a row's last word
+    ready_next : what `scores.ready`, a register, will be in the next cycle
     multiplier, shift : requantizer of the scores
     valid, values, mask, last, maximum : a word of LOGITs, 0 in lanes not in `mask`; with `last`,
         `maximum` is that of the whole row
@@ -60,6 +62,7 @@ class Logits(wiring.Component):
             {
                 "enable": In(1),
                 "scores": In(stream.Signature(scores_layout(banks, pairs))),
+                "ready_next": Out(1),
                 "multiplier": In(REQUANTIZE.multiplier_bits),
                 "shift": In(REQUANTIZE.shift_bits),
                 "valid": Out(1),
@@ -83,14 +86,19 @@ class Logits(wiring.Component):
 
         # Stages 0..3 carry what the stage before has; 0 is the input
         chunk = Signal(range(max(chunks, 2)))
-        taken, word_end = Signal(), Signal()
+        next_chunk = Signal.like(chunk)
+        enabled, taken, word_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            taken.eq(self.scores.valid & self.enable),
+            taken.eq(self.scores.valid & enabled),
             word_end.eq(chunk == chunks - 1),
-            self.scores.ready.eq(self.enable & word_end),
+            next_chunk.eq(Mux(taken, Mux(word_end, 0, chunk + 1), chunk)),
+            self.ready_next.eq(self.enable & (next_chunk == chunks - 1)),
         ]
-        with m.If(taken):
-            m.d.sync += chunk.eq(Mux(word_end, 0, chunk + 1))
+        m.d.sync += [
+            enabled.eq(self.enable),
+            chunk.eq(next_chunk),
+            self.scores.ready.eq(self.ready_next),
+        ]
         present = scores.valid.word_select(chunk, self.lanes)
         valid = Signal(self.LATENCY - 1)
         ends = Signal(self.LATENCY - 1)
@@ -155,6 +163,7 @@ class Logits(wiring.Component):
         chunk_valid, last = Signal(), Signal()
         m.d.sync += [
             chunk_valid.eq(valid[-1]),
+            self.busy.eq(taken | valid.any()),
             self.valid.eq(valid[-1] & ends[-1]),
             last.eq(lasts[-1]),
         ]
@@ -168,7 +177,6 @@ class Logits(wiring.Component):
             self.values.as_value().eq(word),
             self.mask.eq(mask),
             self.last.eq(last & self.valid),
-            self.busy.eq(valid.any() | chunk_valid),
         ]
         if self.pairs:
             m.d.comb += self.second.eq(second)

@@ -41,16 +41,17 @@ class Softmax(wiring.Component):
     Golden twins: `requantize`, `probabilities` and `row_scale` of `golden_model.units`.
     Latency: `LATENCY` cycles from a row's last score word to `rows.valid`, for a row of one word;
     `row_scale` follows `RowScale.LATENCY` later. Throughput: one word of `banks` keys in
-    banks / score_lanes cycles, both for scores and exponentials, no cycles lost between rows, six
+    banks / score_lanes cycles, both for scores and exponentials, no cycles lost between rows, seven
     between instructions.
     Back-pressure: `reserve` grants ring space before a row's scores come; `scores` then waits for
     nothing but its command. Exponentials wait for probability ring words, `rows` and `row_scale`.
 
     Members
     -------
-    command : one an ATTENTION instruction, taken when the rows of the last one have entered
+    command : one an ATTENTION, of at least one row, taken when the rows of the last have entered
     reserve : words (keys / banks, rounded up) of a score row that is about to start
     scores : raw scores, masked; lanes not in the mask have probability 0
+    scores_ready_next : what `scores.ready` will be in the next cycle
     rows : complete probability rows, in order
     prob_enable, prob_address, prob_data : read port of the probability ring, data one cycle later
     prob_index : likewise, of a packed ring: places of the keys
@@ -119,6 +120,7 @@ class Softmax(wiring.Component):
                 "command": In(stream.Signature(SOFTMAX_COMMAND)),
                 "reserve": In(stream.Signature(16)),
                 "scores": In(stream.Signature(scores_layout(banks, pairs))),
+                "scores_ready_next": Out(1),
                 "rows": Out(
                     stream.Signature(prob_row_layout(prob_words, banks if self.index_bits else 0))
                 ),
@@ -189,25 +191,29 @@ class Softmax(wiring.Component):
         command = Signal(SOFTMAX_COMMAND)
         active = Signal()
         rows_left = Signal.like(command.rows)
-        given = self.scores.valid & self.scores.ready
+        given, ends = self.scores.valid & self.scores.ready, Signal()
+        """The last word of a row is, and of the instruction."""
         m.d.comb += [
             self.command.ready.eq(~active & ~logits.busy),
-            logits.enable.eq(active),
+            logits.enable.eq(active & ~ends),
             logits.multiplier.eq(command.score_multiplier),
             logits.shift.eq(command.score_shift),
             logits.scores.payload.eq(self.scores.payload),
             logits.scores.valid.eq(self.scores.valid),
             self.scores.ready.eq(logits.scores.ready),
+            self.scores_ready_next.eq(logits.ready_next),
         ]
-        with m.If(self.command.valid & self.command.ready):
+        with m.If(self.command.ready):
+            # all the time, since `valid` comes late in the cycle
             m.d.sync += [
                 command.eq(self.command.payload),
-                active.eq(self.command.payload.rows != 0),
+                active.eq(self.command.valid),
                 rows_left.eq(self.command.payload.rows),
             ]
         ended = self._ended_rows(m, given) if self.pairs else Const(1, 1)
+        m.d.comb += ends.eq(given & self.scores.payload.last & (rows_left == ended))
         with m.If(given & self.scores.payload.last):
-            m.d.sync += [rows_left.eq(rows_left - ended), active.eq(rows_left != ended)]
+            m.d.sync += [rows_left.eq(rows_left - ended), active.eq(~ends)]
 
         for name in use_layout.members:
             m.d.comb += logit_rows.use[name].eq(command[name])
@@ -349,12 +355,14 @@ class Softmax(wiring.Component):
             ),
         ]
         kept_free = prob_free - fetch + unused
+        kept_rows, kept_scales = rows_free - (fetch & starts), scales_free - (fetch & starts)
+        row_leaves = self.rows.valid & self.rows.ready
         m.d.sync += [
-            # both sums, since `release` comes late in the cycle
+            # both sums, since what leaves is known late in the cycle
             prob_free.eq(Mux(self.release, kept_free + self.release_words, kept_free)),
-            rows_free.eq(rows_free - (fetch & starts) + (self.rows.valid & self.rows.ready)),
+            rows_free.eq(Mux(row_leaves, kept_rows + 1, kept_rows)),
             scales_free.eq(
-                scales_free - (fetch & starts) + (self.row_scale.valid & self.row_scale.ready)
+                Mux(self.row_scale.valid & self.row_scale.ready, kept_scales + 1, kept_scales)
             ),
         ]
         return m

@@ -196,13 +196,10 @@ class ArrayController(wiring.Component):
         accept = Signal()
         can_start = ~self.active & ~empty & ~operands.active & ~other
         softmax_ready = ~next_is_attention | self.softmax_command.ready
+        takes_next = can_start & self.epilogue_command.ready & softmax_ready
         m.d.comb += [
-            accept.eq(self.issued.valid & self.issued.ready & ~empty & ~other),
-            self.issued.ready.eq(
-                (can_start & self.epilogue_command.ready & softmax_ready)
-                | (other & ~self.active)
-                | (skips & self._rests())
-            ),
+            accept.eq(self.issued.valid & takes_next),
+            self.issued.ready.eq(takes_next | (other & ~self.active) | (skips & self._rests())),
             self.epilogue_command.valid.eq(self.issued.valid & can_start & softmax_ready),
             self.softmax_command.valid.eq(
                 self.issued.valid & can_start & next_is_attention & self.epilogue_command.ready
@@ -242,13 +239,13 @@ class ArrayController(wiring.Component):
                 self.active.eq(1),
                 self.pc.eq(self.issued.p.pc),
                 is_attention.eq(next_is_attention),
-                fc.eq(next_fc),
-                attention.eq(next_attention),
             ]
+        with m.If(~self.active & self.issued.valid):
+            # as long as it is there, since `accept` comes late in the cycle
+            m.d.sync += [fc.eq(next_fc), attention.eq(next_attention)]
 
         # Which pass next.
         m.d.comb += [
-            choice.start.eq(accept),
             choice.rows.eq(rows),
             choice.next_is_attention.eq(next_is_attention),
             choice.key_rows.eq(key_rows),

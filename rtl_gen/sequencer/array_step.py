@@ -67,7 +67,8 @@ class ArrayStep(wiring.Component):
 
     Members
     -------
-    step : from the index engine; fired : a step is taken in this cycle; macs : its MACs.
+    step : from the index engine; fired : a step is taken in this cycle.
+    macs : MACs of the step that was taken in the cycle before.
     current : the pass the step belongs to; words : operand words of fully connected passes.
     vector : the query word of the step (reduce); with `pairs` also `second_vector`.
     of_lists : the instruction follows lists (with `pairs`).
@@ -146,27 +147,26 @@ class ArrayStep(wiring.Component):
         if self._pairs:
             m.d.comb += array.eager.eq(self.of_lists)
 
-        # One cycle later, beside the rows.
+        # One cycle later, beside the rows. Without a step, what goes with it does not count: so
+        # these many registers wait for `advance` alone.
         from_ring = Signal()
         scalars = Signal(data.ArrayLayout(signed(9), banks))
         with m.If(array.advance):
-            m.d.sync += array.step_valid.eq(self.fired)
-        with m.If(self.fired):
             m.d.sync += [
+                array.step_valid.eq(self.fired),
                 array.reduce.eq(current.reduce),
                 array.first.eq(Mux(current.reduce, step.group_first, step.first)),
                 array.last.eq(Mux(current.reduce, step.group_last, step.last)),
                 array.row_last.eq(step.last),
                 array.bank_valid.eq(step.valid),
                 from_ring.eq(of_ring),
+                array.vector.eq(self.vector),
             ]
-            with m.If(current.reduce):
-                m.d.sync += array.vector.eq(self.vector)
-                if self._pairs:
-                    m.d.sync += [
-                        array.second_vector.eq(self.second_vector),
-                        array.tag.eq(step.tag),
-                    ]
+            if self._pairs:
+                m.d.sync += [
+                    array.second_vector.eq(self.second_vector),
+                    array.tag.eq(step.tag),
+                ]
         for bank in range(banks):
             group = step.scalar[bank] & (slices - 1)
             code = Signal(signed(8), name=f"code_{bank}")
@@ -175,30 +175,30 @@ class ArrayStep(wiring.Component):
                     with m.Case(index):
                         lane = index * banks + bank
                         m.d.comb += code.eq(self.words.p.data.word_select(lane, 8))
-            with m.If(self.fired & from_words):
-                m.d.sync += scalars[bank].eq(code - self.zero_point)
+            scalar = code - self.zero_point
             if self._sparse:
-                with m.If(self.fired & step.sparse):
-                    m.d.sync += scalars[bank].eq(step.code[bank])
+                scalar = Mux(step.sparse, step.code[bank], scalar)
+            with m.If(array.advance):
+                m.d.sync += scalars[bank].eq(scalar)
             for each in range(bank, self._head_groups * banks, banks):
                 m.d.comb += array.scalars[each].eq(
                     Mux(from_ring, array.prob_data[each], scalars[bank])
                 )
 
-        # MACs of the step: banks that take part times lanes that mean something.
+        # MACs of the step, a cycle later: banks that take part times lanes that mean something.
         word = Mux(current.reduce, step.word, current.word)
         rest = Signal(signed(12))
-        own_lanes, lanes_valid = Signal(8), Signal(8)
+        own_lanes, lanes_valid, own_banks = Signal(8), Signal(8), Signal(banks)
         m.d.comb += [
             rest.eq(self.head_dim - word * lanes),
             own_lanes.eq(Mux(rest > lanes, Const(lanes, 8), rest[:8])),
+            self.macs.eq(sum(Mux(own_banks[bank], lanes_valid, 0) for bank in range(banks))),
+        ]
+        m.d.sync += [
+            own_banks.eq(step.valid & self.fired.replicate(banks)),
             lanes_valid.eq(Mux(self.attention, own_lanes, self.lanes_valid)),
         ]
         for group in range(1, self._head_groups):
             with m.If(self.attention & (self.further_groups == group)):
-                m.d.comb += lanes_valid.eq((group + 1) * own_lanes)
-        with m.If(self.fired):
-            m.d.comb += self.macs.eq(
-                sum(Mux(step.valid[bank], lanes_valid, 0) for bank in range(banks))
-            )
+                m.d.sync += lanes_valid.eq((group + 1) * own_lanes)
         return m

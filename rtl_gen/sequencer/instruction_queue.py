@@ -1,7 +1,7 @@
 """A bounded instruction queue whose head waits for its credits."""
 
-from amaranth.hdl import Module
-from amaranth.lib import fifo, stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
@@ -44,19 +44,33 @@ class InstructionQueue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Build the unit."""
         m = Module()
-        m.submodules.words = words = fifo.SyncFIFOBuffered(width=ISSUED.size, depth=self._depth)
-        head = View(ISSUED, words.r_data)
-        header = View(HEADER, head.word[: HEADER.size])
+        behind = self._depth - 1
+        m.submodules.words = words = memory.Memory(shape=ISSUED, depth=behind, init=[])
+        write, read = words.write_port(), words.read_port()
+        level = Signal(range(behind + 1))
+        """Instructions behind the head, which is in the registers of the read port."""
+        enters, follows = Signal(), Signal()
+        header = View(HEADER, read.data.word[: HEADER.size])
         m.d.comb += [
-            words.w_data.eq(self.dispatched.payload),
-            words.w_en.eq(self.dispatched.valid),
-            self.dispatched.ready.eq(words.w_rdy),
-            self.wait.eq(header.wait & words.r_rdy.replicate(SEMAPHORE_COUNT)),
-            self.issued.payload.eq(head),
-            self.issued.valid.eq(words.r_rdy & self.available),
+            self.dispatched.ready.eq(level != behind),
+            enters.eq(self.dispatched.valid & self.dispatched.ready),
+            # whether there is an instruction is known late, and what is none is written over
+            write.en.eq(self.dispatched.ready),
+            write.data.eq(self.dispatched.payload),
+            follows.eq((level != 0) & (~self.head | self.take)),
+            read.en.eq(follows),
+            self.wait.eq(header.wait & self.head.replicate(SEMAPHORE_COUNT)),
+            self.issued.payload.eq(read.data),
+            self.issued.valid.eq(self.head & self.available),
             self.take.eq(self.issued.valid & self.issued.ready),
-            words.r_en.eq(self.take),
-            self.empty.eq(words.level == 0),
-            self.head.eq(words.r_rdy),
+            self.empty.eq((level == 0) & ~self.head),
         ]
+        for moves, port in ((enters, write), (follows, read)):
+            with m.If(moves):
+                m.d.sync += port.addr.eq(Mux(port.addr == behind - 1, 0, port.addr + 1))
+        m.d.sync += level.eq(level + enters - follows)
+        with m.If(follows):
+            m.d.sync += self.head.eq(1)
+        with m.Elif(self.take):
+            m.d.sync += self.head.eq(0)
         return m

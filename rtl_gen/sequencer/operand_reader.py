@@ -32,7 +32,7 @@ class OperandReader(wiring.Component):
 
     Members
     -------
-    start, command : begin reading; only when not `active`.
+    start, command : begin reading, at least one row; only when not `active`.
     take_token : stream of semaphore indices to `Semaphores`.
     read : the token-memory port.
     words : the stream of words.
@@ -72,7 +72,6 @@ class OperandReader(wiring.Component):
         granted = Signal()
         last_word = words_left == 1
         m.d.comb += [
-            self.active.eq(rows_left != 0),
             self.take_token.payload.eq(command.token_wait.index),
             self.take_token.valid.eq(self.active & ~credited),
             self.read.request.payload.eq(address),
@@ -98,10 +97,13 @@ class OperandReader(wiring.Component):
                     address.eq(row_address + command.stride),
                     words_left.eq(command.words),
                     rows_left.eq(rows_left - 1),
+                    self.active.eq(rows_left != 1),
                     credited.eq(~command.token_wait.valid),
                 ]
-        with m.If(self.start):
+        with m.If(~self.active):
+            # all the time, since `start` comes late in the cycle
             m.d.sync += [
+                self.active.eq(self.start),
                 command.eq(self.command),
                 row_address.eq(self.command.address),
                 address.eq(self.command.address),

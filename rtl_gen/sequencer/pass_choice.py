@@ -28,7 +28,8 @@ class PassChoice(wiring.Component):
 
     Members
     -------
-    start, rows, next_is_attention, key_rows : an instruction of so many rows begins
+    rows, next_is_attention, key_rows : when `active` rises, an instruction of so many rows begins,
+        which these say in the cycle before
     active, is_attention, fc, attention : the one in hand; skips_zeros, of_lists : of its SIEVE
     loaded, both_loaded : the next query row, or the next two, are there
     pair : the next pair of queries (with `pairs`)
@@ -62,7 +63,6 @@ class PassChoice(wiring.Component):
         }
         super().__init__(
             {
-                "start": In(1),
                 "rows": In(ROWS_BITS),
                 "next_is_attention": In(1),
                 "key_rows": In(ROWS_BITS),
@@ -95,6 +95,8 @@ class PassChoice(wiring.Component):
         m.submodules.passes = passes = fifo.SyncFIFO(width=self._layout.size, depth=PASSES_AHEAD)
         keys, key_words = Signal(ROWS_BITS), Signal(ROWS_BITS)
         rows_left, values_left = Signal(ROWS_BITS), Signal(ROWS_BITS)
+        rows_wait, values_wait = Signal(), Signal()
+        """Whether any are left: much hangs on these."""
         value_word = Signal(4)
         outstanding = Signal(range(PASSES_AHEAD + 1))
 
@@ -113,10 +115,8 @@ class PassChoice(wiring.Component):
             row_words.eq(key_words),
             row_queries.eq(1),
             row_ready.eq(self.loaded),
-            of_value.eq(self.active & (values_left != 0) & self.prob_rows.valid & ~score_first),
-            row_possible.eq(
-                self.active & (rows_left != 0) & ~of_value & (~is_attention | row_ready)
-            ),
+            of_value.eq(self.active & values_wait & self.prob_rows.valid & ~score_first),
+            row_possible.eq(self.active & rows_wait & ~of_value & (~is_attention | row_ready)),
             of_row.eq(row_possible & (~is_attention | self.reserve.ready)),
             self.reserve.payload.eq(row_words),
             self.reserve.valid.eq(row_possible & is_attention & passes.w_rdy & self.walk.ready),
@@ -145,22 +145,31 @@ class PassChoice(wiring.Component):
         with m.If(self.pushed & of_value):
             m.d.sync += value_word.eq(value_word + 1)
             with m.If(last_word):
-                m.d.sync += [value_word.eq(0), values_left.eq(values_left - 1)]
+                m.d.sync += [
+                    value_word.eq(0),
+                    values_left.eq(values_left - 1),
+                    values_wait.eq(values_left != 1),
+                ]
         with m.Elif(self.pushed):
-            m.d.sync += rows_left.eq(rows_left - row_queries)
+            m.d.sync += [
+                rows_left.eq(rows_left - row_queries),
+                rows_wait.eq(rows_left != row_queries),
+            ]
         m.d.sync += outstanding.eq(outstanding + self.pushed - self.pass_done)
-        with m.If(self.start):
+        with m.If(~self.active):
             m.d.sync += [
                 keys.eq(self.key_rows),
                 key_words.eq((self.key_rows + self._banks - 1) // self._banks),
                 rows_left.eq(self.rows),
-                values_left.eq(Mux(self.next_is_attention, self.rows, 0)),
+                rows_wait.eq(1),
+                values_left.eq(self.rows),
+                values_wait.eq(self.next_is_attention),
                 value_word.eq(0),
             ]
         m.d.comb += [
             self.quiet.eq(outstanding == 0),
-            self.wanted.eq((rows_left != 0) & ~row_ready),
-            self.all_pushed.eq((rows_left == 0) & (values_left == 0)),
+            self.wanted.eq(rows_wait & ~row_ready),
+            self.all_pushed.eq(~rows_wait & ~values_wait),
             self.finished.eq(
                 self.active & self.all_pushed & (self.quiet | ((outstanding == 1) & self.pass_done))
             ),
@@ -169,7 +178,7 @@ class PassChoice(wiring.Component):
             turn, kept = Signal(), Signal()
             m.d.comb += [
                 kept.eq(self.of_lists | (is_attention & self.skips_zeros)),
-                score_first.eq(turn & (rows_left != 0) & row_ready & self.reserve.ready),
+                score_first.eq(turn & rows_wait & row_ready & self.reserve.ready),
             ]
             with m.If(self.pushed):
                 m.d.sync += turn.eq(kept & of_value & last_word)

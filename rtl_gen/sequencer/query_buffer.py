@@ -19,7 +19,7 @@ class QueryBuffer(wiring.Component):
     -------
     words : stream of operand words; a row ends with `last`.
     accept : query rows are being read (otherwise the words belong to somebody else).
-    head_dim, first_lane : the lanes a head owns in its words.
+    head_dim, first_lane : the lanes a head owns in its words, from the cycle before the first word.
     loaded : the next row to schedule is complete; `schedule` takes it.
     done : the row in use has been used for the last time.
     word, vector : the inner word wanted of the row in use, and its lanes.
@@ -67,31 +67,37 @@ class QueryBuffer(wiring.Component):
         fill, next_row, use = (Signal(range(rows), name=name) for name in ("fill", "next", "use"))
         after_next, after_use = Signal.like(next_row), Signal.like(use)
         index = Signal(range(max(self._words, 2)))
-        lanes_before = Signal(8)
+        lanes_before, before_next = Signal(8), Signal(8)
 
         taken = Signal()
         masked = Signal(data.ArrayLayout(8, lanes))
-        own_lanes = Signal(9)
+        own_lanes, owned = Signal(9), Signal(lanes)
+        """Lanes that the head has from the next word on, and its lanes of this word."""
         m.d.comb += [
             self.words.ready.eq(self.accept & ~occupied.bit_select(fill, 1)),
             taken.eq(self.words.valid & self.words.ready),
-            own_lanes.eq(self.head_dim - lanes_before),
+            before_next.eq(
+                Mux(taken, Mux(self.words.p.last, 0, lanes_before + lanes), lanes_before)
+            ),
+            own_lanes.eq(self.head_dim - before_next),
         ]
+        m.d.sync += lanes_before.eq(before_next)
         for lane in range(lanes):
-            owned = (lane >= self.first_lane) & (Const(lane, 9) < self.first_lane + own_lanes)
+            m.d.sync += owned[lane].eq(
+                (lane >= self.first_lane) & (Const(lane, 9) < self.first_lane + own_lanes)
+            )
             m.d.comb += masked[lane].eq(
-                Mux(owned, self.words.p.data.word_select(lane, 8), Const(0, 8))
+                Mux(owned[lane], self.words.p.data.word_select(lane, 8), Const(0, 8))
             )
         with m.If(taken):
             for which in range(rows):
                 for word in range(self._words):
                     with m.If((fill == which) & (index == word)):
                         m.d.sync += buffers[which][word].eq(masked)
-            m.d.sync += [index.eq(index + 1), lanes_before.eq(lanes_before + lanes)]
+            m.d.sync += index.eq(index + 1)
             with m.If(self.words.p.last):
                 m.d.sync += [
                     index.eq(0),
-                    lanes_before.eq(0),
                     fill.eq(fill + 1),
                     occupied.bit_select(fill, 1).eq(1),
                     loaded.bit_select(fill, 1).eq(1),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,7 @@ class Semaphores(wiring.Component):
 
     Golden twin: the credit counts of `golden_model.machine`. A give is seen by takers one cycle
     later. Each semaphore has one producing and one consuming queue, which the dispatcher checks,
-    so takers never compete.
+    so takers never compete: of one semaphore, they take one credit in a cycle.
 
     Members
     -------
@@ -32,7 +32,7 @@ class Semaphores(wiring.Component):
         and the cycle in which it takes it.
     take_token : per row-taking executor, a stream of semaphore indices; a transfer takes one.
     give, give_token : per executor, masks of credits, and single credits.
-    nonzero : the semaphores that have a credit.
+    nonzero : the semaphores that have a credit, in registers.
     overflow : a counter passed its maximum in the cycle before.
     """
 
@@ -62,8 +62,6 @@ class Semaphores(wiring.Component):
         m = Module()
         counts = [Signal(SEMAPHORE_BITS, name=f"count_{i}") for i in range(SEMAPHORE_COUNT)]
         nonzero = self.nonzero
-        for index, count in enumerate(counts):
-            m.d.comb += nonzero[index].eq(count != 0)
 
         for queue in Queue:
             own = [semaphore.value for semaphore in Semaphore if CONSUMER_OF[semaphore] is queue]
@@ -84,10 +82,19 @@ class Semaphores(wiring.Component):
             takes += [
                 token.valid & token.ready & (token.payload == index) for token in self.take_token
             ]
-            following = Signal(SEMAPHORE_BITS + 2, name=f"following_{index}")
-            m.d.comb += following.eq(count + sum(gives) - sum(takes))
+            taken = Signal(name=f"taken_{index}")
+            given = Signal(SEMAPHORE_BITS + 2, name=f"given_{index}")
+            following = Signal.like(given, name=f"following_{index}")
+            low = given[:SEMAPHORE_BITS]
+            m.d.comb += [
+                taken.eq(Cat(takes).any()),
+                given.eq(count + sum(gives)),
+                following.eq(Mux(taken, given - 1, given)),
+            ]
             m.d.sync += [
                 count.eq(following),
+                # both answers, since `taken` comes late in the cycle
+                nonzero[index].eq(Mux(taken, low != 1, low != 0)),
                 overflows[index].eq(following[SEMAPHORE_BITS:] != 0),
             ]
         m.d.comb += self.overflow.eq(overflows.any())

@@ -142,6 +142,8 @@ class _Machine:
         )
         self.shown: list[dict[str, Any]] = []
         self.fired: list[tuple[int, int]] = []
+        self.fired_pc: int | None = None
+        """Of the step taken in the cycle before."""
         self.waited: dict[str, int] = {}
         """cycles with each reason to wait"""
 
@@ -184,11 +186,13 @@ class _Machine:
         check("array_controller.issued", goes("issued"), goes(_EPILOGUE))
         fired, macs = read(dut, "fired", 1), read(dut, "macs", range(banks * self.lanes + 1))
         check("array_controller.fired", bool(fired), goes("step"))
-        if fired:
-            self.fired.append((macs, read(dut, "pc", PC_BITS)))
-            check("array_controller.active", read(dut, "active", 1), 1)
-        else:
+        if self.fired_pc is None:
             check("array_controller.macs", macs, 0)
+        else:
+            self.fired.append((macs, self.fired_pc))
+        self.fired_pc = read(dut, "pc", PC_BITS) if fired else None
+        if fired:
+            check("array_controller.active", read(dut, "active", 1), 1)
         if read(dut, "array__step_valid", 1) and advance:
             valid = read(dut, "array__bank_valid", banks)
             scalars = read(dut, "array__scalars", data.ArrayLayout(signed(9), banks))

@@ -117,7 +117,7 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
     vector_layout = data.ArrayLayout(signed(8), lanes)
     array: dict[str, Any] = {"step_valid": 0}  # what the PE array sees in this cycle
     prob_data = [0] * banks
-    cycle = 0
+    cycle = counted = 0
 
     def same(name: str, got: Any, expected: Any) -> None:
         check(f"array_step.{name}", got, expected, seed=seed, index=cycle)
@@ -155,7 +155,8 @@ async def _run(dut: Any, seed: int, give: float, words: float, advance: float) -
             ring = fires and item.kind == "value" and not item.sparse
             same("prob_enable", read(dut, "prob_enable", 1), int(ring))
             macs = range(banks * lanes + 1)
-            same("macs", read(dut, "macs", macs), now["macs"] if fires else 0)
+            same("macs", read(dut, "macs", macs), counted)
+            counted = now["macs"] if fires else 0
             if fires:
                 addresses = data.ArrayLayout(ADDRESS_BITS, banks)
                 same("row_address", read(dut, "array__row_address", addresses), _at(now, "address"))

@@ -117,6 +117,17 @@ class Stimulus:
         )
 
 
+class ForetoldSink(Sink):
+    """Says in each cycle whether `scores` will be taken in the next one."""
+
+    waits = False
+
+    def _stalled(self) -> bool:
+        now, self.waits = self.waits, super()._stalled()
+        self.dut.scores_ready_next.value = int(not self.waits)
+        return now
+
+
 def _drive(dut: Any, step: dict[str, Any], banks: int, lanes: int) -> None:
     for name in ("reduce", "first", "last", "row_last", "bank_valid"):
         getattr(dut, name).value = step[name]
@@ -148,11 +159,10 @@ async def _run(
     for _ in range(passes):
         make(stimulus)
     sinks = [
-        Sink(dut, name, layout, seed=seed, stall=chance)
-        for name, layout, chance in (
-            ("accumulators", accumulators_layout(lanes), stall[0]),
-            ("scores", scores_layout(banks, stimulus.pairs), stall[1]),
-        )
+        Sink(dut, "accumulators", accumulators_layout(lanes), seed=seed, stall=stall[0]),
+        ForetoldSink(
+            dut, "scores", scores_layout(banks, stimulus.pairs), seed=seed, stall=stall[1]
+        ),
     ]
     counts = {"cycles": 0, "blocked_accumulators": 0, "blocked_scores": 0}
     todo = list(reversed(stimulus.steps))

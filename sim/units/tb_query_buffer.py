@@ -126,6 +126,7 @@ class _Bench:
         expected = 0
         for head_dim, first_lane, rows in heads:
             left, expected = rows, expected + rows
+            await self.step(head_dim, first_lane, accept=False, more=False)
             while left or self.used < expected:
                 accept = self.random.random() >= pause
                 more = left > 0

@@ -39,6 +39,8 @@ async def _instruction(dut: Any, rng: random.Random, pace: float) -> None:
     dut.first_lane.value = 0
     stream = [(word, index == len(row) - 1) for row in rows for index, word in enumerate(row)]
     vectors = data.ArrayLayout(8, p["head_groups"] * lanes)
+    dut.words__valid.value = dut.schedule.value = dut.done.value = 0
+    await cycles(dut)
     given = scheduled = done = 0
     while done < count:
         offered = given < len(stream) and rng.random() < pace
