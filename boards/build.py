@@ -113,10 +113,12 @@ def _text(content: str | bytes) -> str:
 def _check_inferred(
     board: BoardFile, config: Config | None, resources: dict[str, dict[str, int]]
 ) -> None:
-    """Memories must be block RAM, and the array's products multipliers."""
+    """Memories must be block RAM, and the array's products multipliers, but for `logic_lanes`."""
     wanted = {
         "DP16KD": -(-board.memory_bytes // BLOCK_BYTES),
-        "MULT18X18D": config.macs if config else 0,
+        "MULT18X18D": config.macs * (config.lanes - config.logic_lanes) // config.lanes
+        if config
+        else 0,
     }
     missing = [
         f"{resources.get(name, {}).get('used', 0)} {name}, at least {least} expected"

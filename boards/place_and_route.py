@@ -16,11 +16,13 @@ _STAGES = (
     (re.compile(r"Creating initial analytic placement for (\d+) cells"), "placing {0} cells"),
     (re.compile(r"at iteration #(\d+), type ALL"), "placing, iteration {0}"),
     (re.compile(r"simulated annealing placer for refinement"), "refining the placement"),
-    (re.compile(r"Routing (\d+) arcs"), "routing {0} wires"),
+    (re.compile(r"Running main router loop"), "routing"),
 )
 """Lines of nextpnr's log, and what to tell of them."""
-_ROUTING = re.compile(r"^Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s+(\d+)\|")
-"""Router's progress: the last column is what is left to route."""
+_ROUTING = re.compile(r"^Info:\s+iter=\d+ wires=\d+ overused=(\d+)")
+"""Router's progress: the last is what two nets want."""
+ROUTER = "router2"
+"""By negotiated congestion; the tool's first router tears up nets without end on a full chip."""
 EACH_S = 20
 """Seconds between two lines about one stage."""
 
@@ -44,7 +46,7 @@ def place_and_route(
     name = f"seed-{seed}"
     file = folder / f"{name}.config"
     arguments = [f"--{board.device}", "--package", board.package, "--speed", board.speed]
-    arguments += ["--lpf", "board.lpf", "--seed", str(seed)]
+    arguments += ["--lpf", "board.lpf", "--seed", str(seed), "--router", ROUTER]
     begin = time.monotonic()
     placed = place(
         folder,
@@ -75,7 +77,7 @@ class _Teller:
         now = time.monotonic()
         left = _ROUTING.match(line)
         if left and now - self._last > EACH_S:
-            self._say(f"routing, {int(left[1]):,} wires left", now)
+            self._say(f"routing, {int(left[1]):,} wires in conflict", now)
         for pattern, text in _STAGES:
             found = pattern.search(line)
             if found and ("iteration" not in text or now - self._last > EACH_S):

@@ -127,6 +127,14 @@ def test_lost_blocks_are_refused(tools, micro, changes, said):
         build(board("ulx3s-85f"), *micro)
 
 
+def test_lanes_that_multiply_in_luts_need_no_multipliers(tools, micro):
+    tools(multipliers=16)
+    config = preset("tiny,logic_lanes=4")
+    assert build(board("ulx3s-85f"), config, micro[1])["macs"] == 32
+    with pytest.raises(SynthesisError, match="16 MULT18X18D, at least 24"):
+        build(board("ulx3s-85f"), preset("tiny,logic_lanes=2"), micro[1])
+
+
 def test_the_memory_holds_the_image(tools, micro, tmp_path):
     config, image = micro
     report = build(board("ulx3s-85f"), config, image)
@@ -176,12 +184,8 @@ def test_pll(clock_hz):
 def test_progress_of_the_router_is_told_now_and_then():
     said = []
     teller = _Teller(said.append, 4)
-    teller("Info: Routing 81234 arcs.\n")
+    teller("Info: Running main router loop...\n")
     teller._last = -1000.0
-    teller(
-        "Info:       1000 |       10        989 |   10   989 |     80245|       1.20       1.20|\n"
-    )
-    teller(
-        "Info:       2000 |       20       1979 |   10   989 |     79256|       1.20       1.20|\n"
-    )
-    assert said == ["seed 4: routing 81234 wires", "seed 4: routing, 80,245 wires left"]
+    teller("Info:     iter=1 wires=919137 overused=68825 overuse=89848 archfail=NA\n")
+    teller("Info:     iter=2 wires=954295 overused=48307 overuse=53730 archfail=NA\n")
+    assert said == ["seed 4: routing", "seed 4: routing, 68,825 wires in conflict"]
