@@ -9,7 +9,6 @@ from boards import ecp5, yowasp
 from boards.board_file import BoardFile
 from boards.board_top import BoardTop
 from boards.collisions import free_collisions
-from boards.dsp_registers import absorb_in_file
 from boards.errors import SynthesisError
 from boards.place_and_route import Tried, place_and_route
 from spec.board_memory import board_memory
@@ -103,7 +102,7 @@ def _synthesize(top: BoardTop, folder: Path, tell: yowasp.Tell) -> None:
     tell("synthesising (minutes)")
     script = (f"read_rtlil {NAME}.il", *ecp5.script(NAME, f"{NAME}.json"))
     yowasp.run(yowasp.YOSYS, ["-q", "-l", "yosys.log", "-p", "; ".join(script)], folder)
-    absorb_in_file(folder / f"{NAME}.json", NAME)
+    ecp5.move_registers(folder / f"{NAME}.json", NAME)
 
 
 def _text(content: str | bytes) -> str:

@@ -5,26 +5,16 @@ wires, then a product that travels as far in the same cycle, make the longest pa
 multipliers.
 """
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-__all__ = ["absorb_in_file", "absorb_registers"]
+__all__ = ["MULTIPLIER", "REGISTER", "absorb_registers"]
 
 MULTIPLIER, REGISTER = "MULT18X18D", "TRELLIS_FF"
 INPUTS = ("A", "B")
 INPUT_BITS, OUTPUT_BITS = 18, 36
 PLAIN = {"CLKMUX": "CLK", "REGSET": "RESET"}
 """Parameters of a flip-flop that a multiplier's register can be."""
-
-
-def absorb_in_file(netlist: Path, top: str) -> int:
-    """Do so to module `top` of a netlist in a file."""
-    content = json.loads(netlist.read_text())
-    changed = absorb_registers(content["modules"][top])
-    netlist.write_text(json.dumps(content))
-    return changed
 
 
 def absorb_registers(module: dict[str, Any]) -> int:

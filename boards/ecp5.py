@@ -1,17 +1,20 @@
 """Synthesis for the ECP5: whether a machine fits, and how fast it is."""
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 from boards import yowasp
-from boards.dsp_registers import absorb_in_file
+from boards.dsp_registers import absorb_registers
 from boards.errors import SynthesisError
+from boards.fan_out import copy_registers
 from boards.framed import READ, Chip, count, map_framed
 from boards.harness import HARNESS
 from boards.nextpnr import place
 from spec.config import Config
 
-__all__ = ["DEVICES", "SynthesisError", "estimate", "script", "synthesize"]
+__all__ = ["DEVICES", "SynthesisError", "estimate", "move_registers", "script", "synthesize"]
 
 DEVICES = {
     "25k": {"LUT4": 24_288, "FF": 24_288, "DP16KD": 56, "MULT18X18D": 28},
@@ -44,6 +47,15 @@ def script(top: str, netlist: str | None = None) -> tuple[str, ...]:
         "opt_clean -purge",
         f"synth_ecp5 -top {top} -run map_luts:" + (f" -json {netlist}" if netlist else ""),
     )
+
+
+def move_registers(netlist: Path, top: str) -> None:
+    """Change a netlist in a file for shorter wires: registers in multipliers, copies of others."""
+    content = json.loads(netlist.read_text())
+    module = content["modules"][top]
+    absorb_registers(module)
+    copy_registers(module)
+    netlist.write_text(json.dumps(content))
 
 
 def estimate(
@@ -101,7 +113,7 @@ def synthesize(
     begin = time.monotonic()
     folder = yowasp.prepare((yowasp.YOSYS, yowasp.PLACEMENT), f"{config.file_name}-{device}", tell)
     map_framed(config, (READ, *script(HARNESS, "machine.json")), folder, tell)
-    absorb_in_file(folder / "machine.json", HARNESS)
+    move_registers(folder / "machine.json", HARNESS)
     tell(f"placing{' and routing' if route else ''} (minutes)")
     # Any pins will do
     placed = place(

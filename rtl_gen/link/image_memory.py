@@ -194,10 +194,10 @@ class ImageMemory(wiring.Component):
         # Issue
         credits = Signal(range(_CREDITS + 1), init=_CREDITS)
         issues = Signal()
-        beat = Signal(8)
+        beat, first = Signal(8), Signal(init=1)
         following = Signal.like(head.index)
         # Word 0 for those that are not there: a value that simulators know
-        here = Mux(head.beyond, 0, Mux(beat == 0, head.index, following))
+        here = Mux(head.beyond, 0, Mux(first, head.index, following))
         last = beat == head.length
         m.d.comb += [
             issues.eq(bursts.r_rdy & (credits != 0) & ~link_issues),
@@ -205,7 +205,7 @@ class ImageMemory(wiring.Component):
             read.address.eq(Mux(link_issues, index, here)),
         ]
         with m.If(issues):
-            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), following.eq(here + 1)]
+            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), first.eq(last), following.eq(here + 1)]
 
         # What the memory gives two cycles later
         tag = data.StructLayout({"id": 1, "beyond": 1, "last": 1})
@@ -276,9 +276,8 @@ class ImageMemory(wiring.Component):
         open_bursts = Signal(range(_BURSTS + 1))
         """Bursts whose response is not on the bus yet."""
         writes, ended, ends = Signal(), Signal(), Signal()
-        beat = Signal(8)
-        following = Signal.like(head.index)
-        here = Mux(beat == 0, head.index, following)
+        first, following = Signal(init=1), Signal.like(head.index)
+        here = Mux(first, head.index, following)
         strobes = Mux(head.beyond, 0, bus.wstrb)
         m.d.comb += [
             bus.awready.eq(open_bursts != _BURSTS),
@@ -296,7 +295,7 @@ class ImageMemory(wiring.Component):
         with m.Else():
             m.d.comb += [write.data.eq(bus.wdata), write.strobes.eq(Mux(writes, strobes, 0))]
         with m.If(writes):
-            m.d.sync += [beat.eq(Mux(bus.wlast, 0, beat + 1)), following.eq(here + 1)]
+            m.d.sync += [first.eq(bus.wlast), following.eq(here + 1)]
 
         # Responses: LATENCY cycles behind the last beat
         m.submodules.responses = responses = SyncFIFO(width=2, depth=_BURSTS)
