@@ -6,16 +6,16 @@ from boards.dsp_registers import MULTIPLIER, REGISTER
 
 __all__ = ["MOST_READERS", "copy_registers"]
 
-MOST_READERS = 400
+MOST_READERS = 200
 """Of one register: nets of thousands of readers cross the chip by detours, 20 ns for one wire."""
 
 
 def copy_registers(module: dict[str, Any], most: int = MOST_READERS) -> int:
     """Share the readers of registers that have more than `most` among copies of these.
 
-    Readers with similar names are near each other, so they share a copy; multipliers stay with the
-    register itself, since neighbours share their enables. What is computed, and when, stays the
-    same. A reset synchronizer (its registers are reset at any time) has no copies:
+    Readers with similar names are near each other, so they share a copy. The multipliers among
+    them keep one register for all, since neighbours share their enables. What is computed, and
+    when, stays the same. A reset synchronizer (its registers are reset at any time) has no copies:
     they could leave reset one cycle apart.
 
     module : the flattened top module of a netlist as Yosys writes it in JSON; changed in place
@@ -24,7 +24,9 @@ def copy_registers(module: dict[str, Any], most: int = MOST_READERS) -> int:
     """
     cells = module["cells"]
     readers: dict[Any, list[tuple[list[Any], int]]] = {}
-    for _, cell in sorted(cells.items(), key=lambda item: (item[1]["type"] != MULTIPLIER, item[0])):
+    for _, cell in sorted(cells.items()):
+        if cell["type"] == MULTIPLIER:
+            continue
         for port, bits in cell["connections"].items():
             if cell["port_directions"][port] == "input":
                 for place, bit in enumerate(bits):
@@ -36,8 +38,8 @@ def copy_registers(module: dict[str, Any], most: int = MOST_READERS) -> int:
         if register["type"] != REGISTER or register["parameters"].get("SRMODE") == "ASYNC":
             continue
         waiting = readers.get(register["connections"]["Q"][0], [])
-        copies = -(-len(waiting) // most)
-        for number in range(1, copies):
+        copies = -(-len(waiting) // most) if len(waiting) > most else 0
+        for number in range(copies):
             net, copy = free + made, f"{name}_copy_{number}"
             connections = {port: list(bits) for port, bits in register["connections"].items()}
             cells[copy] = {**register, "connections": connections | {"Q": [net]}}
