@@ -15,7 +15,10 @@ from tests.compiler.ordering import check_ordering
 from tests.golden_model.test_machine import change, check_model, op, run
 from tests.grouped import GROUPED, MODELS, model_of
 
-DIGESTS = {"tiny": 0x152E6833468E21FC, "ulx3s": 0x7B54606D015496E5}
+DIGESTS = {
+    "tiny": 0x152E6833468E21FC,
+    "ulx3s,logic_lanes=0,logic_multipliers=on": 0x7B54606D015496E5,
+}
 
 
 def of_groups(count, **changes):
