@@ -38,4 +38,6 @@ class BoardFile:
     """What is put into its memory."""
     memory_bytes: int
     """Block RAM for image, input and result."""
+    first_seed: int = 1
+    """Of the placements to try: one that met the clock."""
     baud: int = BAUD

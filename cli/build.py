@@ -28,7 +28,9 @@ def command(
     seeds: Annotated[
         int, typer.Option(min=1, help="Placements to try until one meets the clock.")
     ] = 8,
-    first_seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 1,
+    first_seed: Annotated[
+        int | None, typer.Option(min=0, help="The first of them; the board's own if not given.")
+    ] = None,
     no_route: Annotated[
         bool,
         typer.Option("--no-route", help="Stop after placement: an estimate, and no bitstream."),
@@ -70,7 +72,7 @@ def command(
             image,
             route=not no_route,
             seeds=seeds,
-            first_seed=first_seed,
+            first_seed=target.first_seed if first_seed is None else first_seed,
             progress=tell,
         )
     console = Console()

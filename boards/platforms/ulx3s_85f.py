@@ -27,4 +27,5 @@ BOARD = BoardFile(
     preset="ulx3s",
     model="demo",
     memory_bytes=184 * 1024,
+    first_seed=2,
 )
