@@ -8,9 +8,10 @@ multipliers.
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["MULTIPLIER", "REGISTER", "absorb_registers"]
+from boards.nets import MULTIPLIER, REGISTER, Nets
 
-MULTIPLIER, REGISTER = "MULT18X18D", "TRELLIS_FF"
+__all__ = ["absorb_registers"]
+
 INPUTS = ("A", "B")
 INPUT_BITS, OUTPUT_BITS = 18, 36
 PLAIN = {"CLKMUX": "CLK", "REGSET": "RESET"}
@@ -74,16 +75,14 @@ class _Inverters:
     """A LUT for each net that is wanted the other way round."""
 
     def __init__(self, module: dict[str, Any]) -> None:
-        self._module = module
-        nets = [bit for net in module["netnames"].values() for bit in net["bits"]]
-        self._next = 1 + max((bit for bit in nets if isinstance(bit, int)), default=1)
+        self._module, self._nets = module, Nets(module)
         self._made: dict[int, int] = {}
 
     def of(self, net: int) -> int:
         """The inverted net."""
         if net not in self._made:
-            self._made[net] = self._next
             name = f"not_{net}"
+            self._made[net] = self._nets.add(name)
             self._module["cells"][name] = {
                 "hide_name": 0,
                 "type": "LUT4",
@@ -93,15 +92,9 @@ class _Inverters:
                 "connections": {
                     "A": [net],
                     **{port: ["0"] for port in "BCD"},
-                    "Z": [self._next],
+                    "Z": [self._made[net]],
                 },
             }
-            self._module["netnames"][name] = {
-                "hide_name": 0,
-                "bits": [self._next],
-                "attributes": {},
-            }
-            self._next += 1
         return self._made[net]
 
 

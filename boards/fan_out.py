@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from boards.dsp_registers import MULTIPLIER, REGISTER
+from boards.nets import MULTIPLIER, REGISTER, Nets
 
 __all__ = ["MOST_READERS", "copy_registers"]
 
@@ -31,8 +31,7 @@ def copy_registers(module: dict[str, Any], most: int = MOST_READERS) -> int:
             if cell["port_directions"][port] == "input":
                 for place, bit in enumerate(bits):
                     readers.setdefault(bit, []).append((bits, place))
-    nets = [bit for net in module["netnames"].values() for bit in net["bits"]]
-    free = 1 + max((bit for bit in nets if isinstance(bit, int)), default=1)
+    nets = Nets(module)
     made = 0
     for name, register in list(cells.items()):
         if register["type"] != REGISTER or register["parameters"].get("SRMODE") == "ASYNC":
@@ -40,10 +39,10 @@ def copy_registers(module: dict[str, Any], most: int = MOST_READERS) -> int:
         waiting = readers.get(register["connections"]["Q"][0], [])
         copies = -(-len(waiting) // most) if len(waiting) > most else 0
         for number in range(copies):
-            net, copy = free + made, f"{name}_copy_{number}"
+            copy = f"{name}_copy_{number}"
+            net = nets.add(copy)
             connections = {port: list(bits) for port, bits in register["connections"].items()}
             cells[copy] = {**register, "connections": connections | {"Q": [net]}}
-            module["netnames"][copy] = {"hide_name": 0, "bits": [net], "attributes": {}}
             first, end = (len(waiting) * at // copies for at in (number, number + 1))
             for bits, place in waiting[first:end]:
                 bits[place] = net

@@ -59,10 +59,7 @@ def _cascades(report: dict[str, Any]) -> Table:
         attend = [_attending(report["depth"], effort["skipped"]) for effort in entry["efforts"]]
         table.add_row(
             "\n".join(attend),
-            "\n".join(
-                f"{effort['threshold'] / (1 << GATE.fraction_bits):.3f}"
-                for effort in entry["efforts"][:-1]
-            ),
+            "\n".join(f"{effort['threshold'] / UNITS:.3f}" for effort in entry["efforts"][:-1]),
             "\n".join(f"{share:.1%}" for share in others["shares"]),
             f"{known['top1']:.2%}",
             f"{others['top1']:.2%}",

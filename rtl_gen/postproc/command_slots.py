@@ -1,5 +1,6 @@
 """The epilogue's commands that are in work, and the two whose turn it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.hdl import Array, Module, Mux, Signal, Value
@@ -75,8 +76,12 @@ class CommandSlots:
             self.unread.eq(self.unread + entered - self.read),
             self.used.eq(self.used + entered - self.written),
         ]
-        self.now = self._turn(m, self.front, self.unread, self.row_read, self.read)
-        self.oldest = self._turn(m, self.back, self.used, self.row_written, self.written)
+        self.now = self._turn(
+            m, self.front, self.unread, self.row_read, self.read, self._front_flags
+        )
+        self.oldest = self._turn(
+            m, self.back, self.used, self.row_written, self.written, _back_flags
+        )
 
     def _front_flags(self, command: data.View) -> dict[str, Value]:
         """What the walk over results must know."""
@@ -89,16 +94,20 @@ class CommandSlots:
             "partial": is_partial(command),
         }
 
-    def _back_flags(self, command: data.View) -> dict[str, Value]:
-        """What the readers must know."""
-        return {"adds": is_residual(command), "accumulates": accumulates(command)}
-
-    def _turn(self, m: Module, at: Signal, filled: Signal, row_done: Signal, done: Signal) -> Turn:
+    def _turn(
+        self,
+        m: Module,
+        at: Signal,
+        filled: Signal,
+        row_done: Signal,
+        done: Signal,
+        flags_of: Callable[[data.View], dict[str, Value]],
+    ) -> Turn:
         """The turn of slot `at`, from which on `filled` slots hold commands."""
         command, following, behind = (
             Signal(EPILOGUE_COMMAND, name=f"{at.name}_{name}") for name in ("now", "next", "behind")
         )
-        said = (self._front_flags if at is self.front else self._back_flags)(following)
+        said = flags_of(following)
         flags = Signal(data.StructLayout(dict.fromkeys(said, 1)), name=f"{at.name}_flags")
         changes, enters = Signal(name=f"{at.name}_changes"), Signal(name=f"{at.name}_enters")
         m.d.comb += [
@@ -118,3 +127,8 @@ class CommandSlots:
         return Turn(
             command=command, flags=flags, changes=changes, following=following, behind=behind
         )
+
+
+def _back_flags(command: data.View) -> dict[str, Value]:
+    """What the readers must know."""
+    return {"adds": is_residual(command), "accumulates": accumulates(command)}
